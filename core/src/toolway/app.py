@@ -1,0 +1,246 @@
+"""Builds a gateway from its configuration: every part, wired top to bottom in reading order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from toolway import __version__
+from toolway.admin.api import admin_routes
+from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.problems import problem_handlers
+from toolway.builtin.plugin import BuiltinPlugin
+from toolway.catalog.catalog import Catalog
+from toolway.catalog.configured import ConfiguredSource
+from toolway.catalog.definitions import Definitions
+from toolway.catalog.entities import ServerEntity, UpstreamEntity
+from toolway.catalog.records import CatalogRecords
+from toolway.config import Config
+from toolway.errors import ConfigError
+from toolway.gateway.access import Access, presented
+from toolway.gateway.attempt import Attempts
+from toolway.gateway.dispatch import Dispatch
+from toolway.gateway.endpoint import Endpoint
+from toolway.gateway.legs import Legs, authorizer
+from toolway.gateway.lists import Lists
+from toolway.gateway.parked import Parking
+from toolway.gateway.plane import DataPlane
+from toolway.gateway.relay import Relay
+from toolway.gateway.sessions import Sessions
+from toolway.gateway.subscriptions import Hub
+from toolway.hookspecs import auth, caching, routing, system
+from toolway.hookspecs import secrets as secret_hooks
+from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
+from toolway.kernel import GatewayKernel
+from toolway.keep import Holder
+from toolway.plugin.collect import Plugins
+from toolway.plugin.host import PluginHost
+from toolway.plugin.plugin import Settings
+
+LIST_TTL_MS = 5_000
+SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
+SWEEP_SECONDS = 60.0
+
+
+@dataclass
+class Gateway:
+    """One built gateway: what it serves, and what runs while it serves."""
+
+    config: Config
+    plugins: Plugins
+    kernel: GatewayKernel
+    plane: DataPlane
+    app: ASGIApp
+    holder: Holder
+    services: tuple[system.Service, ...]
+    phase: Phase = "starting"
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve inside of this context: relays, discovery and the plugins' services run."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._closed)
+            await stack.enter_async_context(self.plane.relay.run())
+            await stack.enter_async_context(self.plane.catalog.run())
+            for service in self.services:
+                await stack.enter_async_context(service.run())
+            sweeper = asyncio.create_task(self._sweep())
+            stack.callback(sweeper.cancel)
+            self.phase = "serving"
+            yield
+
+    async def drain(self) -> None:
+        """Streams end properly, calls in flight finish."""
+        self.phase = "draining"
+        self.plane.end_streams()
+        self.plane.sessions.close()
+        if self.plane.tasks:
+            await asyncio.wait(self.plane.tasks)
+
+    async def _closed(self) -> None:
+        for task in list(self.plane.tasks):
+            task.cancel()
+        await self.plane.legs.close()
+        await self.kernel.close()
+        await self.holder.release()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.plane.legs.close_idle()
+
+
+async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -> Gateway:
+    """Every part of a gateway; nothing runs yet.
+
+    Raises:
+        ConfigError, PluginError: the configuration cannot be used; the message says what to change.
+        StoreUnavailable: the database does not answer.
+    """
+    plugins = load_plugins(config)
+    kernel = await GatewayKernel.open(config, plugins, holder)
+
+    kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
+    auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
+    definitions = Definitions(kinds, auths)
+    guarded = is_guarded(plugins, kernel)
+    configured = ConfiguredSource(config, definitions, guarded=guarded, demo=demo)
+    sources = (configured, *plugins.collect(routing.toolway_catalog_sources, kernel))
+
+    upstreams = UpstreamEntity(definitions, configured.upstreams, kernel.seal, kernel.secrets.schemes())
+    servers = ServerEntity(definitions, configured.servers)
+    catalog = Catalog(
+        store=kernel.database,
+        records=CatalogRecords(),
+        upstreams=upstreams,
+        servers=servers,
+        sources=sources,
+        resolve=definitions.resolve,
+        kinds=kinds,
+        authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
+        pubsub=kernel.pubsub,
+        clock=kernel.clock,
+    )
+    access = Access(
+        plugins.collect(auth.toolway_authenticators, kernel),
+        plugins.collect(auth.toolway_authorizers, kernel, builtin="fallback"),
+        kernel.clock,
+    )
+    plane = _data_plane(config, plugins, kernel, catalog, access, kinds, auths)
+    entities: tuple[system.Entity, ...] = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel))
+    services = plugins.collect(system.toolway_services, kernel)
+    await catalog.reload()
+
+    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services)
+    context = AdminContext(
+        catalog=catalog,
+        store=kernel.database,
+        entities=entities,
+        authenticate=_admin_authentication(access),
+        authorize=access.allowed,
+        plugins=lambda: [plugin_row(info) for info in plugins.report()],
+        phase=lambda: gateway.phase,
+        checks=(ReadyCheck("database", kernel.check_database),),
+        version=__version__,
+    )
+    admin = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
+    gateway.app = _hot_paths_first(Endpoint(plane), admin)
+    return gateway
+
+
+def load_plugins(config: Config) -> Plugins:
+    """The enabled plugins and the built-in one; raises PluginError."""
+    host = PluginHost(config.source)
+    tables = config.plugins
+    return host.load(tables.enable, tables.optional, tables.tables, builtins=[BuiltinPlugin(Settings())])
+
+
+def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:
+    """Whether a plugin authenticates clients, or one that might have done so is quarantined."""
+    provided = plugins.provided(auth.toolway_authenticators, kernel)
+    return any(not each.builtin for each in provided) or bool(plugins.quarantined)
+
+
+def _data_plane(
+    config: Config,
+    plugins: Plugins,
+    kernel: GatewayKernel,
+    catalog: Catalog,
+    access: Access,
+    kinds: Mapping[str, routing.UpstreamKind],
+    auths: Mapping[str, secret_hooks.UpstreamAuth],
+) -> DataPlane:
+    legs = Legs(kinds, auths, kernel.clock)
+    parking = Parking(kernel.node, kernel.seal, kernel.clock)
+    lists = Lists(access, kernel.seal, config.gateway.page_size, LIST_TTL_MS, SERVER_INFO)
+    balancer = plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer)
+    policies = plugins.collect(routing.toolway_policies, kernel, builtin="first")
+    attempts = Attempts(catalog, legs, parking, balancer, policies, kernel.clock, SERVER_INFO)
+    dispatch = Dispatch(attempts, lists, parking, plugins.collect(routing.toolway_request_middleware, kernel))
+    relay = Relay(kernel.node, kernel.pubsub)
+    sessions = Sessions(kernel.node, kernel.seal, kernel.clock, kernel.keyvalue, relay)
+    hub = Hub(legs, lists, lambda: catalog.snapshot)
+    sessions.closers.append(legs.close_session)
+    access.dropped.extend((sessions.drop, parking.drop))
+    catalog.on_swap(hub.swapped)
+    catalog.on_swap(legs.swapped)
+    return DataPlane(
+        node=kernel.node,
+        clock=kernel.clock,
+        seal=kernel.seal,
+        catalog=catalog,
+        access=access,
+        lists=lists,
+        legs=legs,
+        parking=parking,
+        dispatch=dispatch,
+        sessions=sessions,
+        relay=relay,
+        hub=hub,
+        server_info=SERVER_INFO,
+        tasks=set(),
+        closers=set(),
+    )
+
+
+def plugin_row(info: Any) -> dict[str, Any]:
+    """One line of `toolway plugins` and of the API."""
+    return {
+        "name": info.name,
+        "state": info.state,
+        "distribution": info.distribution,
+        "version": info.version,
+        "hooks": list(info.hooks),
+        "error": info.error or "",
+    }
+
+
+def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:
+    async def authenticate(headers: Headers, address: str) -> Principal:
+        credentials = presented(headers.get("authorization"), headers.get("x-api-key"))
+        return await access.authenticate(credentials, AuthContext(None, address, "/api/v1"))
+
+    return authenticate
+
+
+def _hot_paths_first(endpoint: Endpoint, admin: ASGIApp) -> ASGIApp:
+    """The data plane is reached without walking the router."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and Endpoint.serves(scope["path"]):
+            await endpoint(scope, receive, send)
+        else:
+            await admin(scope, receive, send)
+
+    return app
+
+
+async def _refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
+    raise ConfigError("the gateway is not built yet")

@@ -1,0 +1,1 @@
+"""Default providers, registered through the same hooks as any plugin."""

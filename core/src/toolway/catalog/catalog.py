@@ -1,0 +1,227 @@
+"""The catalog service: follows what is declared and what upstreams offer, and swaps the snapshot that requests read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import msgspec
+
+from toolway.catalog.declared import Declared, Resolve, load
+from toolway.catalog.discovery import Discoverer, is_same
+from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot
+from toolway.catalog.watcher import Authorize
+from toolway.errors import ToolwayError
+from toolway.hookspecs.caching import PubSub
+from toolway.hookspecs.routing import CatalogSource, Discovery, Upstream, UpstreamKind
+from toolway.hookspecs.system import Entity, Stored, Transaction
+from toolway.plugin.kernel import Clock, Database
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "toolway.revisions"
+POLL_SECONDS = 1.0
+SETTLE_SECONDS = 0.05
+"""News of upstreams that come within this time make one snapshot."""
+
+SwapListener = Callable[[Snapshot, Snapshot], None]
+
+
+class Records(Protocol):
+    """What the catalog keeps in the database besides declared objects."""
+
+    async def revisions(self, tx: Transaction) -> Mapping[str, int]:
+        """The revision of each snapshot part."""
+
+    async def discoveries(self, tx: Transaction) -> Mapping[str, Discovery]:
+        """The last good discovery of each upstream."""
+
+    async def save_discovery(self, tx: Transaction, upstream: str, discovery: Discovery | None) -> None:
+        """Replace or remove it."""
+
+
+class Catalog:
+    """Holds the current snapshot. `failure` says why the last load failed, empty when it did not."""
+
+    def __init__(
+        self,
+        *,
+        store: Database,
+        records: Records,
+        upstreams: Entity,
+        servers: Entity,
+        sources: Sequence[CatalogSource],
+        resolve: Resolve,
+        kinds: Mapping[str, UpstreamKind],
+        authorize: Callable[[Upstream], Authorize],
+        pubsub: PubSub,
+        clock: Clock,
+    ) -> None:
+        self.snapshot = EMPTY
+        self._store, self._records, self._pubsub = store, records, pubsub
+        self._entities = (upstreams, servers)
+        self._sources, self._resolve = tuple(sources), resolve
+        self._discoverer = Discoverer(kinds, authorize, clock, self._heard)
+        self._declared = Declared()
+        self._views: dict[str, UpstreamView] = {}
+        self._revisions: Mapping[str, int] = {}
+        self.failure = ""
+        self._listeners: list[SwapListener] = []
+        self._unsaved: set[str] = set()
+        self._news, self._check = asyncio.Event(), asyncio.Event()
+        self._loading = asyncio.Lock()
+        self._is_following = False
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong now, for administrators; empty when all is well."""
+        failed = (self.failure,) if self.failure else ()
+        return (*failed, *self._declared.problems, *self.snapshot.problems)
+
+    def filed(self, collection: str) -> Mapping[str, Stored]:
+        """The `upstreams` or `servers` that the configuration declares, which the API shows and does not change."""
+        return self._declared.filed.get(collection, {})
+
+    def on_swap(self, listener: SwapListener) -> None:
+        """Call `listener(old, new)` after each swap; it must not block."""
+        self._listeners.append(listener)
+
+    async def reload(self) -> None:
+        """Read everything declared anew and swap; on failure the old snapshot stays and `problems` says so."""
+        async with self._loading:
+            try:
+                await self._load()
+            except Exception as error:
+                reason = error.message if isinstance(error, ToolwayError) else type(error).__name__
+                failure = f"the catalog could not be loaded, the previous one stays in force: {reason}"
+                if failure != self.failure:
+                    log.exception("loading the catalog failed")
+                self.failure = failure
+            else:
+                self.failure = ""
+                self.rebuild()
+
+    async def refresh(self, name: str) -> Discovery:
+        """Discover an upstream now; its items are in the snapshot when this returns.
+
+        Raises:
+            NotFound: there is no enabled upstream of that name.
+            UpstreamError: it does not answer.
+        """
+        try:
+            return await self._discoverer.refresh(name)
+        finally:
+            self.rebuild()
+
+    def rebuild(self) -> None:
+        """Make a snapshot of what is known now and swap, if anything changed."""
+        old = self.snapshot
+        servers = list(self._declared.servers.values())
+        new = build_snapshot(old.number + 1, list(self._views.values()), servers, old)
+        if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
+            return
+        self.snapshot = new
+        for listener in self._listeners:
+            listener(old, new)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Discover and follow changes while the context is open."""
+        self._is_following = True
+        self._discoverer.follow(self._views.values())
+        loops = [asyncio.create_task(loop) for loop in (self._follow_revisions(), self._follow_news())]
+        try:
+            async with self._pubsub.subscribe(CHANNEL, self._hinted):
+                yield
+        finally:
+            self._is_following = False
+            for task in loops:
+                task.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await self._discoverer.close()
+
+    async def _load(self) -> None:
+        """One consistent read; the views of unchanged upstreams stay."""
+        async with self._store.read() as tx:
+            revisions = await self._records.revisions(tx)
+            upstreams, servers = [await entity.list(tx) for entity in self._entities]
+            known = await self._records.discoveries(tx)
+        self._declared = await load(self._sources, upstreams, servers, self._resolve)
+        declared = self._declared.upstreams
+        self._views = {name: self._view(upstream, known.get(name)) for name, upstream in declared.items()}
+        self._revisions = revisions
+        if self._is_following:
+            self._discoverer.follow(self._views.values())
+            self._unsaved |= known.keys() - declared.keys()
+            self._news.set()
+
+    def _view(self, upstream: Upstream, stored: Discovery | None) -> UpstreamView:
+        """The view to go on with: the current one, or what is known from before until there is news."""
+        view = self._views.get(upstream.name)
+        if view is None:
+            return UpstreamView(upstream, stored)
+        if is_same(view.upstream, upstream):
+            return msgspec.structs.replace(view, upstream=upstream)
+        was_there = view.upstream.kind == upstream.kind and view.upstream.endpoints == upstream.endpoints
+        return UpstreamView(upstream, view.discovery if was_there else None)
+
+    def _heard(self, view: UpstreamView) -> None:
+        """A watcher reports."""
+        name = view.upstream.name
+        known = self._views.get(name)
+        if known is None:
+            return
+        if known.discovery is not view.discovery:
+            self._unsaved.add(name)
+        self._views[name] = view
+        self._news.set()
+
+    async def _hinted(self, payload: bytes) -> None:
+        self._check.set()
+
+    async def _follow_revisions(self) -> None:
+        """Reload when a revision moved: after a message, and by polling."""
+        while True:
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._check.wait()
+            except TimeoutError:
+                pass
+            self._check.clear()
+            await self._surviving(self._reload_if_behind())
+
+    async def _reload_if_behind(self) -> None:
+        async with self._store.read() as tx:
+            revisions = await self._records.revisions(tx)
+        if self.failure or revisions != self._revisions:
+            await self.reload()
+
+    async def _follow_news(self) -> None:
+        """Swap and save after news of upstreams."""
+        while True:
+            await self._news.wait()
+            await asyncio.sleep(SETTLE_SECONDS)
+            self._news.clear()
+            self.rebuild()
+            await self._surviving(self._save())
+
+    async def _save(self) -> None:
+        """Keep the last good lists for the next start."""
+        names = set(self._unsaved)
+        if not names:
+            return
+        async with self._store.write() as tx:
+            for name in names:
+                view = self._views.get(name)
+                await self._records.save_discovery(tx, name, view.discovery if view else None)
+        self._unsaved -= names
+
+    async def _surviving(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it; the loops outlive a database that is away."""
+        try:
+            await work
+        except Exception:
+            log.warning("the catalog cannot reach the database; the snapshot stays", exc_info=True)

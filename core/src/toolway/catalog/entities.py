@@ -1,0 +1,168 @@
+"""The collections `upstreams` and `servers` on their tables; credentials sent as values are stored encrypted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Any, cast
+
+import msgspec
+from pydantic import BaseModel, TypeAdapter, WrapValidator
+from sqlmodel import select
+
+from toolway.catalog.definitions import Definitions
+from toolway.catalog.models import ServerRow, UpstreamRow
+from toolway.errors import Conflict, NotFound
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.system import Stored, Transaction
+from toolway.plugin.kernel import Seal
+
+PART = "catalog"
+HIDDEN = "sealed:hidden"
+"""How a stored credential looks when it is read back; sent again it means: keep it."""
+
+_VALUES = ("sealed:", "literal:")
+
+_NOT_SECRET = frozenset({"type", "username", "name", "client_id", "token_url", "scope", "resource", "method"})
+
+
+def credential_purpose(upstream: str) -> str:
+    """What a credential's seal is bound to."""
+    return f"credential:{upstream}"
+
+
+class Rowed:
+    """What both collections do alike."""
+
+    kind = ""
+    part = PART
+    row: Any
+
+    def __init__(self, definitions: Definitions, declared: Collection[str]) -> None:
+        self._definitions = definitions
+        self._declared = frozenset(declared)
+
+    async def list(self, tx: Transaction) -> Sequence[Stored]:
+        """All objects of the database, sorted by name."""
+        rows = await tx.session.exec(select(self.row).order_by(self.row.name))
+        return [self._stored(row) for row in rows]
+
+    async def get(self, tx: Transaction, name: str) -> Stored | None:
+        """One object, or None."""
+        row = await tx.session.get(self.row, name)
+        return None if row is None else self._stored(row)
+
+    async def put(self, tx: Transaction, value: BaseModel) -> None:
+        """Create or replace; raises Conflict for what the configuration file declares."""
+        named = cast(ServerSettings | UpstreamSettings, value)
+        self._check(named.name)
+        text = msgspec.json.encode(await self._kept(tx, named)).decode()
+        row = await tx.session.get(self.row, named.name)
+        if row is None:
+            row = self.row(name=named.name, settings=text, revision=1)
+        else:
+            row.settings, row.revision = text, row.revision + 1
+        tx.session.add(row)
+        await tx.session.flush()
+
+    async def delete(self, tx: Transaction, name: str) -> None:
+        """Remove it; raises NotFound, or Conflict for what the configuration file declares."""
+        self._check(name)
+        row = await tx.session.get(self.row, name)
+        if row is None:
+            raise NotFound(f"{self.kind} has no {name!r}")
+        await tx.session.delete(row)
+        await tx.session.flush()
+
+    def _check(self, name: str) -> None:
+        if name in self._declared:
+            raise Conflict(f"{name!r} is declared in the configuration file; change it there")
+
+    async def _kept(self, tx: Transaction, value: BaseModel) -> dict[str, Any]:
+        return value.model_dump(mode="json", exclude_unset=True)
+
+    def _stored(self, row: UpstreamRow | ServerRow) -> Stored:
+        raise NotImplementedError
+
+
+class ServerEntity(Rowed):
+    """Virtual servers."""
+
+    kind = "servers"
+    row = ServerRow
+
+    def __init__(self, definitions: Definitions, declared: Collection[str]) -> None:
+        super().__init__(definitions, declared)
+        self.schema: Any = ServerSettings
+
+    def _stored(self, row: UpstreamRow | ServerRow) -> Stored:
+        return Stored(row.name, self._definitions.server(msgspec.json.decode(row.settings)), row.revision)
+
+
+class UpstreamEntity(Rowed):
+    """Upstreams. `schemes` are the known secret schemes: a text that begins with none of them is a value."""
+
+    kind = "upstreams"
+    row = UpstreamRow
+
+    def __init__(
+        self, definitions: Definitions, declared: Collection[str], seal: Seal, schemes: Collection[str]
+    ) -> None:
+        super().__init__(definitions, declared)
+        self._seal = seal
+        self._reference = re.compile(f"(?:{'|'.join(map(re.escape, schemes))}):.+", re.DOTALL)
+        accepted: Any = Annotated[_type_of(definitions.schema()), WrapValidator(self._read)]
+        self.schema: Any = TypeAdapter(accepted)
+
+    def _read(self, value: Any, inner: Callable[[Any], Any]) -> Any:
+        """Seal the credentials of a body before anything else looks at it."""
+        return inner(self._sealed(value) if isinstance(value, dict) else value)
+
+    def _sealed(self, body: dict[str, Any]) -> dict[str, Any]:
+        name = body.get("name")
+        if not isinstance(name, str):
+            return body
+        sealed = dict(body)
+        for table in ("auth", "headers"):
+            if isinstance(body.get(table), dict):
+                sealed[table] = {key: self._sealed_value(name, table, key, v) for key, v in body[table].items()}
+        return sealed
+
+    def _sealed_value(self, name: str, table: str, key: str, value: Any) -> Any:
+        if not isinstance(value, str) or (table == "auth" and key in _NOT_SECRET) or self._reference.fullmatch(value):
+            return value
+        return f"sealed:{name}:{self._seal.seal(credential_purpose(name), value.encode())}"
+
+    async def _kept(self, tx: Transaction, value: BaseModel) -> dict[str, Any]:
+        """The new settings; credentials shown as hidden are taken from the old ones."""
+        new = await super()._kept(tx, value)
+        row = await tx.session.get(UpstreamRow, new["name"])
+        old = msgspec.json.decode(row.settings) if row is not None else {}
+        for table in ("auth", "headers"):
+            for key, entry in (new.get(table) or {}).items():
+                if entry == HIDDEN:
+                    new[table][key] = _old_credential(old, table, key)
+        return new
+
+    def _stored(self, row: UpstreamRow | ServerRow) -> Stored:
+        return Stored(row.name, self._definitions.settings(msgspec.json.decode(row.settings)), row.revision)
+
+
+def hidden(value: Any) -> Any:
+    """A JSON value with every credential hidden that is in the value itself, for whoever reads it."""
+    if isinstance(value, dict):
+        return {key: hidden(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [hidden(entry) for entry in value]
+    return HIDDEN if isinstance(value, str) and value.startswith(_VALUES) else value
+
+
+def _old_credential(old: dict[str, Any], table: str, key: str) -> str:
+    known = (old.get(table) or {}).get(key)
+    if not isinstance(known, str):
+        raise Conflict(f"{table}.{key} is shown as hidden, but there is no stored credential to keep; send its value")
+    return known
+
+
+def _type_of(adapter: TypeAdapter[Any]) -> Any:
+    return adapter._type

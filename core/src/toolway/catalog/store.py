@@ -1,0 +1,147 @@
+"""The only place that opens transactions: SQLite with one writer at a time, or PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from toolway.catalog.models import RevisionRow
+from toolway.errors import ConfigError, Conflict, StoreUnavailable
+
+REVISIONS_CHANNEL = "toolway.revisions"
+BUSY_SECONDS = 5.0
+POOL_SECONDS = 2.0
+STATEMENT_MS = 5000
+
+Publish = Callable[[str, bytes], Awaitable[None]]
+
+
+@dataclass
+class Change:
+    """One transaction; `actor`, `action` and `object` say what an administrative change is about."""
+
+    session: AsyncSession
+    part: str = ""
+    actor: str = ""
+    action: str = ""
+    object: str = ""
+    revision: int = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The database of one node. `publish` tells the other nodes of changed parts, once set."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self.publish: Publish | None = None
+        self.is_sqlite = engine.dialect.name == "sqlite"
+        self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+        self._writing = asyncio.Lock()
+
+    @classmethod
+    def connect(cls, url: str) -> Store:
+        """A store on this database; nothing is opened yet. Raises ConfigError for a URL that cannot be used."""
+        return cls(_engine(url))
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Change]:
+        """One consistent view; nothing is written."""
+        async with _translated(), self._sessions() as session:
+            if not self.is_sqlite:
+                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+            yield Change(session)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Change]:
+        """A transaction that is committed at the end, rolled back on any error; SQLite has one at a time."""
+        async with _translated():
+            if not self.is_sqlite:
+                async with self._sessions() as session, session.begin():
+                    yield Change(session)
+                return
+            async with self._writing, self._sessions() as session:
+                await session.connection(execution_options={"toolway_write": True})
+                yield Change(session)
+                await session.commit()
+
+    @asynccontextmanager
+    async def change(self, part: str, actor: str, action: str, object: str) -> AsyncIterator[Change]:
+        """An administrative change: bumps the revision of `part`, commits, then publishes."""
+        async with self.write() as tx:
+            tx.part, tx.actor, tx.action, tx.object = part, actor, action, object
+            tx.revision = await self._bump(tx.session, part)
+            yield tx
+        if self.publish is not None:
+            await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
+
+    async def check(self) -> str:
+        """What is wrong with the database, empty when nothing is; for `/ready`."""
+        try:
+            async with self.read() as tx:
+                await tx.session.exec(text("select 1"))  # type: ignore[call-overload]
+        except StoreUnavailable as error:
+            return error.message
+        return ""
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    @staticmethod
+    async def _bump(session: AsyncSession, part: str) -> int:
+        row = await session.get(RevisionRow, part, with_for_update=True)
+        if row is None:
+            row = RevisionRow(part=part, number=0)
+        row.number += 1
+        session.add(row)
+        await session.flush()
+        return row.number
+
+
+def _engine(url: str) -> AsyncEngine:
+    if url.startswith("sqlite+aiosqlite://"):
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=5)
+        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    if url.startswith("postgresql+psycopg://"):
+        options = {"connect_timeout": 2, "options": f"-c statement_timeout={STATEMENT_MS}"}
+        return create_async_engine(url, connect_args=options, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
+    scheme = url.partition("://")[0]
+    raise ConfigError(
+        f"gateway.database has the scheme {scheme!r}; use sqlite+aiosqlite:///path or postgresql+psycopg://host/name"
+    )
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}", "synchronous=NORMAL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writes = connection.get_execution_options().get("toolway_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict("the change contradicts another one that came first; read the object again") from error
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        raise StoreUnavailable("the database does not answer or is busy; nothing was changed, try again") from error

@@ -1,0 +1,251 @@
+"""Keeps one upstream discovered: when it comes up, when its lists change, on a schedule and on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from msgspec import Raw
+
+from toolway.catalog.snapshot import UpstreamView
+from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.hookspecs.routing import (
+    ClientProfile,
+    Connection,
+    Discovery,
+    Endpoint,
+    Era,
+    Eras,
+    Leg,
+    Upstream,
+    UpstreamKind,
+    Wants,
+)
+from toolway.hookspecs.secrets import Challenge
+from toolway.plugin.kernel import Clock
+
+log = logging.getLogger(__name__)
+
+Authorize = Callable[[Challenge | None], Awaitable[Mapping[str, str]]]
+"""Makes the headers of a leg's requests, see `Leg.authorize`."""
+
+GRACE_SECONDS = 24 * 3600.0
+"""How long the last good list of an upstream that is down stays in force."""
+
+ATTEMPT_SECONDS = 60.0
+WATCH_SECONDS = 10.0
+COALESCE_SECONDS = 0.2
+BACKOFF_BASE, BACKOFF_SOON, BACKOFF_CAP = 0.5, 2.0, 30.0
+EAGER_SECONDS = 60.0
+"""So long after it went down an upstream is tried again within `BACKOFF_SOON`, then within `BACKOFF_CAP` seconds."""
+
+LATEST: dict[Era, str] = {"modern": "2026-07-28", "legacy": "2025-11-25"}
+CLIENT_INFO = {"name": "toolway", "title": "Toolway"}
+
+
+class ListChanges:
+    """The peer of the gateway's own leg: hears that a list changed, can answer nothing."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Pass on that some list is no longer what was discovered."""
+        if method.endswith("/list_changed"):
+            self._changed()
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Nobody is there to be asked."""
+        raise ClientCannot(f"{method} cannot be answered: no client takes part in discovery")
+
+
+class Watcher:
+    """Discovers one upstream again and again and reports each change of its view; `run` ends when cancelled."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        kind: UpstreamKind | None,
+        authorize: Authorize,
+        clock: Clock,
+        report: Callable[[UpstreamView], None],
+        known: UpstreamView,
+    ) -> None:
+        """`kind` is None when no enabled plugin offers it; `known` is the last view; it stays until there is news."""
+        self.upstream = upstream
+        self.view = known
+        self._kind = kind
+        self._authorize = authorize
+        self._clock = clock
+        self._report = report
+        self._connection: Connection | None = None
+        self._eras = Eras()
+        self._failures = 0
+        self._down_since = clock.monotonic()
+        self._wake = asyncio.Event()
+        self._demands: list[asyncio.Future[Discovery]] = []
+
+    async def run(self) -> None:
+        """Discover at once, then whenever there is a reason."""
+        try:
+            while True:
+                delay = await self._attempt()
+                await self._pause(delay)
+        finally:
+            self._answer(self._demands, UpstreamError(f"upstream {self.upstream.name!r} was changed or removed"))
+            await self._disconnect()
+
+    async def refresh(self) -> Discovery:
+        """Discover now; raises UpstreamError when the upstream does not answer."""
+        demand = asyncio.get_running_loop().create_future()
+        self._demands.append(demand)
+        self._wake.set()
+        answer: Discovery = await demand
+        return answer
+
+    async def _pause(self, delay: float) -> None:
+        """Wait for `delay` seconds, a demand, or a changed list; changes that come in a burst count once."""
+        try:
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        if not self._demands:
+            await asyncio.sleep(COALESCE_SECONDS)
+
+    async def _attempt(self) -> float:
+        """Discover once; returns after how many seconds to do it again."""
+        self._wake.clear()
+        demands, self._demands = self._demands, []
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                discovery = await self._discover()
+        except Exception as error:
+            failure = self._explained(error)
+            await self._disconnect()
+            self._went_down(failure)
+            self._answer(demands, failure)
+            return self._backoff()
+        except asyncio.CancelledError:
+            self._demands += demands
+            raise
+        self._came_up(discovery)
+        self._answer(demands, self.view.discovery or discovery)
+        return self.upstream.settings.refresh_interval * random.uniform(0.8, 1.2)
+
+    async def _discover(self) -> Discovery:
+        if self._connection is not None:
+            try:
+                return await self._ask(self._connection)
+            except UpstreamError:  # a lost session or connection says nothing about the upstream; a new one does
+                await self._disconnect()
+        connection = self._connection = await self._connect()
+        discovery = await self._ask(connection)
+        await self._watch(connection, discovery)
+        return discovery
+
+    async def _ask(self, connection: Connection) -> Discovery:
+        return msgspec.structs.replace(await connection.discover(), eras=self._eras)
+
+    async def _connect(self) -> Connection:
+        if self._kind is None:
+            raise UpstreamError(f"no enabled plugin offers upstreams of kind {self.upstream.kind!r}", sent=False)
+        failure: UpstreamError = UpstreamError(f"upstream {self.upstream.name!r} has no endpoint", sent=False)
+        for endpoint in self.upstream.endpoints:
+            try:
+                self._eras = await self._kind.probe(self.upstream, endpoint, self._leg("modern"))
+            except UpstreamError as error:
+                failure = error
+                continue
+            return self._kind.connect(self.upstream, endpoint, self._leg(self._era(endpoint)))
+        raise failure
+
+    def _era(self, endpoint: Endpoint) -> Era:
+        if self._eras.modern:
+            return "modern"
+        if self._eras.legacy:
+            return "legacy"
+        raise UpstreamProtocol(f"endpoint {endpoint.id} of upstream {self.upstream.name!r} speaks no known MCP version")
+
+    def _leg(self, era: Era) -> Leg:
+        version = getattr(self._eras, era) or LATEST[era]
+        client = ClientProfile(version, {}, CLIENT_INFO)
+        return Leg(era, "", client, ListChanges(self._wake.set), self._authorize, version)
+
+    async def _watch(self, connection: Connection, discovery: Discovery) -> None:
+        """Ask for news of the lists that can change, then look once more: they may have changed meanwhile."""
+        offered = discovery.capabilities
+        tools, prompts, resources = (
+            bool(isinstance(offered.get(name), dict) and offered[name].get("listChanged"))
+            for name in ("tools", "prompts", "resources")
+        )
+        if not (tools or prompts or resources):
+            return
+        try:
+            async with asyncio.timeout(WATCH_SECONDS):
+                await connection.watch(Wants(tools, prompts, resources))
+        except (UpstreamError, TimeoutError) as error:
+            log.info("upstream %s does not report changed lists: %s", self.upstream.name, error)
+        else:
+            self._wake.set()
+
+    def _came_up(self, discovery: Discovery) -> None:
+        self._failures = 0
+        if discovery == self.view.discovery:
+            discovery = self.view.discovery
+        self._show(msgspec.structs.replace(self._with_status("up"), discovery=discovery, error=""))
+
+    def _went_down(self, failure: ToolwayError) -> None:
+        if self._failures == 0:
+            self._down_since = self._clock.monotonic()
+            log.warning("upstream %s is down: %s", self.upstream.name, failure.message)
+        self._failures += 1
+        view = msgspec.structs.replace(self._with_status("down"), error=failure.message)
+        if view.discovery and self._clock.now() - view.since > GRACE_SECONDS:
+            view = msgspec.structs.replace(view, discovery=None)
+        self._show(view)
+
+    def _with_status(self, status: str) -> UpstreamView:
+        since = self.view.since if self.view.status == status else self._clock.now()
+        return msgspec.structs.replace(self.view, status=status, since=since)
+
+    def _show(self, view: UpstreamView) -> None:
+        is_news = view.discovery is not self.view.discovery or view != self.view
+        self.view = view
+        if is_news:
+            self._report(view)
+
+    def _backoff(self) -> float:
+        """Full jitter below a bound that doubles; bounded lower while the upstream went down only recently."""
+        eager = self._clock.monotonic() - self._down_since < EAGER_SECONDS
+        cap = BACKOFF_SOON if eager else BACKOFF_CAP
+        return random.uniform(0, min(cap, BACKOFF_BASE * 2.0 ** min(self._failures, 10)))
+
+    def _explained(self, error: Exception) -> ToolwayError:
+        if isinstance(error, ToolwayError):
+            return error
+        if isinstance(error, TimeoutError):
+            return UpstreamTimeout(f"upstream {self.upstream.name!r} was not discovered within {ATTEMPT_SECONDS:g} s")
+        log.error("discovery of upstream %s failed", self.upstream.name, exc_info=error)
+        return UpstreamError(f"discovery of upstream {self.upstream.name!r} failed; the log says why")
+
+    def _answer(self, demands: list[asyncio.Future[Discovery]], answer: Discovery | ToolwayError) -> None:
+        for demand in demands:
+            if demand.done():
+                continue
+            if isinstance(answer, ToolwayError):
+                demand.set_exception(answer)
+            else:
+                demand.set_result(answer)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close()
+        except Exception:
+            log.warning("closing the connection to upstream %s failed", self.upstream.name, exc_info=True)

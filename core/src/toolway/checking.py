@@ -1,0 +1,110 @@
+"""What can be said of a configuration without starting: findings, its schema, its plugins."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from toolway.builtin.plugin import BuiltinPlugin
+from toolway.config import Config, load_config
+from toolway.errors import ToolwayError
+from toolway.plugin.collect import Plugins
+from toolway.plugin.host import PluginHost
+from toolway.plugin.plugin import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong (`error`) or worth knowing (`warning`)."""
+
+    level: Literal["error", "warning"]
+    message: str
+
+
+def check_configuration(path: Path | None) -> list[Finding]:
+    """Everything that `serve` would refuse, and what it would accept but should not be used for real."""
+    try:
+        config = load_config(path)
+    except ToolwayError as error:
+        return [Finding("error", line) for line in error.message.splitlines()]
+    plugins = examined(config)
+    broken = [info.error or info.name for info in plugins.report() if info.state == "broken"]
+    if broken:
+        return [Finding("error", message) for message in broken]
+    return asyncio.run(_check(config))
+
+
+def schema_of_configuration(path: Path | None) -> dict[str, Any]:
+    """The JSON Schema, with the settings of every enabled plugin, kind and auth type."""
+    return asyncio.run(_schema(load_config(path)))
+
+
+def list_plugins(path: Path | None) -> list[dict[str, Any]]:
+    """All installed plugins; only enabled ones are imported."""
+    from toolway.app import plugin_row
+
+    return [plugin_row(info) for info in examined(load_config(path)).report()]
+
+
+def examined(config: Config) -> Plugins:
+    """The plugins of this configuration, broken ones included."""
+    tables = config.plugins
+    host = PluginHost(config.source)
+    return host.examine(tables.enable, tables.optional, tables.tables, builtins=[BuiltinPlugin(Settings())])
+
+
+async def _check(config: Config) -> list[Finding]:
+    from toolway.app import build_gateway
+    from toolway.keep import Keeper
+    from toolway.lifecycle import refuse_open_doors
+
+    holder = Keeper().holder()
+    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(config)]
+    try:
+        gateway = await build_gateway(config, holder)
+        refuse_open_doors(gateway)
+        findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
+        await gateway.kernel.close()
+    except ToolwayError as error:
+        findings += [Finding("error", line) for line in error.message.splitlines()]
+    finally:
+        await holder.release()
+    return findings
+
+
+async def _schema(config: Config) -> dict[str, Any]:
+    from toolway.app import load_plugins
+    from toolway.config.schema import configuration_schema
+    from toolway.hookspecs import routing
+    from toolway.hookspecs import secrets as secret_hooks
+    from toolway.keep import Keeper
+    from toolway.kernel import GatewayKernel
+
+    plugins = load_plugins(config)
+    kernel = GatewayKernel.bare(config, Keeper().holder())
+    kinds = plugins.collect(routing.toolway_upstream_kinds, kernel)
+    auths = plugins.collect(secret_hooks.toolway_upstream_auths, kernel)
+    return configuration_schema(
+        plugins.settings_classes(),
+        {kind.kind: kind.settings for kind in kinds},
+        {auth.type: auth.settings for auth in auths},
+    )
+
+
+def _literals(config: Config) -> list[str]:
+    found: list[str] = []
+    _walk(config.model_dump(mode="json"), "", found)
+    return found
+
+
+def _walk(value: Any, path: str, found: list[str]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _walk(inner, f"{path}.{key}".lstrip("."), found)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            _walk(inner, f"{path}[{number}]", found)
+    elif isinstance(value, str) and value.startswith("literal:"):
+        found.append(path)

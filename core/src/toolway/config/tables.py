@@ -1,0 +1,138 @@
+"""The tables of `toolway.toml` with their defaults and meaning; plugins, kinds and auth types add their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from toolway.edge.settings import EdgeSettings, Network
+from toolway.hookspecs.definitions import SecretRef
+from toolway.validation import did_you_mean
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
+
+def _is_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and int(port) < 65536) or (":" in host and host[0] != "["):
+        raise ValueError('must be host:port, such as "127.0.0.1:4440" or "[::1]:4440"')
+    return value
+
+
+def _is_base_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError('must begin with http:// or https://, such as "https://mcp.example.com"')
+    return value.rstrip("/")
+
+
+def _default_url(known: dict[str, Any]) -> str:
+    host, _, port = str(known.get("bind", "")).rpartition(":")
+    scheme = "https" if known.get("tls") else "http"
+    return f"{scheme}://{_ANYWHERE.get(host, host)}:{port}{known.get('root_path', '')}"
+
+
+class GatewaySettings(EdgeSettings):
+    """`[gateway]`: where the gateway listens and what it keeps; with the settings of the door."""
+
+    bind: Annotated[str, AfterValidator(_is_address)] = Field(
+        default="127.0.0.1:4440", description="Address and port to listen on; port 0 takes a free one."
+    )
+    public_url: Annotated[str, AfterValidator(_is_base_url)] = Field(
+        default_factory=_default_url, description="How clients reach the gateway; default: from `bind`."
+    )
+    data_dir: Path = Field(
+        default=Path("toolway-data"), description="For the SQLite file and keys; made on first start, mode 0700."
+    )
+    database: SecretRef | None = Field(
+        default=None, description="Reference to a database URL, such as env:TOOLWAY_DATABASE; default: SQLite."
+    )
+    root_key: SecretRef | None = Field(
+        default=None, description="Reference to the key that encrypts the key ring; default: a file in `data_dir`."
+    )
+    keyvalue: str | None = Field(default=None, description="Name of the key-value store, where several are there.")
+    pubsub: str | None = Field(default=None, description="Name of the publish/subscribe, where several are there.")
+    balancer: str | None = Field(default=None, description="Name of the balancer, where several are there.")
+    page_size: int = Field(default=1000, ge=1, le=10_000, description="Most entries of one page of an MCP list.")
+    access: Literal["public", "authenticated"] | None = Field(
+        default=None,
+        description="Whether the built-in server `all` lets clients in without a credential; "
+        "default: only while no plugin authenticates.",
+    )
+    naming: Literal["prefix", "plain"] = Field(
+        default="prefix", description="How the built-in server `all` names items, as `naming` of servers."
+    )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (without brackets) and port of `bind`."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class EgressSettings(BaseModel):
+    """`[egress]`: what the gateway may dial."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    allow_private: tuple[Network, ...] = Field(
+        default=(), description="Networks that upstreams may use besides public ones, such as 10.1.0.0/16."
+    )
+
+
+class PluginTables(BaseModel):
+    """`[plugins]`: which plugins act, in which order, and a table of settings for each."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, dict[str, Any]] = Field(init=False)
+
+    enable: tuple[str, ...] = Field(default=(), description="Names of plugins to load; the order is theirs everywhere.")
+    optional: tuple[str, ...] = Field(
+        default=(), description="Those that are quarantined when they fail; the gateway starts without them."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_keys_are_tables(cls, values: Any) -> Any:
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if key not in cls.model_fields and not isinstance(value, dict):
+                guess = did_you_mean(key, cls.model_fields) or f"settings of a plugin go into a table [plugins.{key}]"
+                raise ValueError(f"must not have the key {key!r}; {guess}")
+        return values
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The table of each plugin as it was written; the plugin's own model checks it."""
+        return dict(self.__pydantic_extra__)
+
+
+class Config(BaseSettings):
+    """Everything that is configured. Upstreams and servers are raw tables: their kinds check them."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    gateway: GatewaySettings = Field(default=GatewaySettings(), description="The gateway itself.")
+    plugins: PluginTables = Field(default=PluginTables(), description="Plugins and their settings.")
+    egress: EgressSettings = Field(default=EgressSettings(), description="What the gateway may dial.")
+    upstreams: tuple[dict[str, Any], ...] = Field(default=(), description="What stands behind the gateway.")
+    servers: tuple[dict[str, Any], ...] = Field(default=(), description="Virtual servers.")
+
+    _source: str = PrivateAttr(default="the configuration")
+
+    @property
+    def source(self) -> str:
+        """How messages call the configuration: the file's name, if there is one."""
+        return self._source
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing is read behind the caller's back: `load_config` passes every source."""
+        return (init_settings,)

@@ -1,0 +1,139 @@
+"""The front door of the data plane: which server, who asks, which era."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET
+
+from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
+from toolway.gateway.access import presented
+from toolway.gateway.http import Receive, Request, Scope, Send, read_request
+from toolway.gateway.legacy import LegacyMethods
+from toolway.gateway.legacy_http import LegacyHttp
+from toolway.gateway.legacy_sse import LegacySse
+from toolway.gateway.modern import ModernFront
+from toolway.gateway.plane import RPC_STATUS, DataPlane
+from toolway.hookspecs.auth import AuthContext, Principal, Resource
+from toolway.mcp.errors import INVALID_REQUEST, RpcError, fault_of
+from toolway.mcp.messages import Envelope, decode, encode_error
+from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY
+
+if TYPE_CHECKING:
+    from toolway.catalog.snapshot import ServerView
+
+log = logging.getLogger(__name__)
+
+PATH = re.compile(r"(?:/servers/(?P<server>[a-z0-9-]{1,48}))?/(?P<leaf>mcp|sse|messages)")
+ALL = "all"
+
+
+class Endpoint:
+    """An ASGI app for `/mcp`, `/sse`, `/messages` and the same below `/servers/<name>`."""
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        methods = LegacyMethods(plane)
+        self._modern = ModernFront(plane)
+        self._legacy = LegacyHttp(plane, methods)
+        self._sse = LegacySse(plane, methods)
+
+    @staticmethod
+    def serves(path: str) -> bool:
+        """Whether this path is the data plane's."""
+        return PATH.fullmatch(path) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""
+        request = read_request(scope, receive, send)
+        seen: list[Envelope] = []
+        try:
+            await self._route(request, scope.get("root_path", ""), seen)
+        except ConnectionResetError:
+            log.debug("client %s left before its request was complete", request.address)
+        except Exception as error:
+            await self._refuse(request, error, seen)
+
+    async def _route(self, request: Request, root_path: str, seen: list[Envelope]) -> None:
+        match = PATH.fullmatch(request.path)
+        if match is None:
+            raise NotFound("there is nothing at this path")
+        view, principal = await self._enter(request, match["server"] or ALL)
+        leaf = match["leaf"]
+        if leaf == "mcp" and request.method == "POST":
+            await self._post(request, view, principal, seen)
+        elif leaf == "mcp" and request.method in ("GET", "DELETE") and self._is_legacy(request):
+            await (self._legacy.get if request.method == "GET" else self._legacy.delete)(request, view, principal)
+        elif leaf == "sse" and request.method == "GET":
+            messages = f"{root_path}{request.path.removesuffix('sse')}messages"
+            await self._sse.stream(request, view, principal, messages)
+        elif leaf == "messages" and request.method == "POST":
+            await self._sse.post(request, await request.body(), view, principal)
+        else:
+            allow = {"mcp": b"POST, GET, DELETE", "sse": b"GET", "messages": b"POST"}[leaf]
+            await request.reply(405, b"", [(b"allow", allow)])
+
+    async def _enter(self, request: Request, server: str) -> tuple[ServerView, Principal]:
+        credentials = presented(request.headers.get("authorization"), request.headers.get("x-api-key"))
+        context = AuthContext(server, request.address, request.path)
+        principal = await self._plane.access.authenticate(credentials, context)
+        view = self._plane.catalog.snapshot.servers.get(server)
+        if view is None:
+            if principal.kind == "anonymous":
+                raise Unauthenticated("send a credential: Authorization: Bearer <token>")
+            raise NotFound(f"there is no server {server!r}")
+        resource = Resource(server, server, view.settings.access)
+        if not self._plane.access.allowed(principal, "servers:connect", resource):
+            if principal.kind == "anonymous":
+                raise Unauthenticated("send a credential: Authorization: Bearer <token>")
+            raise Forbidden(f"you may not use server {server!r}")
+        return view, principal
+
+    async def _post(self, request: Request, view: ServerView, principal: Principal, seen: list[Envelope]) -> None:
+        _check_media(request)
+        body = await request.body()
+        envelope = decode(body)
+        seen.append(envelope)
+        if self._is_modern(request, envelope):
+            await self._modern.post(request, envelope, view, principal)
+        else:
+            await self._legacy.post(request, envelope, body, view, principal)
+
+    @staticmethod
+    def _is_modern(request: Request, envelope: Envelope) -> bool:
+        version = request.headers.get("mcp-protocol-version")
+        if version is not None and version not in LEGACY:
+            return "mcp-session-id" not in request.headers or version >= "2026-07-28"
+        params = envelope.members
+        meta = params.get("_meta")
+        return meta is not None and PROTOCOL_VERSION_KEY.encode() in bytes(meta)
+
+    @staticmethod
+    def _is_legacy(request: Request) -> bool:
+        version = request.headers.get("mcp-protocol-version")
+        return version is None or version in LEGACY
+
+    async def _refuse(self, request: Request, error: Exception, seen: list[Envelope]) -> None:
+        error_id = secrets.token_hex(8)
+        if not isinstance(error, ToolwayError):
+            log.error("request to %s failed unexpectedly (error id %s)", request.path, error_id, exc_info=error)
+        fault = fault_of(error, error_id)
+        status = error.status if isinstance(error, ToolwayError) else 500
+        if isinstance(error, RpcError) and status == 200:
+            status = RPC_STATUS.get(fault.code, 200)
+        headers = [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthenticated) else []
+        request_id = seen[0].id if seen and isinstance(seen[0].id, int | str) else None
+        await request.reply(status, encode_error(request_id, fault), headers)
+
+
+def _check_media(request: Request) -> None:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RpcError(INVALID_REQUEST, "Content-Type must be application/json", status=415)
+    accept = request.headers.get("accept", "")
+    if "*/*" not in accept and not ("application/json" in accept and "text/event-stream" in accept):
+        raise RpcError(INVALID_REQUEST, "Accept must list application/json and text/event-stream", status=406)

@@ -1,0 +1,123 @@
+"""List results, encoded once per snapshot, server, era and visibility, and their sealed cursors."""
+
+from __future__ import annotations
+
+import bisect
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Raw
+
+from toolway.gateway.access import Access
+from toolway.hookspecs.auth import Principal, Resource
+from toolway.hookspecs.routing import Era, ItemKind
+from toolway.mcp.errors import INVALID_PARAMS, RpcError
+from toolway.mcp.versions import SERVER_INFO_KEY
+
+if TYPE_CHECKING:
+    from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
+    from toolway.plugin.kernel import Seal
+
+LIST_METHODS: dict[str, tuple[ItemKind, str]] = {
+    "tools/list": ("tool", "tools"),
+    "prompts/list": ("prompt", "prompts"),
+    "resources/list": ("resource", "resources"),
+    "resources/templates/list": ("template", "resourceTemplates"),
+}
+ACTIONS: dict[ItemKind, str] = {
+    "tool": "tools:call",
+    "prompt": "prompts:get",
+    "resource": "resources:read",
+    "template": "resources:read",
+}
+CACHED_PAGES = 512
+PURPOSE = "cursor"
+
+
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where the next page begins: after the item named `last`, in the same list as seen by the same class of principals."""
+
+    method: str
+    server: str
+    visibility: str
+    last: str
+
+
+class Lists:
+    """Answers the list methods from the snapshot."""
+
+    def __init__(self, access: Access, seal: Seal, page_size: int, ttl_ms: int, server_info: dict[str, Any]) -> None:
+        self._access = access
+        self._seal = seal
+        self._page_size = page_size
+        self._ttl_ms = ttl_ms
+        self._server_info = server_info
+        self._pages: OrderedDict[tuple[object, ...], Raw] = OrderedDict()
+
+    def page(
+        self, snapshot: Snapshot, view: ServerView, method: str, era: Era, principal: Principal, params: dict[str, Raw]
+    ) -> Raw:
+        """The encoded result; raises RpcError -32602 for a cursor that is not of this list."""
+        visibility = self._access.visibility(principal, view.settings.name)
+        after = self._after(method, view.settings.name, visibility, params.get("cursor"))
+        key = (snapshot.number, view.settings.name, method, era, visibility, after)
+        known = self._pages.get(key)
+        if known is None:
+            known = self._pages[key] = self._encode(view, method, era, principal, visibility, after)
+            if len(self._pages) > CACHED_PAGES:
+                self._pages.popitem(last=False)
+        return known
+
+    def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
+        """The items of a server that the principal may use."""
+        return [item for item in view.listed(kind) if self.may_use(view, kind, item.item.canonical, principal)]
+
+    def may_use(self, view: ServerView, kind: ItemKind, canonical: str, principal: Principal) -> bool:
+        """Whether the principal may use this item on this server."""
+        resource = Resource(canonical, view.settings.name, view.settings.access)
+        return self._access.allowed(principal, ACTIONS[kind], resource)
+
+    def fields(self, view: ServerView) -> dict[str, Any]:
+        """What a modern result adds: type, lifetime and scope of the copy a client may keep, who answered."""
+        shared = view.settings.access == "public" and self._access.visibility(_ANYBODY, view.settings.name) == ""
+        return {
+            "resultType": "complete",
+            "ttlMs": self._ttl_ms,
+            "cacheScope": "public" if shared else "private",
+            "_meta": {SERVER_INFO_KEY: self._server_info},
+        }
+
+    def _encode(
+        self, view: ServerView, method: str, era: Era, principal: Principal, visibility: str, after: str | None
+    ) -> Raw:
+        kind, field = LIST_METHODS[method]
+        items = self.visible(view, kind, principal)
+        start = 0 if after is None else bisect.bisect_right([item.name for item in items], after)
+        page = items[start : start + self._page_size]
+        result: dict[str, Any] = {field: [Raw(item.raw) for item in page]}
+        if start + len(page) < len(items):
+            cursor = Cursor(method, view.settings.name, visibility, page[-1].name)
+            result["nextCursor"] = self._seal.seal(PURPOSE, msgspec.msgpack.encode(cursor))
+        if era == "modern":
+            result.update(self.fields(view))
+        return Raw(msgspec.json.encode(result))
+
+    def _after(self, method: str, server: str, visibility: str, raw: Raw | None) -> str | None:
+        if raw is None or bytes(raw) == b"null":
+            return None
+        try:
+            payload = self._seal.open(PURPOSE, msgspec.json.decode(raw, type=str))
+            cursor = msgspec.msgpack.decode(payload or b"", type=Cursor)
+        except msgspec.DecodeError:
+            raise _bad_cursor() from None
+        if (cursor.method, cursor.server, cursor.visibility) != (method, server, visibility):
+            raise _bad_cursor()
+        return cursor.last
+
+
+_ANYBODY = Principal(id="anonymous", kind="anonymous")
+
+
+def _bad_cursor() -> RpcError:
+    return RpcError(INVALID_PARAMS, "the cursor is not one of this list; start again without a cursor")

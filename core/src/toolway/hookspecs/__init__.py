@@ -1,0 +1,1 @@
+"""The contracts between the kernel and its plugins: Protocols, data types and registration hooks."""

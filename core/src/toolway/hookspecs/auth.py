@@ -1,0 +1,125 @@
+"""Who is asking and what they may do: principals, credentials, authenticators, authorizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from toolway.hookspecs.markers import hookspec
+
+if TYPE_CHECKING:
+    from toolway.plugin import Kernel
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who is asking. `id` is stable and unique over all providers; `credential` names the credential, never its value."""
+
+    id: str
+    kind: Literal["user", "service", "anonymous"] = "user"
+    name: str = ""
+    teams: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()
+    credential: str = ""
+
+
+ANONYMOUS = Principal(id="anonymous", kind="anonymous", name="anonymous")
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a request presented: the scheme in lower case (`bearer`, `basic`, `x-api-key`) and its value."""
+
+    scheme: str
+    value: str
+
+
+class AuthContext(msgspec.Struct, frozen=True):
+    """Where a credential was presented: the virtual server's name (None for the admin API), client address and path."""
+
+    server: str | None
+    address: str
+    path: str
+
+
+class Authenticated(msgspec.Struct, frozen=True):
+    """A verified credential. It may be cached until `cache_until` (monotonic seconds; 0 means never).
+
+    Revoking any of `revoke_keys` drops it at once from every cache, with the streams and legs that it opened.
+    """
+
+    principal: Principal
+    cache_until: float = 0.0
+    revoke_keys: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Authenticator(Protocol):
+    """Turns a credential into a principal."""
+
+    name: str
+
+    async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
+        """Return who this is, or None when the credential is not of this provider's kind.
+
+        Raises:
+            Unauthenticated: the credential is of this provider's kind and not valid; nobody else is asked.
+        """
+
+
+class Decision(Enum):
+    """The answer of one authorizer: one ALLOW and no DENY is needed."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ABSTAIN = "abstain"
+
+
+class Resource(msgspec.Struct, frozen=True):
+    """What a decision is about: `name` is canonical (`upstream/item`, or a server's or upstream's name).
+
+    `server` is the virtual server of the request and `access` that server's setting, where there is one.
+    """
+
+    name: str
+    server: str = ""
+    access: Literal["public", "authenticated", ""] = ""
+
+
+@runtime_checkable
+class Authorizer(Protocol):
+    """Decides in memory, synchronously."""
+
+    name: str
+
+    def decide(self, principal: Principal, action: str, resource: Resource) -> Decision:
+        """Answer for one action such as `tools:call`, `servers:connect` or `upstreams:write`."""
+
+    def visibility(self, principal: Principal, server: str) -> str:
+        """A key such that principals with equal keys get equal decisions on `server` within one snapshot."""
+
+
+@hookspec
+def toolway_authenticators(kernel: Kernel) -> Iterable[Authenticator]:
+    """Offer ways to turn a request into a `Principal`.
+
+    Called: once, when the gateway is built.
+    Used: for every request with a credential, in the order of `plugins.enable`; the first answer wins, `None` passes on.
+    On error: the request is refused with 401; an authenticator never falls through to the next by raising.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_authorizers(kernel: Kernel) -> Iterable[Authorizer]:
+    """Offer decisions on who may do what.
+
+    Called: once, when the gateway is built.
+    Used: for every request and every list; one `ALLOW` and no `DENY` is needed. Any plugin here replaces the built-in one.
+    On error: the action is denied.
+    Since: 1.0
+    """
+    return ()

@@ -1,0 +1,409 @@
+"""Where a call goes: upstreams and their kinds, legs, calls and replies, balancers, policies, middleware."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import msgspec
+from msgspec import Raw
+from pydantic import BaseModel
+
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.markers import hookspec
+from toolway.hookspecs.secrets import Challenge
+
+if TYPE_CHECKING:
+    from toolway.plugin import Kernel
+
+Era = Literal["modern", "legacy"]
+ItemKind = Literal["tool", "prompt", "resource", "template"]
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One replica of an upstream: `id` is its URL, or `local` for kinds that have exactly one."""
+
+    id: str
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """Something registered behind the gateway; `settings` is an instance of its kind's settings model."""
+
+    name: str
+    kind: str
+    settings: UpstreamSettings
+    endpoints: tuple[Endpoint, ...]
+    auth: BaseModel | None = None
+    managed_by: Literal["api", "file"] = "api"
+    revision: int = 0
+
+
+class Item(msgspec.Struct, frozen=True):
+    """Something an upstream offers. `name` is its own name there: a tool's or prompt's name, a URI or a URI template.
+
+    `raw` is the list entry exactly as the upstream sent it.
+    """
+
+    upstream: str
+    kind: ItemKind
+    name: str
+    raw: bytes
+
+    @property
+    def canonical(self) -> str:
+        """`upstream/item`, unique within the gateway."""
+        return f"{self.upstream}/{self.name}"
+
+
+class Eras(msgspec.Struct, frozen=True):
+    """The protocol versions that an endpoint answers to, one per era; None where it does not speak that era."""
+
+    modern: str | None = None
+    legacy: str | None = None
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """What an upstream said about itself: capabilities and items, raw where the gateway does not need to look inside."""
+
+    eras: Eras
+    capabilities: dict[str, Any] = {}
+    server_info: dict[str, Any] = {}
+    instructions: str | None = None
+    items: tuple[Item, ...] = ()
+
+
+class ClientProfile(msgspec.Struct, frozen=True):
+    """What a client declared: protocol version, capabilities and `clientInfo`, unknown fields kept."""
+
+    version: str
+    capabilities: dict[str, Any] = {}
+    info: dict[str, Any] = {}
+    log_level: str | None = None
+
+    @property
+    def era(self) -> Era:
+        """Modern from 2026-07-28 on; versions are ISO dates, so they compare as text."""
+        return "modern" if self.version >= "2026-07-28" else "legacy"
+
+    def capability_digest(self) -> str:
+        """Equal for equal capabilities, whatever the order of keys."""
+        encoded = msgspec.json.encode(self.capabilities, order="sorted")
+        return hashlib.blake2b(encoded, digest_size=8).hexdigest()
+
+
+class RpcFault(msgspec.Struct, omit_defaults=True):
+    """A JSON-RPC error object (JSON-RPC 2.0 section 5.1)."""
+
+    code: int
+    message: str
+    data: Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class Reply(msgspec.Struct):
+    """The end of one request: `result` bytes as they came, or a fault. `kind` is the modern `resultType`."""
+
+    result: Raw | None = None
+    fault: RpcFault | None = None
+    kind: str = "complete"
+
+
+class Peer(Protocol):
+    """The other end of a conversation, as whoever answers it sees it."""
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Pass a notification on; never blocks, dropped when nobody can receive it."""
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Send a server-to-client request (`elicitation/create`, `sampling/createMessage`, `roots/list`).
+
+        Raises:
+            ClientCannot: the client did not declare the capability, or has no open stream.
+        """
+
+
+class Wants(msgspec.Struct, frozen=True):
+    """What a stream of an upstream should report: changed lists, and updates of these resource URIs."""
+
+    tools: bool = False
+    prompts: bool = False
+    resources: bool = False
+    uris: frozenset[str] = frozenset()
+
+
+class Leg(msgspec.Struct, frozen=True, eq=False):
+    """The gateway's own conversation with one upstream.
+
+    `key` is empty when shared. `peer` gets everything that belongs to no request of ours. `authorize` makes the
+    headers of each HTTP request and is asked once more with the upstream's challenge after a 401.
+    """
+
+    era: Era
+    key: str
+    client: ClientProfile
+    peer: Peer
+    authorize: Callable[[Challenge | None], Awaitable[Mapping[str, str]]]
+    version: str = ""
+
+
+class UpstreamRequest(msgspec.Struct, eq=False):
+    """One request to an upstream: names are the upstream's own, `meta` is what goes out as `params._meta`.
+
+    `name` is what modern HTTP mirrors as `Mcp-Name` (None where the method has none). `deadline` is monotonic
+    seconds; `first_byte` is seconds until the answer must have begun.
+    """
+
+    method: str
+    params: dict[str, Raw]
+    meta: dict[str, Raw]
+    peer: Peer
+    deadline: float
+    name: str | None = None
+    headers: dict[str, str] = {}
+    first_byte: float = 30.0
+
+
+class Connection(Protocol):
+    """A leg made real on one endpoint. It opens itself on first use and reconnects with back-off while it is watched."""
+
+    async def discover(self) -> Discovery:
+        """Ask for capabilities and all items, all pages.
+
+        Raises:
+            UpstreamError: it does not answer, or not with MCP.
+        """
+
+    async def request(self, request: UpstreamRequest) -> Reply:
+        """Send one request and wait for its reply; cancelling the task cancels the request upstream.
+
+        Raises:
+            UpstreamError: no reply; its `sent` tells whether the request may have been received.
+        """
+
+    async def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Send a notification; legacy legs only."""
+
+    async def watch(self, wants: Wants) -> None:
+        """Set what is to be reported to `leg.peer`, replacing what was asked before; returns once it is in force.
+
+        After a lost stream is back, changed lists and updates are reported for everything wanted.
+        """
+
+    async def close(self) -> None:
+        """End the conversation (a legacy session is deleted, a process is stopped)."""
+
+
+@runtime_checkable
+class UpstreamKind(Protocol):
+    """How to reach upstreams of one `kind`. `file_only` kinds are refused by the API (they can start programs)."""
+
+    kind: str
+    settings: type[UpstreamSettings]
+    file_only: bool
+
+    def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
+        """The endpoints that settings name; raises InvalidInput."""
+
+    async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
+        """Find out which eras the endpoint speaks (`leg.era` is not looked at); raises UpstreamError."""
+
+    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Connection:
+        """Make a connection; nothing is sent yet."""
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a public name leads: the upstream, and the item's own name there (None for a URI under a template)."""
+
+    upstream: str
+    name: str
+    item: Item | None = None
+    fixed: dict[str, Any] = {}
+
+
+class Call(msgspec.Struct, eq=False, dict=True):
+    """One request of a client on its way through the gateway.
+
+    `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. What middleware puts into
+    `outgoing_headers` and `outgoing_meta` goes to the upstream with each attempt.
+    """
+
+    method: str
+    params: dict[str, Raw]
+    meta: dict[str, Raw]
+    server: str
+    principal: Principal
+    client: ClientProfile
+    peer: Peer
+    deadline: float
+    session: str = ""
+    target: Target | None = None
+    outgoing_headers: dict[str, str] = {}
+    outgoing_meta: dict[str, Raw] = {}
+
+    def arguments(self) -> dict[str, Any]:
+        """The decoded `arguments`, decoded once; integers of any size survive."""
+        known: dict[str, Any] | None = self.__dict__.get("arguments_")
+        if known is None:
+            raw = self.params.get("arguments")
+            known = msgspec.json.decode(raw) if raw is not None else {}
+            self.__dict__["arguments_"] = known
+        return known
+
+    def digest(self) -> str:
+        """SHA-256 over method and params (without `_meta`), in hexadecimal."""
+        hashed = hashlib.sha256(self.method.encode())
+        for key in sorted(self.params):
+            hashed.update(b"\0" + key.encode() + b"\0" + bytes(self.params[key]))
+        return hashed.hexdigest()
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Send a notification to the client on this call's stream."""
+        self.peer.notify(method, params)
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Ask the client (`elicitation/create`, `sampling/createMessage`, `roots/list`), in either era.
+
+        Raises:
+            ClientCannot: the client did not declare the capability.
+        """
+        return await self.peer.ask(method, params)
+
+
+class Attempt(msgspec.Struct, eq=False):
+    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended."""
+
+    call: Call
+    upstream: Upstream
+    endpoint: Endpoint
+    number: int = 1
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+@runtime_checkable
+class Balancer(Protocol):
+    """Chooses among the endpoints of an upstream."""
+
+    name: str
+
+    def pick(self, endpoints: Sequence[Endpoint], call: Call) -> Endpoint:
+        """Choose one; `endpoints` is never empty."""
+
+    def done(self, attempt: Attempt) -> None:
+        """Learn how an attempt that was picked here ended."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """Bounds of a call on one upstream: seconds for `first_byte`, `total` and `queue_wait`, counts for the rest."""
+
+    first_byte: float = 30.0
+    total: float = 60.0
+    retries: int = 2
+    in_flight: int = 64
+    queue: int = 128
+    queue_wait: float = 1.0
+
+
+@runtime_checkable
+class PolicyAdjuster(Protocol):
+    """A link of the chain that makes the policy of a call."""
+
+    name: str
+
+    def adjust(self, policy: Policy, upstream: Upstream, call: Call) -> Policy:
+        """Return the policy to use, usually `msgspec.structs.replace(policy, …)`."""
+
+
+CallNext = Callable[[Call], Awaitable[Reply]]
+
+
+@runtime_checkable
+class RequestMiddleware(Protocol):
+    """Wraps requests of the named MCP methods; the first enabled plugin is outermost."""
+
+    name: str
+    methods: ClassVar[frozenset[str]]
+
+    async def __call__(self, call: Call, call_next: CallNext) -> Reply:
+        """Answer, or pass on with `await call_next(call)`."""
+
+
+CALL_METHODS: frozenset[str] = frozenset({"tools/call", "prompts/get", "resources/read", "completion/complete"})
+
+
+class Desired(msgspec.Struct, frozen=True):
+    """Upstreams and servers declared outside the database; read-only in the API."""
+
+    upstreams: tuple[UpstreamSettings, ...] = ()
+    servers: tuple[ServerSettings, ...] = ()
+
+
+@runtime_checkable
+class CatalogSource(Protocol):
+    """Declares upstreams and servers from outside the database."""
+
+    name: str
+
+    async def load(self) -> Desired:
+        """Everything this source declares now."""
+
+
+@hookspec
+def toolway_upstream_kinds(kernel: Kernel) -> Iterable[UpstreamKind]:
+    """Offer kinds of upstreams.
+
+    Called: once, when the gateway is built.
+    Used: for discovery and every attempt on an upstream of that kind.
+    On error: the attempt fails; the upstream is marked as failing, others are not touched.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_catalog_sources(kernel: Kernel) -> Iterable[CatalogSource]:
+    """Offer upstreams and servers from outside the database.
+
+    Called: once, when the gateway is built.
+    Used: at every rebuild of the catalog snapshot.
+    On error: the previous snapshot stays, `/ready` tells.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_balancers(kernel: Kernel) -> Iterable[Balancer]:
+    """Offer ways to choose an endpoint; one acts, chosen by `gateway.balancer`.
+
+    Called: once, when the gateway is built.
+    Used: for every attempt on an upstream with more than one endpoint.
+    On error: the attempt fails.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_policies(kernel: Kernel) -> Iterable[PolicyAdjuster]:
+    """Offer links of the chain that makes timeouts, retries and bounds.
+
+    Called: once, when the gateway is built.
+    Used: for every call, in the order of `plugins.enable`, after the built-in one.
+    On error: the call fails.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_request_middleware(kernel: Kernel) -> Iterable[RequestMiddleware]:
+    """Offer wrappers around requests.
+
+    Called: once, when the gateway is built.
+    Used: for every request of its `methods` (default: the four calls), compiled into one chain.
+    On error: the request is answered with an internal error that names only an error id.
+    Since: 1.0
+    """
+    return ()

@@ -1,0 +1,120 @@
+"""Life of the gateway around the requests: entities, services, migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+from pydantic import BaseModel
+
+from toolway.hookspecs.markers import hookspec
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+    from sqlmodel.ext.asyncio.session import AsyncSession
+
+    from toolway.plugin import Kernel
+
+
+class Transaction(Protocol):
+    """One database transaction; committed by whoever opened it."""
+
+    @property
+    def session(self) -> AsyncSession:
+        """The SQLModel session."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One object of a collection as the API shows it: credentials are references, never values.
+
+    `revision` grows with every change and is the `ETag`; `managed_by: file` objects are read-only in the API.
+    """
+
+    name: str
+    value: BaseModel
+    revision: int = 0
+    managed_by: Literal["api", "file"] = "api"
+
+
+@runtime_checkable
+class Entity(Protocol):
+    """A named collection of declared objects. REST, CLI `get/apply`, export and UI are derived from it.
+
+    `kind` is the plural used in paths and permissions (`upstreams:read`, `upstreams:write`); `schema` validates bodies.
+    """
+
+    kind: str
+    schema: Any
+
+    async def list(self, tx: Transaction) -> Sequence[Stored]:
+        """All objects, sorted by name."""
+
+    async def get(self, tx: Transaction, name: str) -> Stored | None:
+        """One object, or None."""
+
+    async def put(self, tx: Transaction, value: BaseModel) -> None:
+        """Create or replace the object `value.name`.
+
+        Raises:
+            Conflict: the object is managed by the configuration file.
+            InvalidInput: the object refers to something that does not exist or is not allowed.
+        """
+
+    async def delete(self, tx: Transaction, name: str) -> None:
+        """Remove it; raises NotFound or Conflict."""
+
+
+@runtime_checkable
+class Service(Protocol):
+    """Something that runs as long as the gateway."""
+
+    name: str
+
+    def run(self) -> AbstractAsyncContextManager[None]:
+        """Entered after the gateway is in place, left when it drains."""
+
+
+class MigrationSource(msgspec.Struct, frozen=True):
+    """The schema history of one package: `location` is `package:directory`, the version table `alembic_version_<name>`."""
+
+    name: str
+    location: str
+    metadata: MetaData
+
+
+@hookspec
+def toolway_entities(kernel: Kernel) -> Iterable[Entity]:
+    """Offer collections of declared objects.
+
+    Called: once, when the gateway is built.
+    Used: by the admin API at `/api/v1/<kind>`.
+    On error: the request is answered with the error; nothing is changed.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_services(kernel: Kernel) -> Iterable[Service]:
+    """Offer background work.
+
+    Called: once, when the gateway is built.
+    Used: entered in order after the gateway took over, left in reverse order when it drains.
+    On error: while starting, the gateway does not start; while running, it is logged with the plugin's name.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_migrations() -> Iterable[MigrationSource]:
+    """Offer database tables and their history.
+
+    Called: once, before the gateway is built.
+    Used: in the order of `plugins.enable`, under a lock, when the recorded version is behind.
+    On error: the gateway does not start; the message names the package and revision.
+    Since: 1.0
+    """
+    return ()

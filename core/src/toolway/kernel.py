@@ -1,0 +1,133 @@
+"""The kernel facade as plugins see it, and what the gateway itself holds behind it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import aiohttp
+
+from toolway.catalog.store import Store
+from toolway.clock import SystemClock
+from toolway.config import Config
+from toolway.errors import ConfigError
+from toolway.hookspecs import caching, system
+from toolway.hookspecs import secrets as secret_hooks
+from toolway.hookspecs.caching import KeyValueStore, PubSub
+from toolway.keep import Holder
+from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
+from toolway.migrations.run import migrate
+from toolway.plugin.collect import Plugins
+from toolway.plugin.kernel import Clock
+from toolway.secrets import SecretResolver
+from toolway.upstream.outgoing import OutgoingHttp
+
+if TYPE_CHECKING:
+    from toolway.hookspecs.secrets import SecretScheme
+
+T = TypeVar("T")
+
+
+class GatewayKernel:
+    """See `plugin.Kernel`. `open` is the only way to make one: every part is there when a hook sees it."""
+
+    keyvalue: KeyValueStore
+    pubsub: PubSub
+    seal: KeyRing
+    store: Store
+
+    def __init__(self, config: Config, holder: Holder, clock: Clock) -> None:
+        self.config = config
+        self.node = secrets.token_hex(6)
+        self.clock = clock
+        self.secrets = SecretResolver(clock)
+        self.outgoing = OutgoingHttp(config.egress.allow_private)
+        self._holder = holder
+
+    @classmethod
+    def bare(cls, config: Config, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
+        """Without database and keys: enough to ask providers for their settings models."""
+        kernel = cls(config, holder, clock or SystemClock())
+        kernel.seal = _UNSEALED
+        return kernel
+
+    @classmethod
+    async def open(cls, config: Config, plugins: Plugins, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
+        """Secrets, database, migrations, keys, key-value store and pub/sub, in this order.
+
+        Raises:
+            ConfigError: a setting cannot be used.
+            SecretUnavailable: the database URL or root key cannot be resolved.
+            StoreUnavailable: the database does not answer.
+        """
+        kernel = cls.bare(config, holder, clock)
+        kernel.secrets.use(kernel._schemes(plugins))
+        gateway = config.gateway
+        prepare_directory(gateway.data_dir)
+        url = await kernel.secrets.get(gateway.database) if gateway.database else _sqlite_url(config)
+        kernel.store = await kernel.keep("store", url, lambda: _connected(url), _closed)
+        await migrate(kernel.store, plugins.collect(system.toolway_migrations, None))
+        root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
+        kernel.seal = await open_ring(kernel.store, root, kernel.clock)
+        kernel.secrets.use(kernel._schemes(plugins))
+        shared = None if kernel.store.is_sqlite else "database"
+        kernel.keyvalue = plugins.one(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
+        kernel.pubsub = plugins.one(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
+        kernel.store.publish = kernel.pubsub.publish
+        return kernel
+
+    @property
+    def database(self) -> Store:
+        """The store."""
+        return self.store
+
+    def http(self, name: str, *, allow_private: bool = False) -> aiohttp.ClientSession:
+        """See `plugin.Kernel.http`."""
+        return self.outgoing.session(name, allow_private=allow_private)
+
+    async def keep(
+        self,
+        key: str,
+        fingerprint: str,
+        factory: Callable[[], Awaitable[T]],
+        close: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> T:
+        """See `plugin.Kernel.keep`."""
+        return await self._holder.keep(key, fingerprint, factory, close)
+
+    async def check_database(self) -> str:
+        """What is wrong with the database, empty when nothing is."""
+        return await self.store.check()
+
+    async def close(self) -> None:
+        """Close what belongs to this gateway only."""
+        await self.outgoing.close()
+
+    def _schemes(self, plugins: Plugins) -> tuple[SecretScheme, ...]:
+        return plugins.collect(secret_hooks.toolway_secret_schemes, self)
+
+
+class _Unsealed:
+    """Before the key ring is open, nothing can be sealed."""
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        raise ConfigError("the key ring is not open yet")
+
+    def open(self, purpose: str, token: str) -> bytes | None:
+        raise ConfigError("the database URL and the root key cannot be stored credentials")
+
+
+_UNSEALED: Any = _Unsealed()
+
+
+def _sqlite_url(config: Config) -> str:
+    return f"sqlite+aiosqlite:///{(config.gateway.data_dir / 'toolway.db').absolute()}"
+
+
+async def _connected(url: str) -> Store:
+    return Store.connect(url)
+
+
+async def _closed(store: Store) -> None:
+    await store.close()

@@ -1,0 +1,130 @@
+"""Life of the process: start, tell people where things are, serve, drain on a signal, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+from toolway import serve
+from toolway.app import Gateway, build_gateway, is_guarded
+from toolway.builtin.admin_token import ensure_first_token
+from toolway.config import Config, load_config
+from toolway.edge.edge import Edge
+from toolway.errors import ConfigError, ToolwayError
+from toolway.keep import Keeper
+from toolway.redaction import RedactingFormatter
+
+log = logging.getLogger("toolway")
+
+FAILED = 1
+
+
+def run(config_file: Path | None, *, demo: bool = False) -> int:
+    """`toolway serve`: until Ctrl-C or SIGTERM; the exit code."""
+    try:
+        config = load_config(config_file)
+        serve.raise_file_limit()
+        serve.run(_serve(config, demo=demo))
+    except ToolwayError as error:
+        print(f"toolway: {error.message}", file=sys.stderr)
+        return FAILED
+    return 0
+
+
+async def _serve(config: Config, *, demo: bool) -> None:
+    keeper = Keeper()
+    sockets = serve.listen(config.gateway.bind)
+    gateway = await build_gateway(config, keeper.holder(), demo=demo)
+    _write_logs(gateway)
+    refuse_open_doors(gateway)
+    token = await ensure_first_token(gateway.kernel.store, gateway.kernel.clock)
+    edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    _on_signals(stop, hurry)
+    async with gateway.running():
+        serve.settle_memory()
+        await serve.serve(
+            edge,
+            sockets,
+            stop=stop,
+            hurry=hurry,
+            ready=lambda bound: print(welcome(gateway, bound[0][1], token), flush=True),
+            on_drain=gateway.drain,
+        )
+
+
+def refuse_open_doors(gateway: Gateway) -> None:
+    """Without a plugin that authenticates, the gateway serves this machine only. Raises ConfigError."""
+    host, _ = gateway.config.gateway.address
+    if is_guarded(gateway.plugins, gateway.kernel) or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"gateway.bind is {gateway.config.gateway.bind}, but no enabled plugin authenticates clients, so anybody who "
+        "reaches this address could use every upstream; bind to 127.0.0.1 or enable a plugin that authenticates"
+    )
+
+
+def welcome(gateway: Gateway, port: int, token: str | None) -> str:
+    """What is served, where, and how to connect; with the first admin token when it was just made."""
+    url = _reachable(gateway.config, port)
+    snapshot = gateway.plane.catalog.snapshot
+    client = {"mcpServers": {"toolway": {"type": "http", "url": f"{url}/mcp"}}}
+    lines = [
+        f"Toolway serves {len(snapshot.upstreams)} upstreams on {url}",
+        f"  MCP endpoint  {url}/mcp   (all items; other servers at {url}/servers/<name>/mcp)",
+        f"  admin API     {url}/api/v1",
+        "  client configuration:",
+        *(f"    {line}" for line in json.dumps(client, indent=2).splitlines()),
+    ]
+    if token is not None:
+        lines += [
+            f"  first admin token (shown once): {token}",
+            f"    log in with: toolway login --url {url} --token {token}",
+        ]
+    return "\n".join([*lines, "Ctrl-C stops it."])
+
+
+def _reachable(config: Config, port: int) -> str:
+    url = config.gateway.public_url
+    return url[: -len(":0")] + f":{port}" if url.endswith(":0") else url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _write_logs(gateway: Gateway) -> None:
+    root = logging.getLogger()
+    if not root.handlers:
+        handler = logging.StreamHandler()
+        inner = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        handler.setFormatter(RedactingFormatter(inner, gateway.kernel.secrets.known))
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+
+
+def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    """The first signal drains, the second one ends it at once."""
+
+    def signalled() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        _add_handler(loop, number, signalled)
+
+
+def _add_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], None]) -> None:
+    try:
+        loop.add_signal_handler(number, handler)
+    except NotImplementedError:
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))

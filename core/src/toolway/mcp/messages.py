@@ -1,0 +1,169 @@
+"""The JSON-RPC envelope: decoded once, payloads kept as bytes, bounds checked before anything is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from toolway.hookspecs.routing import RpcFault
+from toolway.mcp.errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+
+MAX_DEPTH = 64
+MAX_KEYS = 10_000
+MAX_VALUES = 100_000
+
+
+class Envelope(msgspec.Struct):
+    """One JSON-RPC 2.0 message. A request has `method` and `id`, a notification only `method`, a response none."""
+
+    jsonrpc: str
+    id: int | str | None | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: dict[str, Raw] | None | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: RpcFault | None | UnsetType = UNSET
+
+    @property
+    def members(self) -> dict[str, Raw]:
+        """The members of `params`; empty where it has none."""
+        return self.params if isinstance(self.params, dict) else {}
+
+
+class _Kind(msgspec.Struct, rename="camel"):
+    result_type: str = "complete"
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_kind = msgspec.json.Decoder(_Kind)
+_members = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.encode
+
+
+def decode(body: bytes) -> Envelope:
+    """Decode and check one message.
+
+    Raises:
+        RpcError: -32700 when it is not JSON in UTF-8, -32600 when it is JSON but no JSON-RPC message or out of bounds.
+    """
+    try:
+        body.isascii() or body.decode()
+    except UnicodeDecodeError:
+        raise RpcError(PARSE_ERROR, "the body is not UTF-8", status=400) from None
+    check_bounds(body)
+    try:
+        envelope = _envelope.decode(body)
+    except msgspec.ValidationError:
+        raise _not_rpc(body) from None
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        raise RpcError(PARSE_ERROR, "the body is not valid JSON", status=400) from None
+    if envelope.jsonrpc != "2.0" or envelope.params is None or not _is_message(envelope):
+        raise _invalid()
+    return envelope
+
+
+def check_bounds(body: bytes) -> None:
+    """Refuse what is too deep or has too many members; counts bytes first and scans only above a bound."""
+    openings = body.count(b"{") + body.count(b"[")
+    if openings > MAX_DEPTH or body.count(b":") > MAX_KEYS or body.count(b",") > MAX_VALUES:
+        depth, keys, values = _measure(body)
+        if depth > MAX_DEPTH or keys > MAX_KEYS or values > MAX_VALUES:
+            raise RpcError(
+                INVALID_REQUEST,
+                f"the message is too complex: at most {MAX_DEPTH} levels, {MAX_KEYS} keys, {MAX_VALUES} values",
+                status=400,
+            )
+
+
+def encode_request(request_id: int | str, method: str, params: Mapping[str, Raw] | Raw | None = None) -> bytes:
+    """A request; `params` may be raw JSON."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}
+    if params is not None:
+        message["params"] = params
+    return _encode(message)
+
+
+def encode_notification(method: str, params: Mapping[str, Raw] | Raw | None = None) -> bytes:
+    """A notification; empty params are left out."""
+    message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+    if params:
+        message["params"] = params
+    return _encode(message)
+
+
+def encode_result(request_id: int | str, result: Raw) -> bytes:
+    """A successful response; the result's bytes stay as they are."""
+    return b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":' + bytes(result) + b"}"
+
+
+def encode_error(request_id: int | str | None, fault: RpcFault) -> bytes:
+    """An error response; without an id when the request had none that could be read."""
+    return _encode({"jsonrpc": "2.0", "id": request_id, "error": fault})
+
+
+def result_kind(result: Raw) -> str:
+    """The `resultType` of a result, `complete` where it has none; anything that is no object is complete too."""
+    if b'"resultType"' not in bytes(result):
+        return "complete"
+    try:
+        return _kind.decode(result).result_type
+    except msgspec.DecodeError:
+        return "complete"
+
+
+def split_meta(params: Mapping[str, Raw] | None) -> tuple[dict[str, Raw], dict[str, Raw] | None]:
+    """`params` without `_meta`, and the members of `_meta` (None where there is none or it is no object)."""
+    own = dict(params or {})
+    raw = own.pop("_meta", None)
+    if raw is None:
+        return own, None
+    try:
+        return own, _members.decode(raw)
+    except msgspec.DecodeError:
+        return own, None
+
+
+def _is_message(envelope: Envelope) -> bool:
+    if envelope.method is not UNSET:
+        return envelope.id is not None
+    return envelope.id is not UNSET and (envelope.result is not UNSET or bool(envelope.error))
+
+
+def _not_rpc(body: bytes) -> RpcError:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return RpcError(PARSE_ERROR, "the body is not valid JSON", status=400)
+    return _invalid()
+
+
+def _invalid() -> RpcError:
+    return RpcError(INVALID_REQUEST, "the body is not one JSON-RPC 2.0 message (batches are not accepted)", status=400)
+
+
+def _measure(body: bytes) -> tuple[int, int, int]:
+    """Depth, keys and values of JSON text, without parsing it: strings are skipped."""
+    depth = deepest = keys = values = 0
+    in_string = escaped = False
+    for byte in body:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif byte in b"}]":
+            depth -= 1
+        elif byte == 0x3A:
+            keys += 1
+        elif byte == 0x2C:
+            values += 1
+    return deepest, keys, values

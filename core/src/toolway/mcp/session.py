@@ -1,0 +1,43 @@
+"""Sealed legacy session ids and event ids: state that the client carries, so that any node can serve it."""
+
+from __future__ import annotations
+
+import msgspec
+
+SESSION_SECONDS = 12 * 3600.0
+SESSION_PURPOSE = "session"
+EVENT_PURPOSE = "event"
+
+
+class SealedSession(msgspec.Struct, frozen=True, array_like=True):
+    """What an `Mcp-Session-Id` holds. `expires` is Unix seconds; rights are looked up afresh for `principal`."""
+
+    id: str
+    version: str
+    principal: str
+    server: str
+    expires: float
+
+
+class EventId(msgspec.Struct, frozen=True, array_like=True):
+    """Where an SSE event stands: `node` owns the buffer of stream `stream` of `session`."""
+
+    node: str
+    session: str
+    stream: int
+    sequence: int
+
+
+encode = msgspec.msgpack.encode
+_session = msgspec.msgpack.Decoder(SealedSession)
+_event = msgspec.msgpack.Decoder(EventId)
+
+
+def decode_session(payload: bytes) -> SealedSession:
+    """The content of an opened session id; raises msgspec.DecodeError."""
+    return _session.decode(payload)
+
+
+def decode_event(payload: bytes) -> EventId:
+    """The content of an opened event id; raises msgspec.DecodeError."""
+    return _event.decode(payload)

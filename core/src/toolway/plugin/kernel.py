@@ -1,0 +1,108 @@
+"""The narrow view of the kernel that plugins and built-in providers get."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from toolway.hookspecs.caching import KeyValueStore, PubSub
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """The one clock: tests move it."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, for durations and deadlines."""
+
+    def now(self) -> float:
+        """Seconds since 1970 (UTC), for what outlives the process: expiry of tokens and rows."""
+
+
+class Secrets(Protocol):
+    """Resolves references and follows their rotation."""
+
+    async def get(self, reference: str) -> str:
+        """The current value; kept in memory until its scheme wants it refreshed.
+
+        Raises:
+            SecretUnavailable: unknown scheme, unknown reference or no answer.
+        """
+
+    def known(self) -> tuple[str, ...]:
+        """Every value resolved so far, for redaction."""
+
+
+class Seal(Protocol):
+    """Authenticated encryption of small values that leave the gateway and come back (AES-256-GCM)."""
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        """URL-safe text that only `open` with the same purpose accepts."""
+
+    def open(self, purpose: str, token: str) -> bytes | None:
+        """The payload, or None when it was tampered with, is of another purpose or its key is gone."""
+
+
+class Database(Protocol):
+    """The only place that opens transactions."""
+
+    def read(self) -> Any:
+        """`async with database.read() as tx`: one consistent read transaction."""
+
+    def change(self, part: str, actor: str, action: str, object: str) -> Any:
+        """`async with database.change(…) as tx`: one administrative change; bumps the part's revision, commits, publishes."""
+
+    def write(self) -> Any:
+        """`async with database.write() as tx`: a write that changes no snapshot part."""
+
+
+class Kernel(Protocol):
+    """What a provider may use of the gateway that it lives in."""
+
+    @property
+    def clock(self) -> Clock:
+        """The one clock."""
+
+    @property
+    def secrets(self) -> Secrets:
+        """Resolves secret references."""
+
+    @property
+    def seal(self) -> Seal:
+        """Seals what leaves the gateway and comes back."""
+
+    @property
+    def database(self) -> Database:
+        """The only place that opens transactions."""
+
+    @property
+    def keyvalue(self) -> KeyValueStore:
+        """State that all nodes share."""
+
+    @property
+    def pubsub(self) -> PubSub:
+        """Messages to all nodes."""
+
+    @property
+    def node(self) -> str:
+        """The name of this process, never used before."""
+
+    def http(self, name: str, *, allow_private: bool = False) -> aiohttp.ClientSession:
+        """The guarded outgoing client of that name: no redirects, no cookies, private addresses refused unless allowed."""
+
+    async def keep(
+        self,
+        key: str,
+        fingerprint: str,
+        factory: Callable[[], Awaitable[T]],
+        close: Callable[[Any], Awaitable[None]] | None = None,
+    ) -> T:
+        """A resource that outlives a reload while its fingerprint is equal; its last holder closes it."""
+
+
+__all__ = ["Clock", "Database", "Kernel", "Seal", "Secrets"]

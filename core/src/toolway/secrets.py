@@ -1,0 +1,64 @@
+"""Secret references: resolved by their scheme, kept in memory until they want to be refreshed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from toolway.errors import SecretUnavailable
+from toolway.hookspecs.secrets import Secret, SecretScheme
+from toolway.plugin.kernel import Clock
+
+REMEMBERED = 10_000
+
+
+class SecretResolver:
+    """Implements `plugin.Secrets`: one resolution at a time per reference; there is no fallback to old values."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._schemes: dict[str, SecretScheme] = {}
+        self._clock = clock
+        self._current: dict[str, Secret] = {}
+        self._resolving: dict[str, asyncio.Lock] = {}
+        self._known: dict[str, None] = {}
+
+    def use(self, schemes: Sequence[SecretScheme]) -> None:
+        """Resolve with these."""
+        self._schemes = {scheme.scheme: scheme for scheme in schemes}
+
+    def schemes(self) -> tuple[str, ...]:
+        """Names of all schemes."""
+        return tuple(self._schemes)
+
+    async def get(self, reference: str) -> str:
+        """See `plugin.Secrets.get`."""
+        secret = self._fresh(reference)
+        if secret is None:
+            async with self._resolving.setdefault(reference, asyncio.Lock()):
+                secret = self._fresh(reference) or await self._resolve(reference)
+        return secret.value
+
+    def known(self) -> tuple[str, ...]:
+        """Every value resolved so far, the last ones first."""
+        return tuple(reversed(self._known))
+
+    def _fresh(self, reference: str) -> Secret | None:
+        secret = self._current.get(reference)
+        if secret is None:
+            return None
+        now = self._clock.monotonic()
+        limits = [limit for limit in (secret.refresh_at, secret.expires_at) if limit is not None]
+        return None if any(limit <= now for limit in limits) else secret
+
+    async def _resolve(self, reference: str) -> Secret:
+        name, _, rest = reference.partition(":")
+        scheme = self._schemes.get(name)
+        if scheme is None:
+            known = ", ".join(sorted(self._schemes))
+            raise SecretUnavailable(f"secret scheme {name!r} is not known; known: {known} (plugins add more)")
+        secret = self._current[reference] = await scheme.resolve(rest)
+        self._known.pop(secret.value, None)
+        self._known[secret.value] = None
+        while len(self._known) > REMEMBERED:
+            self._known.pop(next(iter(self._known)))
+        return secret

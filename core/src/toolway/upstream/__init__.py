@@ -1,0 +1,1 @@
+"""Built-in kinds of upstreams and what the gateway dials with."""

@@ -1,0 +1,164 @@
+"""An admin API over collections in memory and a catalog with two upstreams."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import httpx2
+import msgspec
+import pytest
+import pytest_asyncio
+from pydantic import BaseModel
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+
+from toolway.admin.api import admin_routes
+from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.catalog.snapshot import Snapshot, UpstreamView, build_snapshot
+from toolway.errors import NotFound, Unauthenticated, UpstreamUnreachable
+from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.routing import Discovery, Eras, Item, Upstream
+from toolway.hookspecs.system import Stored, Transaction
+
+
+class HttpSettings(UpstreamSettings):
+    """Settings of an upstream in these tests."""
+
+    kind: Literal["http"]
+    endpoints: tuple[str, ...] = ()
+
+
+class MemoryEntity:
+    """A collection that lives in a dict."""
+
+    def __init__(self, kind: str, schema: Any, *stored: Stored) -> None:
+        self.kind, self.schema = kind, schema
+        self.objects = {one.name: one for one in stored}
+
+    async def list(self, tx: Transaction) -> Sequence[Stored]:
+        return [self.objects[name] for name in sorted(self.objects)]
+
+    async def get(self, tx: Transaction, name: str) -> Stored | None:
+        return self.objects.get(name)
+
+    async def put(self, tx: Transaction, value: BaseModel) -> None:
+        name: str = value.name  # type: ignore[attr-defined]
+        old = self.objects.get(name)
+        self.objects[name] = Stored(name, value, old.revision + 1 if old else 1)
+
+    async def delete(self, tx: Transaction, name: str) -> None:
+        if self.objects.pop(name, None) is None:
+            raise NotFound(f"there is no {name!r}")
+
+
+class MemoryStore:
+    """Transactions over nothing; `changes` tells what was recorded."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, str, str, str]] = []
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[None]:
+        yield None
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[None]:
+        yield None
+
+    @asynccontextmanager
+    async def change(self, part: str, actor: str, action: str, object: str) -> AsyncIterator[None]:
+        yield None
+        self.changes.append((part, actor, action, object))
+
+
+class FixedCatalog:
+    """A catalog whose snapshot the test makes."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.failure = ""
+        self.problems = ("upstream 'z' is left out",)
+        self.reloads = 0
+        auth = {"token": "literal:hunter2"}
+        declared = HttpSettings(name="filed", kind="http", auth=auth)
+        self.declared = {"upstreams": {"filed": Stored("filed", declared, 0, "file")}}
+
+    def filed(self, collection: str) -> Mapping[str, Stored]:
+        return self.declared.get(collection, {})
+
+    async def reload(self) -> None:
+        self.reloads += 1
+
+    async def refresh(self, name: str) -> Discovery:
+        if name not in self.snapshot.upstreams:
+            raise NotFound(f"there is no enabled upstream {name!r}")
+        if name == "down":
+            raise UpstreamUnreachable("endpoint http://127.0.0.1:1/mcp does not answer")
+        return self.snapshot.upstreams[name].discovery or Discovery(Eras())
+
+
+def upstream(name: str, *tools: str) -> UpstreamView:
+    settings = UpstreamSettings(name=name, kind="http")
+    items = tuple(Item(name, "tool", tool, msgspec.json.encode({"name": tool, "n": 2**70})) for tool in tools)
+    return UpstreamView(Upstream(name, "http", settings, ()), Discovery(Eras("2026-07-28"), items=items), "up", "", 5.0)
+
+
+class Gate:
+    """The API with everything a test wants to turn."""
+
+    def __init__(self) -> None:
+        servers = [ServerSettings(name="all"), ServerSettings(name="plain", naming="plain")]
+        views = [upstream("a", "x", "y"), upstream("b", "x"), upstream("down")]
+        self.catalog = FixedCatalog(build_snapshot(1, views, servers, None))
+        stored = [Stored(name, HttpSettings(name=name, kind="http"), 1) for name in ("a", "b")]
+        self.upstreams = MemoryEntity("upstreams", HttpSettings, *stored)
+        self.servers = MemoryEntity("servers", ServerSettings, *(Stored(one.name, one, 1) for one in servers))
+        self.store = MemoryStore()
+        self.denied: set[tuple[str, str]] = set()
+        self.failing = ""
+        self.phase: Phase = "serving"
+        context = AdminContext(
+            catalog=self.catalog,  # type: ignore[arg-type]
+            store=self.store,
+            entities=[self.upstreams, self.servers],
+            authenticate=self.authenticate,
+            authorize=self.authorize,
+            plugins=lambda: [{"name": "cache", "status": "enabled"}],
+            phase=lambda: self.phase,
+            checks=[ReadyCheck("database", self.check), ReadyCheck("collector", self.complain, critical=False)],
+            version="1.2.3",
+        )
+        self.context = context
+        self.app = Starlette(routes=admin_routes(context))
+
+    async def authenticate(self, headers: Headers, address: str) -> Principal:
+        credential = headers.get("authorization")
+        if credential is None:
+            return ANONYMOUS
+        if credential != "Bearer good":
+            raise Unauthenticated("the credential is not valid here")
+        return Principal("u1", name="admin")
+
+    def authorize(self, principal: Principal, action: str, resource: Resource) -> bool:
+        return principal.kind != "anonymous" and not {(action, resource.name), (action, "")} & self.denied
+
+    async def check(self) -> str:
+        return self.failing
+
+    async def complain(self) -> str:
+        return "collector http://127.0.0.1:4318 does not answer"
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest_asyncio.fixture
+async def api(gate: Gate) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client with an administrator's credential."""
+    transport = httpx2.ASGITransport(gate.app, raise_app_exceptions=True)
+    headers = {"authorization": "Bearer good"}
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gate", headers=headers) as client:
+        yield client

@@ -1,0 +1,62 @@
+"""Selection patterns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolway.catalog.patterns import Selection
+
+
+@pytest.mark.parametrize(
+    ("pattern", "canonical", "is_match"),
+    [
+        ("*/*", "a/x", True),
+        ("a/*", "a/test://x/y", True),
+        ("a/get_*_time", "a/get_current_time", True),
+        ("a/x", "a/xy", False),
+        ("a/x", "A/x", False),
+        ("a/[x]", "a/x", False),
+        ("a/[x]", "a/[x]", True),
+        ("a/?", "a/x", False),
+        ("*", "a/x\ny", True),
+    ],
+)
+def test_only_stars_are_special_and_they_match_anything(pattern: str, canonical: str, is_match: bool) -> None:
+    assert Selection([pattern]).selects(canonical) is is_match
+
+
+def test_exclusion_wins() -> None:
+    selection = Selection(["a/*"], ["a/print*"])
+    assert selection.selects("a/read")
+    assert not selection.selects("a/print_env")
+
+
+def test_no_include_pattern_selects_nothing() -> None:
+    assert not Selection([]).selects("a/x")
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "is_reached"),
+    [
+        (["a/x"], [], True),
+        (["ab/x"], [], False),
+        (["*b*"], [], True),
+        (["a*z"], [], True),
+        (["*/x"], ["a/*"], False),
+        (["*/x"], ["a/y*"], True),
+        (["a/"], [], True),
+        (["*"], ["*"], False),
+        (["*"], ["b*"], True),
+        (["a"], [], False),
+    ],
+)
+def test_an_upstream_is_reached_when_some_item_of_it_could_match(
+    include: list[str], exclude: list[str], is_reached: bool
+) -> None:
+    assert Selection(include, exclude).reaches("a") is is_reached
+
+
+@given(st.text("ab/*", max_size=6), st.text("ab/*", max_size=6), st.text("ab", min_size=1, max_size=4))
+def test_whatever_is_selected_is_of_a_reached_upstream(include: str, exclude: str, item: str) -> None:
+    selection = Selection([include], [exclude])
+    assert not selection.selects(f"a/{item}") or selection.reaches("a")
