@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import inspect
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,14 +47,10 @@ def pages() -> dict[str, str]:
 
 def configuration() -> dict[str, Any]:
     """The JSON Schema of the configuration with what a gateway without plugins knows."""
-    from toolway.builtin import upstream_auth
-    from toolway.config.schema import configuration_schema
-    from toolway.upstream.http import HttpKind
-    from toolway.upstream.stdio import StdioKind
+    from toolway.checking import schema_of_configuration
 
-    providers = [each for each in vars(upstream_auth).values() if inspect.isclass(each) and hasattr(each, "type")]
-    kinds = {kind.kind: kind.settings for kind in (HttpKind, StdioKind)}
-    return configuration_schema({}, kinds, {each.type: each.settings for each in providers})
+    with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
+        return schema_of_configuration(Path(empty.name))
 
 
 def settings_page() -> str:
@@ -224,7 +222,9 @@ def error_classes() -> list[type[errors.ToolwayError]]:
 
 def errors_page() -> str:
     """The codes."""
-    return "\n".join([_ERRORS_HEAD, *(_error(each) for each in error_classes())])
+    rows = [f"| `{code}` | {status} | {_cell(detail)} |" for code, status, detail in door_refusals()]
+    door = ["\n## Codes of the door\n", _DOOR, "| code | HTTP status | meaning |\n|---|---|---|", *rows]
+    return "\n".join([_ERRORS_HEAD, *(_error(each) for each in error_classes()), *door])
 
 
 _ERRORS_HEAD = """# Error codes
@@ -235,8 +235,30 @@ exception is never sent.
 """
 
 
+_UNEXPECTED = "Something failed that nobody expected; the log has the reason under the error id of the answer."
+
+_DOOR = """These end a message before anything else looks at it: it is malformed, too large, too slow or not meant for this gateway.
+The connection is closed after the answer.
+"""
+
+
+def door_refusals() -> list[tuple[str, int, str]]:
+    """Code, HTTP status and sentence of everything that `toolway.edge` refuses, read from its source."""
+    import toolway.edge
+
+    found: dict[str, tuple[str, int, str]] = {}
+    for path in sorted(Path(toolway.edge.__path__[0]).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Refusal", "raw_response", "problem"):
+                values = [each.value for each in node.args[:3] if isinstance(each, ast.Constant)]
+                if len(values) >= 2 and isinstance(values[0], int):
+                    found.setdefault(str(values[1]), (str(values[1]), values[0], str(values[2]) if values[2:] else ""))
+    return [found[code] for code in sorted(found)]
+
+
 def _error(error: type[errors.ToolwayError]) -> str:
-    return f"\n## `{error.code}`\n\nHTTP status {error.status}. {_one_line(inspect.getdoc(error))}\n"
+    meaning = _UNEXPECTED if error is errors.ToolwayError else _one_line(inspect.getdoc(error))
+    return f"\n## `{error.code}`\n\nHTTP status {error.status}. {meaning}\n"
 
 
 # --------------------------------------------------------------------------------------------------------------- hooks
@@ -308,16 +330,18 @@ def api() -> dict[str, Any]:
 
 
 async def _served_document() -> dict[str, Any]:
-    from pathlib import Path
+    import httpx2
 
     from toolway.app import build_gateway
     from toolway.config import Config, GatewaySettings
-    from toolway.keep import Holder, Keep
+    from toolway.keep import Keeper
 
     with tempfile.TemporaryDirectory() as directory:
         config = Config(gateway=GatewaySettings(data_dir=Path(directory) / "data"))
-        gateway = await build_gateway(config, Holder(Keep()))
-        raise NotImplementedError(gateway)
+        gateway = await build_gateway(config, Keeper().holder())
+        async with gateway.running(), httpx2.AsyncClient(transport=httpx2.ASGITransport(gateway.app)) as client:
+            document: dict[str, Any] = (await client.get("http://127.0.0.1/api/v1/openapi.json")).json()
+            return document
 
 
 def api_page() -> str:
@@ -378,6 +402,3 @@ def _one_line(text: str | None) -> str:
 def _cell(text: str) -> str:
     return _one_line(text).replace("|", "\\|")
 
-
-def _joined(lines: Iterable[str]) -> str:
-    return "\n".join(lines)

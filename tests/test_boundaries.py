@@ -1,7 +1,7 @@
 """Plugins see two packages of the kernel, and nothing of each other; the kernel sees no plugin.
 
-import-linter says the same of packages (`tox -e lint`); this also holds for the one-file plugins of `examples/` and for plugins of `contrib/`, and
-needs no list of names.
+import-linter says the same of packages (`tox -e lint`); this also holds for the one-file plugins of `examples/` and for
+plugins of `contrib/`, and needs no list of names.
 """
 
 import ast

@@ -1,6 +1,7 @@
 """The kernel stays small: its lines of code, and the sizes of its files and functions (docs/explanation: budgets).
 
-Lines of code are lines that hold a token, without comments and docstrings. Migrations are history, not code to read, and do not count.
+Lines of code are lines that hold a token, without comments and docstrings. Migrations are history, not code to read,
+and do not count.
 """
 
 import ast

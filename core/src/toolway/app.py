@@ -35,11 +35,11 @@ from toolway.gateway.plane import DataPlane
 from toolway.gateway.relay import Relay
 from toolway.gateway.sessions import Sessions
 from toolway.gateway.subscriptions import Hub
-from toolway.hookspecs import auth, caching, routing, system
+from toolway.hookspecs import auth, routing, system
 from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
-from toolway.kernel import GatewayKernel
 from toolway.keep import Holder
+from toolway.kernel import GatewayKernel
 from toolway.plugin.collect import Plugins
 from toolway.plugin.host import PluginHost
 from toolway.plugin.plugin import Settings

@@ -81,7 +81,9 @@ class Bridge:
             task.cancel()
 
     async def _request(self, line: bytes, envelope: Envelope, headers: dict[str, str]) -> None:
-        request_id = envelope.id if isinstance(envelope.id, int | str) and envelope.method is not msgspec.UNSET else None
+        request_id = (
+            envelope.id if isinstance(envelope.id, int | str) and envelope.method is not msgspec.UNSET else None
+        )
         task = asyncio.current_task()
         if request_id is not None and task is not None:
             self._running[request_id] = task
@@ -107,7 +109,9 @@ class Bridge:
                         return
                     await self._copy(response)
             except aiohttp.ClientError as error:
-                print(f"toolway stdio: the event stream broke ({type(error).__name__}), connecting again", file=sys.stderr)
+                print(
+                    f"toolway stdio: the event stream broke ({type(error).__name__}), connecting again", file=sys.stderr
+                )
             await asyncio.sleep(1.0)
 
     async def _copy(self, response: aiohttp.ClientResponse) -> None:
@@ -123,9 +127,7 @@ class Bridge:
             else:
                 print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
 
-    async def _modern_headers(
-        self, envelope: Envelope, params: dict[str, Raw], meta: dict[str, Raw]
-    ) -> dict[str, str]:
+    async def _modern_headers(self, envelope: Envelope, params: dict[str, Raw], meta: dict[str, Raw]) -> dict[str, str]:
         method = str(envelope.method)
         headers = {
             "mcp-protocol-version": msgspec.json.decode(meta[PROTOCOL_VERSION_KEY], type=str),
@@ -137,9 +139,7 @@ class Bridge:
             headers.update(await self._mirrored(params, meta, headers))
         return headers
 
-    async def _mirrored(
-        self, params: dict[str, Raw], meta: dict[str, Raw], headers: dict[str, str]
-    ) -> dict[str, str]:
+    async def _mirrored(self, params: dict[str, Raw], meta: dict[str, Raw], headers: dict[str, str]) -> dict[str, str]:
         name = msgspec.json.decode(params.get("name", Raw(b'""')), type=str)
         if name not in self._parameters:
             await self._learn(meta, headers)
@@ -152,7 +152,10 @@ class Bridge:
         """Which arguments of each tool are mirrored in headers: from the server's own list."""
         cursor: str | None = None
         while True:
-            page = {"_meta": Raw(msgspec.json.encode(meta)), **({"cursor": Raw(msgspec.json.encode(cursor))} if cursor else {})}
+            page = {
+                "_meta": Raw(msgspec.json.encode(meta)),
+                **({"cursor": Raw(msgspec.json.encode(cursor))} if cursor else {}),
+            }
             own = {**self._headers, "mcp-protocol-version": headers["mcp-protocol-version"], "mcp-method": "tools/list"}
             body = encode_request("toolway-stdio", "tools/list", page)
             async with self._http.post(self._url, data=body, headers=own) as response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import datetime as dt
 import ipaddress
 import ssl
 from pathlib import Path
@@ -48,12 +49,12 @@ class Authority:
         return context
 
     def _sign(self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, is_authority: bool) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         return (
             x509.CertificateBuilder(self.name, subject, key, x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
@@ -116,9 +117,8 @@ async def test_a_client_without_a_good_certificate_stays_outside(
     stranger = Authority(tmp_path / "other").issue("mallory")
 
     for context in (authority.trust(), authority.trust(stranger)):
-        with pytest.raises((ssl.SSLError, ConnectionError, IndexError)):
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
             assert (await node.get("/", tls=context)).status == 0
-            raise ConnectionError("closed without an answer")
     assert node.app.requests == []
 
 

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from mcp.shared import inbound
 from msgspec import Raw
+
 from toolway.mcp.headers import (
     HeaderMismatch,
     decode_header_value,
@@ -32,7 +33,9 @@ WANTED = x_mcp_header_map(SCHEMA)
 ARGUMENTS = {"region": "eu", "count": 42, "deep": {"flag": True}}
 
 TEXT = st.text(max_size=12) | st.sampled_from(["=?base64?YQ==?=", "=?base64?!?=", "=?base64?YR==?=", " a", "a\t", ""])
-VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | st.just([])
+VALUES: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | st.just([])
+)
 SCHEMAS = st.recursive(
     st.fixed_dictionaries(
         {},
@@ -143,7 +146,9 @@ def test_parameters_are_mirrored_as_the_reference_mirrors_them(arguments: dict[s
 
 
 @given(
-    st.fixed_dictionaries({}, optional={"region": TEXT | st.none(), "count": st.integers() | st.floats(-9, 9) | st.none()}),
+    st.fixed_dictionaries(
+        {}, optional={"region": TEXT | st.none(), "count": st.integers() | st.floats(-9, 9) | st.none()}
+    ),
     st.fixed_dictionaries(
         {},
         optional={

@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from toolway.mcp.sse import Event, EventTooLarge, SseParser, encode_event
 
 STREAM = (
@@ -20,7 +21,9 @@ EVENTS = [
     Event(b"", id="2"),
 ]
 LINES = st.lists(
-    st.sampled_from([b"data: a", b"data", b"data:\xc3\xa4", b"id: 7", b"id", b"event: e", b"retry: 12", b":c", b"", b""])
+    st.sampled_from(
+        [b"data: a", b"data", b"data:\xc3\xa4", b"id: 7", b"id", b"event: e", b"retry: 12", b":c", b"", b""]
+    )
     | st.binary(max_size=12).filter(lambda line: b"\n" not in line and b"\r" not in line),
     max_size=30,
 )

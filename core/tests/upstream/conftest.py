@@ -12,9 +12,8 @@ import pytest
 import pytest_asyncio
 
 from toolway.hookspecs.routing import Connection, Leg
-from toolway.upstream.egress import EgressGuard
 from toolway.upstream.http import HttpKind
-from toolway.upstream.outgoing import Outgoing
+from toolway.upstream.outgoing import OutgoingHttp
 from toolway.upstream.stdio import StdioKind
 
 sys.path[:0] = [str(Path(__file__).parent)]
@@ -25,7 +24,7 @@ from upstream_parts import Dial, Literals, Scripted, child, http_upstream, stdio
 @pytest_asyncio.fixture
 async def http() -> AsyncIterator[HttpKind]:
     """The kind `http` with a real guarded client."""
-    outgoing = Outgoing(EgressGuard())
+    outgoing = OutgoingHttp()
     yield HttpKind(outgoing, Literals())
     await outgoing.close()
 

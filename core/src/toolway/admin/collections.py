@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolway.admin.operations import ANY, Answer, Incoming, Operation, refuse
 from toolway.admin.pages import PageQuery, page
-from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from toolway.catalog.entities import hidden
+from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from toolway.hookspecs.system import Entity, Stored
 
 

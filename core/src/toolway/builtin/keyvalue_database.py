@@ -33,14 +33,14 @@ class DatabaseKeyValue:
 
     async def set(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """See `KeyValueStore`."""
-        async with self._store.write() as tx:
+        async with self._writing(key) as tx:
             await self._put(tx, key, value, ttl)
             await self._sweep(tx)
 
     async def delete(self, key: str) -> bool:
         """See `KeyValueStore`."""
-        async with self._store.write() as tx:
-            row = await self._row(tx, key)
+        async with self._writing(key) as tx:
+            row = await tx.session.get(ValueRow, key)
             if row is None:
                 return False
             await tx.session.delete(row)
@@ -48,8 +48,8 @@ class DatabaseKeyValue:
 
     async def increment(self, key: str, by: int = 1, ttl: float | None = None) -> int:
         """See `KeyValueStore`."""
-        async with self._store.write() as tx:
-            row = await self._row(tx, key)
+        async with self._writing(key) as tx:
+            row = await tx.session.get(ValueRow, key)
             if row is None or not self._lives(row):
                 await self._put(tx, key, str(by).encode(), ttl)
                 return by
@@ -60,8 +60,8 @@ class DatabaseKeyValue:
 
     async def compare_and_set(self, key: str, old: bytes | None, new: bytes, ttl: float | None = None) -> bool:
         """See `KeyValueStore`."""
-        async with self._store.write() as tx:
-            row = await self._row(tx, key)
+        async with self._writing(key) as tx:
+            row = await tx.session.get(ValueRow, key)
             current = row.value if row is not None and self._lives(row) else None
             if current != old:
                 return False
@@ -87,10 +87,17 @@ class DatabaseKeyValue:
             if fence is not None:
                 await self._give_back(key, holder)
 
-    async def _acquire(self, key: str, holder: str, ttl: float) -> int | None:
-        now = self._clock.now()
+    @asynccontextmanager
+    async def _writing(self, key: str) -> AsyncIterator[Transaction]:
+        """A transaction during which nobody else changes `key`, whether it is there or not."""
         async with self._store.write() as tx:
-            lease = await tx.session.get(LeaseRow, key, with_for_update=True)
+            await self._store.alone(tx, f"keyvalue:{key}")
+            yield tx
+
+    async def _acquire(self, key: str, holder: str, ttl: float) -> int | None:
+        async with self._writing(key) as tx:
+            now = self._clock.now()
+            lease = await tx.session.get(LeaseRow, key)
             if lease is None:
                 lease = LeaseRow(key=key, holder=holder, fence=0, expires_at=0.0)
             if lease.expires_at > now:
@@ -100,8 +107,8 @@ class DatabaseKeyValue:
             return lease.fence
 
     async def _give_back(self, key: str, holder: str) -> None:
-        async with self._store.write() as tx:
-            lease = await tx.session.get(LeaseRow, key, with_for_update=True)
+        async with self._writing(key) as tx:
+            lease = await tx.session.get(LeaseRow, key)
             if lease is not None and lease.holder == holder:
                 lease.expires_at = 0.0
                 tx.session.add(lease)
@@ -110,9 +117,6 @@ class DatabaseKeyValue:
         expires = None if ttl is None else self._clock.now() + ttl
         await tx.session.merge(ValueRow(key=key, value=value, expires_at=expires))
         await tx.session.flush()
-
-    async def _row(self, tx: Transaction, key: str) -> ValueRow | None:
-        return await tx.session.get(ValueRow, key, with_for_update=True)
 
     async def _sweep(self, tx: Transaction) -> None:
         now = self._clock.now()

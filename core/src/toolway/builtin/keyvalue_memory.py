@@ -16,8 +16,9 @@ class MemoryKeyValue:
 
     name = "memory"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int = MOST_ENTRIES) -> None:
         self._clock = clock
+        self._most = most
         self._entries: OrderedDict[str, tuple[bytes, float | None]] = OrderedDict()
         self._leases: dict[str, float] = {}
         self._fence = 0
@@ -37,7 +38,7 @@ class MemoryKeyValue:
         """See `KeyValueStore`."""
         self._entries[key] = (value, None if ttl is None else self._clock.monotonic() + ttl)
         self._entries.move_to_end(key)
-        while len(self._entries) > MOST_ENTRIES:
+        while len(self._entries) > self._most:
             self._entries.popitem(last=False)
 
     async def delete(self, key: str) -> bool:

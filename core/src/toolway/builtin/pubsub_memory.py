@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from toolway.hookspecs.caching import Listener
 
@@ -28,8 +28,8 @@ class Listeners:
             except Exception:
                 log.exception("a listener of channel %s failed", channel)
 
-    @asynccontextmanager
-    async def listening(self, channel: str, listener: Listener) -> AsyncIterator[None]:
+    @contextmanager
+    def listening(self, channel: str, listener: Listener) -> Iterator[None]:
         """Listen while the context is open."""
         self._channels.setdefault(channel, []).append(listener)
         try:
@@ -55,5 +55,5 @@ class MemoryPubSub:
     @asynccontextmanager
     async def subscribe(self, channel: str, listener: Listener) -> AsyncIterator[None]:
         """See `PubSub`."""
-        async with self._listeners.listening(channel, listener):
+        with self._listeners.listening(channel, listener):
             yield

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import event, text
+from sqlalchemy import event, func, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolway.catalog.models import RevisionRow
 from toolway.errors import ConfigError, Conflict, StoreUnavailable
+from toolway.hookspecs.system import Transaction
+
+log = logging.getLogger(__name__)
 
 REVISIONS_CHANNEL = "toolway.revisions"
 BUSY_SECONDS = 5.0
@@ -28,13 +33,13 @@ Publish = Callable[[str, bytes], Awaitable[None]]
 
 @dataclass
 class Change:
-    """One transaction; `actor`, `action` and `object` say what an administrative change is about."""
+    """One transaction; `actor`, `action` and `subject` say what an administrative change is about."""
 
     session: AsyncSession
     part: str = ""
     actor: str = ""
     action: str = ""
-    object: str = ""
+    subject: str = ""
     revision: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -76,14 +81,18 @@ class Store:
                 await session.commit()
 
     @asynccontextmanager
-    async def change(self, part: str, actor: str, action: str, object: str) -> AsyncIterator[Change]:
+    async def change(self, part: str, actor: str, action: str, subject: str) -> AsyncIterator[Change]:
         """An administrative change: bumps the revision of `part`, commits, then publishes."""
         async with self.write() as tx:
-            tx.part, tx.actor, tx.action, tx.object = part, actor, action, object
-            tx.revision = await self._bump(tx.session, part)
+            tx.part, tx.actor, tx.action, tx.subject = part, actor, action, subject
+            tx.revision = await self._bump(tx, part)
             yield tx
-        if self.publish is not None:
-            await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
+        await self._tell(part)
+
+    async def alone(self, tx: Transaction, name: str) -> None:
+        """Wait until no other transaction of any node is alone with `name`; holds until this one ends."""
+        if not self.is_sqlite:  # SQLite has one writer at a time anyway
+            await tx.session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
     async def check(self) -> str:
         """What is wrong with the database, empty when nothing is; for `/ready`."""
@@ -98,15 +107,22 @@ class Store:
         """Close every connection."""
         await self.engine.dispose()
 
-    @staticmethod
-    async def _bump(session: AsyncSession, part: str) -> int:
-        row = await session.get(RevisionRow, part, with_for_update=True)
-        if row is None:
-            row = RevisionRow(part=part, number=0)
+    async def _bump(self, tx: Change, part: str) -> int:
+        await self.alone(tx, f"revision:{part}")
+        row = await tx.session.get(RevisionRow, part) or RevisionRow(part=part, number=0)
         row.number += 1
-        session.add(row)
-        await session.flush()
+        tx.session.add(row)
+        await tx.session.flush()
         return row.number
+
+    async def _tell(self, part: str) -> None:
+        """Tell the other nodes; the change is made, so a message that cannot be sent is not its failure: nodes poll."""
+        if self.publish is None:
+            return
+        try:
+            await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
+        except StoreUnavailable:
+            log.warning("the change of %s is made, but other nodes will see it a second late: no message", part)
 
 
 def _engine(url: str) -> AsyncEngine:
@@ -127,7 +143,8 @@ def _engine(url: str) -> AsyncEngine:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", f"busy_timeout={int(BUSY_SECONDS * 1000)}", "synchronous=NORMAL"):
+    busy = f"busy_timeout={int(BUSY_SECONDS * 1000)}"
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", busy, "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

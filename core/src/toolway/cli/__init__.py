@@ -14,7 +14,9 @@ from toolway.cli.context import options, wants_json
 from toolway.cli.profile import load_profile, save_profile
 from toolway.cli.show import as_json, note, table
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Toolway: one endpoint for many MCP servers.")
+app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, help="Toolway: one endpoint for many MCP servers."
+)
 app.add_typer(objects.upstreams, name="upstreams")
 app.add_typer(objects.servers, name="servers")
 app.add_typer(objects.items, name="items")

@@ -39,7 +39,9 @@ def read(uri: Annotated[str, typer.Argument(help="The resource's URI.")], server
 
 
 def prompt(
-    name: Annotated[str, typer.Argument(help="Exposed or canonical name.")], arg: Argument = None, server: Server = "all"
+    name: Annotated[str, typer.Argument(help="Exposed or canonical name.")],
+    arg: Argument = None,
+    server: Server = "all",
 ) -> None:
     """Get a prompt's messages."""
     values = _pairs(arg or [], parse=False)

@@ -67,7 +67,11 @@ class Client:
             "progressToken": 1,
         }
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
-        headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": VERSION, "mcp-method": method}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": VERSION,
+            "mcp-method": method,
+        }
         if name := params.get("name", params.get("uri")):
             headers["mcp-name"] = _header_value(name)
         path = "/mcp" if server == "all" else f"/servers/{quote(server)}/mcp"
@@ -80,9 +84,7 @@ class Client:
         result: dict[str, Any] = answer["result"]
         return result
 
-    def _send(
-        self, method: str, path: str, payload: bytes | None, headers: dict[str, str]
-    ) -> http.client.HTTPResponse:
+    def _send(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
         if self.profile.token:
             headers["authorization"] = f"Bearer {self.profile.token}"
         if payload is not None:
@@ -94,7 +96,9 @@ class Client:
             connection.request(method, self._parts.path.rstrip("/") + path, body=payload, headers=headers)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            reason = f"{self.profile.url} does not answer ({error}); is the gateway running? start it with: toolway serve"
+            reason = (
+                f"{self.profile.url} does not answer ({error}); is the gateway running? start it with: toolway serve"
+            )
             raise Failure(reason, UNREACHABLE) from None
 
     def _connection(self) -> http.client.HTTPConnection:

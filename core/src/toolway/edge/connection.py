@@ -62,10 +62,12 @@ class WatchedReader(asyncio.StreamReader):
     on_eof: Callable[[], None] = staticmethod(lambda: None)
 
     def feed_eof(self) -> None:
+        """The other side has closed its half."""
         super().feed_eof()
         self.on_eof()
 
     def set_exception(self, exc: Exception) -> None:
+        """The connection is lost."""
         super().set_exception(exc)
         self.on_eof()
 
@@ -86,6 +88,7 @@ class Connection:
         self._tls = tls_extension(writer)
         self._protocol = self._new_protocol()
         self._pending: list[bytes] = []
+        self._pending_size = 0
         self.is_idle = True
         self._closing = False
         reader.on_eof = self._on_eof
@@ -141,7 +144,7 @@ class Connection:
             self._inbox.disconnect()
 
     async def spawn_app(self, app: Any, config: Config, scope: HTTPScope, send: Deliver) -> Put:
-        """hypercorn's `TaskGroup` interface: start the application for a request, return where its messages go."""
+        """Start the application for a request and say where its messages go (the `TaskGroup` of hypercorn)."""
         self._inbox = inbox = Inbox()
         if self._tls is not None:
             scope["extensions"]["tls"] = self._tls
@@ -192,7 +195,7 @@ class Connection:
         if self._is_over:
             raise ConnectionResetError("the connection is closed")
         self._put(data)
-        if len(data) + self._transport.get_write_buffer_size() <= self._limits.write_buffer:
+        if self._pending_size + self._transport.get_write_buffer_size() <= self._limits.write_buffer:
             return
         self._flush()
         if not await self._progress(self._writer.drain()):
@@ -206,11 +209,13 @@ class Connection:
             if not self._pending:
                 self._loop.call_soon(self._flush)
             self._pending.append(data)
+            self._pending_size += len(data)
 
     def _flush(self) -> None:
         if self._pending:
             self._writer.write(b"".join(self._pending))
             self._pending.clear()
+            self._pending_size = 0
 
     async def _progress(self, waiting: Coroutine[Any, Any, None]) -> bool:
         """Wait as long as the client reads at all; False if it stops reading or the connection is lost."""

@@ -38,6 +38,7 @@ class Edge:
         return set(self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI: exactly one well-formed answer, whatever comes from either side."""
         if scope["type"] != "http":
             return await self._other(scope, receive, send)
         task = asyncio.current_task()
@@ -60,7 +61,7 @@ class Edge:
             if not exchange.ending:
                 raise
             task.uncancel()
-        except Exception as error:  # whatever the application raises, the client gets a clean answer
+        except Exception as error:  # noqa: BLE001  whatever it is, the client gets a clean answer
             await exchange.fail(error)
         if exchange.ending:
             await exchange.end()

@@ -11,6 +11,7 @@ from toolway.edge.problem import HeaderList
 from toolway.edge.settings import EdgeSettings
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  compared with, not bound to
 _HOST = re.compile(rb"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 _EXPOSED = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After, ETag, Location"
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -26,7 +27,7 @@ class Names:
         public = urlsplit(public_url)
         bound = host_of(bind.encode()) or ""
         self._hosts = LOOPBACK_NAMES | {bound, (public.hostname or "").rstrip(".")} | set(settings.allowed_hosts)
-        self._hosts -= {"", "0.0.0.0", "::"}
+        self._hosts -= {"", *WILDCARDS}
         self._suffixes = tuple(host[1:] for host in settings.allowed_hosts if host.startswith("*."))
         self._origins = set(settings.allowed_origins)
         if public.hostname:

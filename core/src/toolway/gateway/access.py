@@ -44,9 +44,11 @@ def presented(authorization: str | None, api_key: str | None) -> Credentials | N
 
 
 class Access:
-    """Authentication and authorization for every request; `dropped` hears the ids of principals whose credential is revoked."""
+    """Authentication and authorization for every request; `dropped` hears whose credential is revoked."""
 
-    def __init__(self, authenticators: Sequence[Authenticator], authorizers: Sequence[Authorizer], clock: Clock) -> None:
+    def __init__(
+        self, authenticators: Sequence[Authenticator], authorizers: Sequence[Authorizer], clock: Clock
+    ) -> None:
         self._authenticators = tuple(authenticators)
         self._authorizers = tuple(authorizers)
         self._clock = clock
@@ -108,7 +110,9 @@ class Access:
                 raise Unauthenticated("the credential could not be verified; try again later") from None
             if verified is not None:
                 return verified
-        raise Unauthenticated("the credential is not valid here; check that it is complete, current and meant for this gateway")
+        raise Unauthenticated(
+            "the credential is not valid here; check that it is complete, current and meant for this gateway"
+        )
 
     def _remember(self, key: bytes, verified: Authenticated) -> None:
         self._known[key] = verified

@@ -58,7 +58,9 @@ class Slots:
         try:
             await asyncio.wait_for(turn, policy.queue_wait)
         except TimeoutError:
-            raise Overloaded(f"upstream {upstream!r} is busy: no slot was free within {policy.queue_wait:g} s") from None
+            raise Overloaded(
+                f"upstream {upstream!r} is busy: no slot was free within {policy.queue_wait:g} s"
+            ) from None
         finally:
             if turn in self._waiting:
                 self._waiting.remove(turn)

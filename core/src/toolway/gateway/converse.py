@@ -1,4 +1,4 @@
-"""Where eras differ: an upstream's `input_required` becomes questions to a legacy client, and errors change their code."""
+"""Where eras differ: `input_required` becomes questions to a legacy client, errors change their code."""
 
 from __future__ import annotations
 

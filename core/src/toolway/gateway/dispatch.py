@@ -54,7 +54,7 @@ class Dispatch:
             call.target = self._route(call, view)
             call.__dict__["exchange"] = exchange
             return await self._chains[call.method](call)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             return Reply(fault=self.fault(error))
 
     @staticmethod
@@ -114,7 +114,9 @@ class Dispatch:
         try:
             ref = msgspec.json.decode(call.params.get("ref", Raw(b"null")), type=CompletionRef)
         except msgspec.DecodeError:
-            raise RpcError(INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri") from None
+            raise RpcError(
+                INVALID_PARAMS, "ref must be a ref/prompt with a name or a ref/resource with a uri"
+            ) from None
         kind: Any = "prompt" if ref.type == "ref/prompt" else "template"
         name = ref.name if kind == "prompt" else ref.uri
         found = view.find(kind, name)

@@ -7,9 +7,6 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
-import msgspec
-from msgspec import UNSET
-
 from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.access import presented
 from toolway.gateway.http import Receive, Request, Scope, Send, read_request
@@ -55,7 +52,7 @@ class Endpoint:
             await self._route(request, scope.get("root_path", ""), seen)
         except ConnectionResetError:
             log.debug("client %s left before its request was complete", request.address)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             await self._refuse(request, error, seen)
 
     async def _route(self, request: Request, root_path: str, seen: list[Envelope]) -> None:

@@ -76,7 +76,7 @@ class Pausable:
 
 
 class Exchange:
-    """The peer of one call. Legacy clients are asked on the stream; modern ones by ending the turn with `input_required`.
+    """The peer of one call. Legacy clients are asked on the stream, modern ones by ending the turn.
 
     `finish` puts the reply on the stream; `closes` is false where the stream belongs to the session (HTTP+SSE).
     """

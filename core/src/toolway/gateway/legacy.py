@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import Raw
 
 from toolway.catalog.uris import UnknownUri
 from toolway.gateway.dispatch import not_found
@@ -85,7 +84,17 @@ class LegacyMethods:
         exchange = Exchange(request_id, session.client, stream, session, closes=closes)
         if envelope.method in CALL_METHODS:
             own, meta = split_meta(envelope.members)
-            call = Call(str(envelope.method), own, meta or {}, view.settings.name, principal, session.client, exchange, 0.0, session.id)
+            call = Call(
+                str(envelope.method),
+                own,
+                meta or {},
+                view.settings.name,
+                principal,
+                session.client,
+                exchange,
+                0.0,
+                session.id,
+            )
             session.exchanges[request_id] = exchange
 
             def done() -> None:
@@ -131,11 +140,13 @@ class LegacyMethods:
                 result = await handler(session, params, view, principal)
             else:
                 raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             return encode_reply(request_id, Reply(fault=self._plane.dispatch.fault(error)))[0], 200
         return encode_result(request_id, result), 200
 
-    async def _ping(self, session: ClientSession, params: dict[str, Raw], view: ServerView, principal: Principal) -> Raw:
+    async def _ping(
+        self, session: ClientSession, params: dict[str, Raw], view: ServerView, principal: Principal
+    ) -> Raw:
         return EMPTY
 
     async def _set_level(
@@ -192,7 +203,7 @@ class LegacyMethods:
 
     def _forget(self, session: ClientSession) -> None:
         if (listener := self._listeners.pop(session.id, None)) is not None:
-            asyncio.ensure_future(self._plane.hub.remove(listener))
+            self._plane.start(self._plane.hub.remove(listener))
 
 
 def _uri(params: dict[str, Raw]) -> str:

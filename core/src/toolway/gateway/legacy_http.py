@@ -121,7 +121,9 @@ class LegacyHttp:
         version = request.headers.get("mcp-protocol-version")
         if version is not None and version not in LEGACY:
             supported = msgspec.Raw(msgspec.json.encode({"supported": [*MODERN, *LEGACY], "requested": version}))
-            raise RpcError(UNSUPPORTED_VERSION, f"protocol version {version!r} is not supported", data=supported, status=400)
+            raise RpcError(
+                UNSUPPORTED_VERSION, f"protocol version {version!r} is not supported", data=supported, status=400
+            )
         if token is None:
             raise RpcError(INVALID_REQUEST, "Missing session ID: send initialize first", status=400)
         session = await self._plane.sessions.find(token, principal, view.settings.name)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
-from toolway.gateway.http import SSE_HEADERS, PING_SECONDS, Request, Watcher
+from toolway.gateway.http import PING_SECONDS, SSE_HEADERS, Request, Watcher
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.plane import DataPlane
 from toolway.hookspecs.auth import Principal
@@ -58,7 +57,9 @@ class LegacySse:
         elif session.record.listener:
             await self._plane.relay.send(session.record.listener, "post", session=session.id, message=body)
         else:
-            raise RpcError(INVALID_REQUEST, "the session's stream is closed: connect to the SSE endpoint again", status=404)
+            raise RpcError(
+                INVALID_REQUEST, "the session's stream is closed: connect to the SSE endpoint again", status=404
+            )
         await request.reply(202, b"Accepted", [(b"content-type", b"text/plain")])
 
     async def _take(

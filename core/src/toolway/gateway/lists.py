@@ -36,7 +36,7 @@ PURPOSE = "cursor"
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where the next page begins: after the item named `last`, in the same list as seen by the same class of principals."""
+    """Where the next page begins: after the item `last`, in the same list as the same class of principals sees it."""
 
     method: str
     server: str

@@ -144,7 +144,7 @@ class ModernFront:
             async for message in stream:
                 exchange.stream.put(message)
             exchange.stream.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             exchange.finish(*encode_reply(exchange.request_id, Reply(fault=self._plane.dispatch.fault(error))))
 
     async def _resume_for_peer(self, body: dict[str, Any], reply: Any) -> None:

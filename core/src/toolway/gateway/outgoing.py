@@ -60,7 +60,9 @@ def header_name(call: Call) -> str | None:
 
 def meta_for(call: Call, era: Era, identity: Mapping[str, object]) -> dict[str, Raw]:
     """`_meta` of an outgoing request: the client's own keys; protocol keys as the upstream's era wants them."""
-    meta = {key: value for key, value in call.meta.items() if not key.startswith(META_PREFIX) and key != "progressToken"}
+    meta = {
+        key: value for key, value in call.meta.items() if not key.startswith(META_PREFIX) and key != "progressToken"
+    }
     if era == "modern":
         meta[CLIENT_CAPABILITIES_KEY] = Raw(msgspec.json.encode(_bridged(call.client.capabilities)))
         meta[CLIENT_INFO_KEY] = Raw(msgspec.json.encode(call.client.info or identity))

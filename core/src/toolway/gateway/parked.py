@@ -122,7 +122,9 @@ class Parking:
             raise _bad_state()
         return state
 
-    def resume(self, parked: str, answers: dict[str, Raw], request_id: int | str, stream: EventStream) -> Exchange | None:
+    def resume(
+        self, parked: str, answers: dict[str, Raw], request_id: int | str, stream: EventStream
+    ) -> Exchange | None:
         """Hand the answers to the waiting call and let it reply on `stream`; None when it is not here (any more)."""
         held = self._parked.pop(parked, None)
         if held is None:

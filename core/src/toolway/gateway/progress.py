@@ -32,7 +32,9 @@ class AttemptPeer:
 
     __slots__ = ("_exchange", "_held", "_last", "_log_level", "_silent", "_token")
 
-    def __init__(self, exchange: Exchange, held: HeldLeg, token: Raw | None, *, log_level: str | None, silent: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, held: HeldLeg, token: Raw | None, *, log_level: str | None, silent: bool
+    ) -> None:
         self._exchange = exchange
         self._held = held
         self._token = token

@@ -121,7 +121,9 @@ class Relay:
 
     async def _serve(self, message: Message) -> None:
         async def reply(data: bytes | None) -> None:
-            await self._publish(self._channel(message.sender), Message("piece", self._node, stream=message.stream, data=data))
+            await self._publish(
+                self._channel(message.sender), Message("piece", self._node, stream=message.stream, data=data)
+            )
 
         try:
             await reply(b"")

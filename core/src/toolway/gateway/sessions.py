@@ -105,7 +105,7 @@ class ClientSession:
             self.general.put(message)
 
     async def ask(self, method: str, params: Raw, stream: EventStream | None = None) -> Raw:
-        """Send a request to the client and wait; raises ClientCannot without an open stream, RpcError as the client answers."""
+        """Ask the client and wait; raises ClientCannot without an open stream, RpcError as the client answers."""
         if (stream is None or stream.closed) and not self.attached and not self.record.listener:
             raise ClientCannot(f"the client has no open stream on which {method} could be asked")
         self._serial += 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is asking. `id` is stable and unique over all providers; `credential` names the credential, never its value."""
+    """Who is asking. `id` is stable and unique over all providers; `credential` is a name, never a value."""
 
     id: str
     kind: Literal["user", "service", "anonymous"] = "user"
@@ -106,7 +106,7 @@ def toolway_authenticators(kernel: Kernel) -> Iterable[Authenticator]:
     """Offer ways to turn a request into a `Principal`.
 
     Called: once, when the gateway is built.
-    Used: for every request with a credential, in the order of `plugins.enable`; the first answer wins, `None` passes on.
+    Used: for every request with a credential, in the order of `plugins.enable`; the first answer wins.
     On error: the request is refused with 401; an authenticator never falls through to the next by raising.
     Since: 1.0
     """
@@ -118,7 +118,7 @@ def toolway_authorizers(kernel: Kernel) -> Iterable[Authorizer]:
     """Offer decisions on who may do what.
 
     Called: once, when the gateway is built.
-    Used: for every request and every list; one `ALLOW` and no `DENY` is needed. Any plugin here replaces the built-in one.
+    Used: for every request and list; one `ALLOW` and no `DENY` is needed. Any plugin replaces the built-in one.
     On error: the action is denied.
     Since: 1.0
     """

@@ -37,7 +37,7 @@ class KeyValueStore(Protocol):
         """All live keys that start with `prefix`, in no order."""
 
     def lock(self, key: str, ttl: float) -> AbstractAsyncContextManager[int | None]:
-        """Try once to hold a lease for `ttl` seconds; yields a fencing token that only grows, or None when held elsewhere."""
+        """Try once to hold a lease for `ttl` seconds; yields a growing fencing token, or None when held elsewhere."""
 
 
 Listener = Callable[[bytes], Awaitable[None]]

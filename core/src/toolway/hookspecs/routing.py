@@ -65,7 +65,7 @@ class Eras(msgspec.Struct, frozen=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What an upstream said about itself: capabilities and items, raw where the gateway does not need to look inside."""
+    """What an upstream said about itself; raw where the gateway does not need to look inside."""
 
     eras: Eras
     capabilities: dict[str, Any] = {}
@@ -165,7 +165,7 @@ class UpstreamRequest(msgspec.Struct, eq=False):
 
 
 class Connection(Protocol):
-    """A leg made real on one endpoint. It opens itself on first use and reconnects with back-off while it is watched."""
+    """A leg made real on one endpoint. It opens itself on first use and reconnects while it is watched."""
 
     async def discover(self) -> Discovery:
         """Ask for capabilities and all items, all pages.

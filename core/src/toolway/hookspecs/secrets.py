@@ -63,9 +63,7 @@ class UpstreamAuth(Protocol):
     settings: SettingsModel
     per: Literal["gateway", "principal"]
 
-    async def headers(
-        self, upstream: Upstream, principal: Principal, challenge: Challenge | None
-    ) -> Mapping[str, str]:
+    async def headers(self, upstream: Upstream, principal: Principal, challenge: Challenge | None) -> Mapping[str, str]:
         """Headers for one request; `upstream.auth` is an instance of `settings`.
 
         `challenge` is set once, after the upstream refused the previous headers.

@@ -77,7 +77,7 @@ class Service(Protocol):
 
 
 class MigrationSource(msgspec.Struct, frozen=True):
-    """The schema history of one package: `location` is `package:directory`, the version table `alembic_version_<name>`."""
+    """The schema history of one package, in `package:directory`; its version table is `alembic_version_<name>`."""
 
     name: str
     location: str

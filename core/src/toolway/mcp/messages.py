@@ -20,11 +20,11 @@ class Envelope(msgspec.Struct):
     """One JSON-RPC 2.0 message. A request has `method` and `id`, a notification only `method`, a response none."""
 
     jsonrpc: str
-    id: int | str | None | UnsetType = UNSET
+    id: int | str | UnsetType | None = UNSET
     method: str | UnsetType = UNSET
-    params: dict[str, Raw] | None | UnsetType = UNSET
+    params: dict[str, Raw] | UnsetType | None = UNSET
     result: Raw | UnsetType = UNSET
-    error: RpcFault | None | UnsetType = UNSET
+    error: RpcFault | UnsetType | None = UNSET
 
     @property
     def members(self) -> dict[str, Raw]:

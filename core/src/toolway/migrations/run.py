@@ -1,4 +1,4 @@
-"""Brings the database up to date: one history and version table per package; Alembic is imported only when one is due."""
+"""Brings the database up to date: one history per package; Alembic is imported only when one is due."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _bring_up(connection: Connection, source: MigrationSource) -> None:
         return
     if current is not None and current > newest:
         raise ConfigError(
-            f"the database has revision {current} of {source.name!r}, but only {newest} is installed; upgrade the package"
+            f"the database has revision {current} of {source.name!r}, installed is {newest}; upgrade the package"
         )
     _upgrade(connection, source, table)
 
@@ -89,5 +89,3 @@ def _configuration() -> Any:
     from alembic.config import Config
 
     return Config()
-
-

@@ -54,8 +54,8 @@ class Database(Protocol):
     def read(self) -> Any:
         """`async with database.read() as tx`: one consistent read transaction."""
 
-    def change(self, part: str, actor: str, action: str, object: str) -> Any:
-        """`async with database.change(…) as tx`: one administrative change; bumps the part's revision, commits, publishes."""
+    def change(self, part: str, actor: str, action: str, subject: str) -> Any:
+        """`async with database.change(…) as tx`: an administrative change; bumps the revision, commits, publishes."""
 
     def write(self) -> Any:
         """`async with database.write() as tx`: a write that changes no snapshot part."""
@@ -93,7 +93,7 @@ class Kernel(Protocol):
         """The name of this process, never used before."""
 
     def http(self, name: str, *, allow_private: bool = False) -> aiohttp.ClientSession:
-        """The guarded outgoing client of that name: no redirects, no cookies, private addresses refused unless allowed."""
+        """The guarded client of that name: no redirects, no cookies, no private addresses unless allowed."""
 
     async def keep(
         self,

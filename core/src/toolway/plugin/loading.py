@@ -1,4 +1,4 @@
-"""The steps that turn an installed plugin into an instance: import, check the class and its hooks, check the settings."""
+"""The steps from an installed plugin to an instance: import, check class and hooks, check the settings."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def hooks_of(plugin_class: type) -> tuple[str, ...]:
 
 
 def check_hooks(installed: Installed, plugin_class: type, manager: pluggy.PluginManager) -> None:
-    """Refuse what pluggy would accept or only half explain: typos, forgotten markers, coroutines, wrappers, arguments."""
+    """Refuse what pluggy accepts or half explains: typos, forgotten markers, coroutines, wrappers, arguments."""
     specs = {name: caller.spec for name, caller in vars(manager.hook).items() if getattr(caller, "spec", None)}
     for hook, attribute, options in _implementations(plugin_class):
         if options is None:

@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Settings)
 class Plugin(Generic[S]):
     """A plugin: methods marked with `@hookimpl` register providers.
 
-    Subclass as `class VaultPlugin(Plugin[VaultSettings])`; the host makes one instance per gateway, with checked settings.
+    Subclass as `class VaultPlugin(Plugin[VaultSettings])`; there is one instance per gateway, with checked settings.
     """
 
     settings_class: type[Settings] = Settings

@@ -1,9 +1,9 @@
-"""Asks an upstream for everything it offers: all lists, all pages, bounded; what is left out is logged with the reason."""
+"""Asks an upstream for everything it offers: all lists, all pages, bounded; what is left out is logged."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 import msgspec
@@ -87,32 +87,45 @@ async def discover(upstream: str, eras: Eras, hello: Hello, server_info: Raw | N
     return Discovery(eras, capabilities, info, hello.instructions, tuple(items))
 
 
-async def _all_pages(upstream: str, listing: Listing, ask: Ask, *, modern: bool) -> list[Item]:
-    items: dict[str, Item] = {}
+class Collected:
+    """The entries of one list that are taken, by name."""
+
+    def __init__(self, upstream: str, listing: Listing, *, modern: bool) -> None:
+        self._upstream = upstream
+        self._listing = listing
+        self._modern = modern
+        self.items: dict[str, Item] = {}
+
+    def add(self, entry: Raw) -> None:
+        """Take an entry, or say in the log why not."""
+        listing = self._listing
+        name, flaw = _named(listing, entry, modern=self._modern)
+        if not flaw and name in self.items:
+            flaw = "it is listed twice; the first one counts"
+        if not flaw and len(self.items) >= listing.most:
+            flaw = f"there are more than {listing.most} of them"
+        if flaw:
+            log.warning("upstream %s: %s %r is left out: %s", self._upstream, listing.kind, name, flaw)
+        else:
+            self.items[name] = Item(self._upstream, listing.kind, name, bytes(entry))
+
+
+async def _all_pages(upstream: str, listing: Listing, ask: Ask, *, modern: bool) -> Collection[Item]:
+    collected = Collected(upstream, listing, modern=modern)
     params: dict[str, Raw] = {}
     for _ in range(MAX_PAGES):
         reply = await ask(listing.method, dict(params))
         if reply.fault is not None and reply.fault.code == METHOD_NOT_FOUND:
-            break
+            return collected.items.values()
         page = raw_members(expect_result(reply))
         for entry in _entries(page.get(listing.field), listing.method):
-            name, flaw = _named(listing, entry, modern=modern)
-            if not flaw and name in items:
-                flaw = "it is listed twice; the first one counts"
-            elif not flaw and len(items) >= listing.most:
-                log.warning("upstream %s: %s has more than %d entries; the rest is left out", upstream, listing.method, listing.most)
-                return list(items.values())
-            if flaw:
-                log.warning("upstream %s: %s %r is left out: %s", upstream, listing.kind, name, flaw)
-            else:
-                items[name] = Item(upstream, listing.kind, name, bytes(entry))
+            collected.add(entry)
         cursor = page.get("nextCursor")
         if cursor is None or bytes(cursor) == b"null":
-            return list(items.values())
+            return collected.items.values()
         params["cursor"] = cursor
-    else:
-        log.warning("upstream %s: %s has more than %d pages; the rest is left out", upstream, listing.method, MAX_PAGES)
-    return list(items.values())
+    log.warning("upstream %s: %s has more than %d pages; the rest is left out", upstream, listing.method, MAX_PAGES)
+    return collected.items.values()
 
 
 def _entries(raw: Raw | None, method: str) -> list[Raw]:

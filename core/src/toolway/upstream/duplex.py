@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from toolway.errors import ToolwayError, UpstreamError, UpstreamProtocol, UpstreamUnreachable
-from toolway.hookspecs.routing import Peer, Reply
+from toolway.errors import SessionLost, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.hookspecs.routing import Leg, Reply
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
 from toolway.mcp.versions import SUBSCRIPTION_ID_KEY
-from toolway.upstream.channel import Outbound, answer_upstream, read_message, reply_of
-from toolway.upstream.modern import cancelled_notification
+from toolway.upstream.channel import (
+    Outbound,
+    Patience,
+    cancelled_notification,
+    raw_members,
+    read_message,
+    reply_of,
+)
+from toolway.upstream.modern import LISTEN
+from toolway.upstream.questions import Questions, Tasks, subscription_of
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +33,7 @@ class Line(Protocol):
     """A two-way stream of messages."""
 
     async def open(self, receive: Duplex) -> None:
-        """Connect; from then on call `receive.message` for each message and `receive.ended` at the end."""
+        """Connect anew; from then on call `receive.message` for each message and `receive.ended` at the end."""
 
     async def send(self, message: bytes) -> None:
         """Write one message; raises UpstreamError."""
@@ -37,136 +46,140 @@ class Running(msgspec.Struct, eq=False):
     """A request that waits for its reply; `token` is its progress token, if it has one."""
 
     outbound: Outbound
+    patience: Patience
     reply: asyncio.Future[Reply]
     token: bytes
 
 
 class Duplex:
-    """A channel on a line. The line is opened on first use, and anew after it ended."""
+    """A channel on a line. A modern line is opened on first use, and anew after it ended; a legacy one by `begin`."""
 
-    def __init__(self, line: Line, peer: Peer) -> None:
+    def __init__(self, line: Line, leg: Leg, upstream: str) -> None:
         self._line = line
-        self._peer = peer
+        self._leg = leg
+        self._upstream = upstream
+        self._modern = leg.era == "modern"
         self._running: dict[int, Running] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
+        self._questions = Questions(leg, self._line.send, self._tasks)
         self._opening = asyncio.Lock()
         self._is_open = False
         self._serial = 0
         self.lost = asyncio.Event()
 
+    async def begin(self) -> None:
+        """Open the line, anew if it is open."""
+        self.ended(UpstreamError(f"the conversation with upstream {self._upstream!r} was begun anew"))
+        self.lost.clear()
+        try:
+            await self._line.open(self)
+        except BaseException:
+            self.lost.set()
+            raise
+        self._is_open = not self.lost.is_set()
+
+    def agreed(self, version: str) -> None:
+        """Nothing on the line depends on the version."""
+
+    def listen(self, missed: Callable[[], None]) -> None:
+        """Everything comes on the same stream anyway."""
+
     async def call(self, outbound: Outbound) -> Reply:
         """See `Channel.call`."""
-        await self._open(outbound.method)
+        await self._opened()
         self._serial += 1
         request_id = self._serial
-        token = _meta(outbound.params).get("progressToken", Raw(b""))
-        running = Running(outbound, asyncio.get_running_loop().create_future(), bytes(token))
-        self._running[request_id] = running
         try:
-            await self._line.send(encode_request(request_id, outbound.method, outbound.params))
-            return await running.reply
-        except asyncio.CancelledError:
+            async with Patience(outbound, self._upstream) as patience:
+                running = self._running[request_id] = _running(outbound, patience)
+                await self._line.send(encode_request(request_id, outbound.method, outbound.params))
+                return await running.reply
+        except (asyncio.CancelledError, UpstreamTimeout):
             if self._is_open and outbound.method != "initialize":
-                self._start(self._line.send(cancelled_notification(request_id)))
+                self._tasks.start(self._line.send(cancelled_notification(request_id)))
             raise
         finally:
             self._running.pop(request_id, None)
+            self._questions.drop(outbound.peer)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """See `Channel.tell`."""
         await self._line.send(encode_notification(method, params))
 
-    async def opened(self, version: str, *, listen: bool) -> None:
-        """Everything comes on the same stream anyway."""
-
     async def close(self) -> None:
         """End the line and what waits on it."""
-        for task in list(self._tasks):
-            task.cancel()
-        await self._line.close()
-        self.ended(UpstreamUnreachable("the conversation was closed"))
+        await self._tasks.close()
+        with contextlib.suppress(ToolwayError):
+            await self._line.close()
+        self.ended(UpstreamError(f"the conversation with upstream {self._upstream!r} was closed"))
 
     def message(self, data: bytes) -> None:
-        """The line received something."""
+        """The line received something. What is no message is skipped: programs print to where they should not."""
         try:
-            envelope = read_message(data)
+            message = read_message(data)
         except UpstreamProtocol as error:
-            log.warning("%s", error)
+            self._spoiled(error)
             return
-        if envelope.method is UNSET:
-            self._response(envelope)
-        elif envelope.id is UNSET:
-            self._peer_of(envelope).notify(envelope.method, envelope.members)
-        else:
-            self._start(self._answer(envelope, self._peer_of(envelope)))
+        if message.method is UNSET:
+            self._response(message)
+            return
+        owner = self._owner(message)
+        if owner is not None:
+            owner.patience.begun()
+        self._questions.take(message, owner.outbound.peer if owner is not None else self._leg.peer)
 
     def ended(self, error: UpstreamError) -> None:
         """The line is gone: nobody will answer what is running."""
         self._is_open = False
+        self.lost.set()
         for running in self._running.values():
             if not running.reply.done():
                 running.reply.set_exception(error)
 
-    async def _open(self, method: str) -> None:
+    async def _opened(self) -> None:
         if self._is_open:
             return
+        if not self._modern:
+            raise SessionLost(f"the conversation with upstream {self._upstream!r} is over", sent=False)
         async with self._opening:
             if not self._is_open:
-                if method not in ("initialize", "server/discover") and self._serial:
-                    self.lost.set()
-                await self._line.open(self)
-                self._is_open = True
+                await self.begin()
 
-    def _response(self, envelope: Envelope) -> None:
-        running = self._running.get(envelope.id) if isinstance(envelope.id, int) else None
+    def _response(self, message: Envelope) -> None:
+        known = isinstance(message.id, int) and not isinstance(message.id, bool)
+        running = self._running.get(message.id) if known else None  # type: ignore[arg-type]
         if running is None:
-            log.debug("an upstream answered a request that nobody waits for")
+            log.info("upstream %s answered a request that nobody waits for", self._upstream)
         elif not running.reply.done():
             try:
-                running.reply.set_result(reply_of(envelope))
+                running.reply.set_result(reply_of(message, modern=self._modern))
             except UpstreamProtocol as error:
                 running.reply.set_exception(error)
 
-    def _peer_of(self, envelope: Envelope) -> Peer:
-        """Whose this is: by subscription or progress token, else of the only (or latest) call in flight."""
-        members = envelope.members
-        if envelope.method == "notifications/progress":
-            token = bytes(members.get("progressToken", Raw(b"")))
-            found = next((r for r in self._running.values() if r.token and r.token == token), None)
-            return found.outbound.peer if found else self._peer
-        subscription = _meta(members).get(SUBSCRIPTION_ID_KEY)
-        if subscription is not None and (known := self._running.get(_number(subscription))) is not None:
-            return known.outbound.peer
-        calls = [r for r in self._running.values() if r.outbound.method != "subscriptions/listen"]
-        is_change = str(envelope.method).endswith(("/list_changed", "/updated"))
-        return calls[-1].outbound.peer if calls and not is_change else self._peer
+    def _spoiled(self, error: UpstreamProtocol) -> None:
+        """Only when a single request runs is it known whose answer this was."""
+        log.warning("upstream %s: %s", self._upstream, error)
+        calls = self._calls()
+        if len(calls) == 1 and not calls[0].reply.done():
+            calls[0].reply.set_exception(error)
 
-    async def _answer(self, envelope: Envelope, peer: Peer) -> None:
-        await self._line.send(await answer_upstream(envelope, peer))
+    def _owner(self, message: Envelope) -> Running | None:
+        """Whose this is: by subscription or progress token, else of the only call; of the latest one if it asks."""
+        subscription = subscription_of(message, SUBSCRIPTION_ID_KEY)
+        if subscription is not None:
+            return self._running.get(subscription)
+        if message.method == "notifications/progress":
+            token = bytes(message.members.get("progressToken", Raw(b"")))
+            return next((running for running in self._running.values() if running.token == token), None)
+        calls = self._calls()
+        if message.id is not UNSET:
+            return calls[-1] if calls else None
+        return calls[0] if len(calls) == 1 and message.method == "notifications/message" else None
 
-    def _start(self, work: object) -> None:
-        task = asyncio.create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _logged(work: object) -> None:
-    try:
-        await work  # type: ignore[misc]
-    except ToolwayError as error:
-        log.debug("a message to an upstream was lost: %s", error)
+    def _calls(self) -> list[Running]:
+        return [running for running in self._running.values() if running.outbound.method != LISTEN]
 
 
-def _meta(members: Mapping[str, Raw]) -> dict[str, Raw]:
-    raw = members.get("_meta")
-    try:
-        return msgspec.json.decode(raw, type=dict[str, Raw]) if raw is not None else {}
-    except msgspec.DecodeError:
-        return {}
-
-
-def _number(raw: Raw) -> int:
-    try:
-        return msgspec.json.decode(raw, type=int)
-    except msgspec.DecodeError:
-        return -1
+def _running(outbound: Outbound, patience: Patience) -> Running:
+    token = raw_members(outbound.params.get("_meta")).get("progressToken", Raw(b"none"))
+    return Running(outbound, patience, asyncio.get_running_loop().create_future(), bytes(token))

@@ -46,6 +46,7 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = _networks("::/96", "::ffff:0:0:0/96")
 
 _FORBIDDEN = re.compile(r"[^\x21-\x7e]|[\\#]")
+_SHAPE = re.compile(r"(?P<scheme>[A-Za-z]+)://(?P<authority>[^/?]+)(?:[/?].*)?")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 
 
@@ -81,7 +82,7 @@ class EgressGuard:
             )
 
     def check_url(self, url: str) -> URL:
-        """As the function `check_url`; literal addresses in any spelling are checked too, names when dialling.
+        """As the function `check_url`; a literal address is checked too, names are when dialling.
 
         Raises:
             EgressRefused: the URL is not acceptable, or its address not allowed.
@@ -156,30 +157,35 @@ def check_url(url: str) -> URL:
         raise EgressRefused(
             "the URL has a space, control or non-ASCII character, a backslash or '#'; percent-encode it"
         )
+    shape = _SHAPE.fullmatch(url)
+    if shape is None or shape["scheme"].lower() not in ("http", "https"):
+        raise EgressRefused("the URL is not of the form http://host[:port]/path or https://host[:port]/path")
+    if "@" in shape["authority"]:
+        raise EgressRefused("the URL carries a user name or password; configure auth instead")
     try:
         parsed = URL(url)
-        port = parsed.port
+        host, port = parsed.raw_host or "", parsed.port
     except ValueError:
-        raise EgressRefused("the URL cannot be parsed; write it as https://host[:port]/path") from None
-    if parsed.scheme not in ("http", "https"):
-        raise EgressRefused(f"URL scheme {parsed.scheme!r} is not dialled; use http or https")
-    if "@" in parsed.raw_authority:
-        raise EgressRefused("the URL carries a user name or password; configure auth instead")
-    if not _HOST.fullmatch(parsed.raw_host or "") or not port:
-        raise EgressRefused("the URL has no usable host or port; write it as https://host[:port]/path")
+        raise EgressRefused("the host or port of the URL cannot be parsed") from None
+    if not _HOST.fullmatch(host) or not port or _is_odd_ipv4(host):
+        raise EgressRefused("the URL has no usable host or port; write numeric addresses as 192.0.2.1 or [2001:db8::1]")
     return parsed
 
 
 def _literal(host: str) -> IPAddress | None:
-    """The address a host spells, also as `0177.0.0.1`, `2130706433` or `127.1`, which resolvers take."""
     try:
         return ip_address(host)
     except ValueError:
-        pass
-    try:
-        return IPv4Address(socket.inet_aton(host))
-    except OSError:
         return None
+
+
+def _is_odd_ipv4(host: str) -> bool:
+    """Whether resolvers take it for an address although it is not written as one: `0177.0.0.1`, `2130706433`."""
+    try:
+        socket.inet_aton(host)
+    except OSError:
+        return False
+    return _literal(host) is None
 
 
 def _translated(address: IPAddress) -> IPAddress | None:

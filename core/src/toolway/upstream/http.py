@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
-import aiohttp
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from toolway.errors import InvalidInput, UpstreamError, UpstreamProtocol, UpstreamUnauthorized, UpstreamUnreachable
+from toolway.errors import InvalidInput, UpstreamProtocol
 from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
-from toolway.hookspecs.routing import ClientProfile, Connection, Endpoint, Eras, Leg, Upstream
-from toolway.mcp.versions import LEGACY, MODERN
+from toolway.hookspecs.routing import Connection, Endpoint, Era, Eras, Leg, Upstream
 from toolway.plugin.kernel import Secrets
-from toolway.upstream.channel import OPENING_SECONDS
 from toolway.upstream.duplex import Duplex
 from toolway.upstream.egress import EgressRefused, check_url
 from toolway.upstream.legacy import LegacyConnection, SessionChannel
 from toolway.upstream.modern import ModernConnection, ModernHttp
-from toolway.upstream.outgoing import Dialling, OutgoingHttp, TlsOptions
+from toolway.upstream.outgoing import OutgoingHttp, TlsOptions
+from toolway.upstream.probe import Greeting, greeted
 from toolway.upstream.sse import SseLine
 from toolway.upstream.streamable import StreamableHttp
 from toolway.upstream.wire import Wire
 
+if TYPE_CHECKING:
+    import aiohttp
+
+PROBE_SECONDS = 10.0
+"""For each way in which an endpoint is greeted."""
+
+RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "last-event-id", "expect", "upgrade", "te")
+"""How headers begin that no setting may touch."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 Transport = Literal["streamable", "sse"]
 
 
@@ -43,6 +51,16 @@ class HttpUpstream(UpstreamSettings):
     endpoints: tuple[str, ...] = Field(min_length=1, max_length=64, description="URLs of its replicas.")
     headers: dict[str, SecretRef] = Field({}, description="Headers sent with every request, as secret references.")
     tls: ClientTls | None = Field(None, description="Own authority or client certificate.")
+
+    @field_validator("headers")
+    @classmethod
+    def _are_free(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
+            if name.lower().startswith(RESERVED):
+                raise ValueError(f"header {name!r} is set by the gateway itself")
+        return headers
 
 
 class HttpKind:
@@ -68,56 +86,53 @@ class HttpKind:
         return tuple(Endpoint(url) for url in dict.fromkeys(urls))
 
     def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Connection:
-        """A connection of the leg's era; the old transport where the probe found it."""
+        """A connection of the leg's era; of the old transport where a probe found that."""
+        return self._connect(upstream, endpoint, leg, self._transports.get(endpoint.id, "streamable"))
+
+    async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
+        """`server/discover`, then `initialize`, and HTTP+SSE if both fail (MCP 2026-07-28, versioning).
+
+        Raises:
+            UpstreamUnreachable, UpstreamUnauthorized: nobody listens or lets us in.
+            UpstreamProtocol: no transport of MCP is spoken there.
+        """
+        modern = await self._greeted(upstream, endpoint, leg, "modern", "streamable")
+        legacy = await self._greeted(upstream, endpoint, leg, "legacy", "streamable")
+        transport: Transport = "streamable"
+        if not modern.version and not legacy.version:
+            transport, why = "sse", legacy.why
+            legacy = await self._greeted(upstream, endpoint, leg, "legacy", "sse")
+            if not legacy.version:
+                raise UpstreamProtocol(f"upstream {upstream.name!r} speaks no transport of MCP; check the URL ({why})")
+        self._transports[endpoint.id] = transport
+        return Eras(modern.version, legacy.version)
+
+    async def _greeted(
+        self, upstream: Upstream, endpoint: Endpoint, leg: Leg, era: Era, transport: Transport
+    ) -> Greeting:
+        return await greeted(lambda own: self._connect(upstream, endpoint, own, transport), leg, era, PROBE_SECONDS)
+
+    def _connect(
+        self, upstream: Upstream, endpoint: Endpoint, leg: Leg, transport: Transport
+    ) -> ModernConnection | LegacyConnection:
         wire = self._wire(upstream, endpoint, leg)
         if leg.era == "modern":
             return ModernConnection(leg, ModernHttp(wire), upstream.name)
-        channel: SessionChannel
-        if self._transports.get(endpoint.id) == "sse":
-            channel = Duplex(SseLine(wire), leg.peer)
-        else:
-            channel = StreamableHttp(wire, leg)
+        channel: SessionChannel = StreamableHttp(wire, leg)
+        if transport == "sse":
+            channel = Duplex(SseLine(wire), leg, upstream.name)
         return LegacyConnection(leg, channel, upstream.name)
-
-    async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
-        """`server/discover`, then `initialize`, then HTTP+SSE (MCP 2026-07-28, versioning)."""
-        modern = await self._answers(upstream, endpoint, leg, "modern")
-        self._transports[endpoint.id] = "streamable"
-        legacy = await self._answers(upstream, endpoint, leg, "legacy")
-        if not modern and not legacy:
-            self._transports[endpoint.id] = "sse"
-            legacy = await self._answers(upstream, endpoint, leg, "legacy")
-        if not modern and not legacy:
-            raise UpstreamProtocol(f"{endpoint.id} speaks no known transport of MCP; check the URL")
-        return Eras(modern or None, legacy or None)
-
-    async def _answers(self, upstream: Upstream, endpoint: Endpoint, leg: Leg, era: Literal["modern", "legacy"]) -> str:
-        """The version spoken in this era, or nothing."""
-        version = MODERN[0] if era == "modern" else LEGACY[0]
-        client = ClientProfile(version, {}, leg.client.info)
-        connection = self.connect(upstream, endpoint, Leg(era, leg.key, client, leg.peer, leg.authorize))
-        try:
-            async with asyncio.timeout(OPENING_SECONDS):
-                if isinstance(connection, ModernConnection | LegacyConnection):
-                    return await connection.greet()
-                return ""
-        except (UpstreamUnreachable, UpstreamUnauthorized):
-            raise
-        except (UpstreamError, TimeoutError):
-            return ""
-        finally:
-            await connection.close()
 
     def _wire(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Wire:
         settings = cast(HttpUpstream, upstream.settings)
-        tls = settings.tls or ClientTls()
-        options = TlsOptions(tls.ca, tls.cert, tls.key)
-        dialling = Dialling(allow_private=settings.allow_private, tls=options, read_timeout=None)
+        own = settings.tls or ClientTls()
+        tls = TlsOptions(own.ca, own.cert, own.key)
 
-        def session() -> aiohttp.ClientSession:
-            return self._outgoing.session(f"upstream:{upstream.name}", dialling)
+        def session(held: bool) -> aiohttp.ClientSession:
+            key = f"{'streams of ' if held else ''}upstream {upstream.name}"
+            return self._outgoing.session(key, allow_private=settings.allow_private, tls=tls)
 
         async def own_headers() -> Mapping[str, str]:
             return {name: await self._secrets.get(reference) for name, reference in settings.headers.items()}
 
-        return Wire(session, endpoint.id, leg.authorize, own_headers)
+        return Wire(upstream.name, session, endpoint.id, leg.authorize, own_headers)

@@ -23,7 +23,7 @@ from toolway.mcp.versions import (
     SERVER_INFO_KEY,
 )
 from toolway.upstream.channel import OPENING_SECONDS, Channel, Outbound, Patience, matched, read_message, refusal
-from toolway.upstream.discover import Hello, discover, expect_result, read_hello
+from toolway.upstream.discover import Hello, discover, read_hello
 from toolway.upstream.watch import Watch
 from toolway.upstream.wire import BASE_HEADERS, EventStream, Wire, is_json, is_stream, read_body
 
@@ -55,7 +55,7 @@ class ModernHttp:
             if response.status >= 300:
                 return refusal(response.status, await read_body(response))
             if not is_json(response):
-                raise UpstreamProtocol(f"upstream {self._wire.upstream!r} answered with neither JSON nor an event stream")
+                raise UpstreamProtocol(f"upstream {self._wire.upstream!r} answered neither JSON nor an event stream")
             return matched(read_message(await read_body(response)), request_id, modern=True)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
@@ -73,7 +73,7 @@ class ModernHttp:
             if message.method is UNSET or message.id is not UNSET:
                 return matched(message, request_id, modern=True)
             outbound.peer.notify(message.method, message.members)
-        raise UpstreamError(f"upstream {self._wire.upstream!r} closed the stream before its answer; the outcome is unknown")
+        raise UpstreamError(f"upstream {self._wire.upstream!r} ended before its answer; the outcome is unknown")
 
 
 class ModernConnection:
@@ -127,7 +127,8 @@ class ModernConnection:
         return hello
 
     async def _ask(self, method: str, params: dict[str, Raw]) -> Reply:
-        return await self._send(Outbound(method, params, self._leg.peer, deadline=time.monotonic() + OPENING_SECONDS), {})
+        deadline = time.monotonic() + OPENING_SECONDS
+        return await self._send(Outbound(method, params, self._leg.peer, deadline=deadline), {})
 
     async def _send(self, outbound: Outbound, meta: Mapping[str, Raw]) -> Reply:
         """Send with `_meta` and version; once more when the upstream wants another version that is known."""
@@ -200,5 +201,3 @@ def _supported(fault: RpcFault) -> list[str]:
     except msgspec.DecodeError:
         return []
 
-
-__all__ = ["LISTEN", "ModernConnection", "ModernHttp", "expect_result", "identity"]

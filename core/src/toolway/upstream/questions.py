@@ -51,6 +51,7 @@ class Questions:
 
     def __init__(self, leg: Leg, send: Callable[[bytes], Awaitable[None]], tasks: Tasks) -> None:
         self._capabilities = leg.client.capabilities
+        self._leg_peer = leg.peer
         self._send = send
         self._tasks = tasks
         self._waiting: dict[int | str, tuple[asyncio.Task[None], Peer]] = {}
@@ -69,6 +70,8 @@ class Questions:
 
     def drop(self, peer: Peer) -> None:
         """The request of this peer is over: nobody waits for its answers any more."""
+        if peer is self._leg_peer:
+            return
         for request_id, (task, asked) in list(self._waiting.items()):
             if asked is peer:
                 del self._waiting[request_id]
@@ -107,8 +110,11 @@ class Questions:
             return encode_error(request_id, RpcFault(INTERNAL_ERROR, "too many requests wait for the client"))
         try:
             return encode_result(request_id, await peer.ask(method, Raw(msgspec.json.encode(message.members))))
-        except Exception as error:
+        except ToolwayError as error:
             return encode_error(request_id, _fault(error))
+        except Exception:
+            log.exception("asking a client failed")
+            return encode_error(request_id, RpcFault(INTERNAL_ERROR, "the client could not be asked"))
 
 
 def subscription_of(message: Envelope, key: str) -> int | None:
@@ -120,15 +126,12 @@ def subscription_of(message: Envelope, key: str) -> int | None:
         return None
 
 
-def _fault(error: Exception) -> RpcFault:
+def _fault(error: ToolwayError) -> RpcFault:
     if isinstance(error, RpcError):
         return RpcFault(error.rpc_code, error.message, error.data)
     if isinstance(error, ClientCannot):
         return RpcFault(METHOD_NOT_FOUND, error.message)
-    if isinstance(error, ToolwayError):
-        return RpcFault(INTERNAL_ERROR, error.message)
-    log.error("asking a client failed", exc_info=error)
-    return RpcFault(INTERNAL_ERROR, "the client could not be asked")
+    return RpcFault(INTERNAL_ERROR, error.message)
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

@@ -10,20 +10,24 @@ from typing import Literal, cast
 
 from pydantic import Field
 
-from toolway.errors import InvalidInput, UpstreamError, UpstreamUnreachable
+from toolway.errors import InvalidInput, UpstreamError, UpstreamProtocol, UpstreamUnreachable
 from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
-from toolway.hookspecs.routing import ClientProfile, Connection, Endpoint, Eras, Leg, Upstream
-from toolway.mcp.versions import LEGACY, MODERN
+from toolway.hookspecs.routing import Connection, Endpoint, Eras, Leg, Upstream
 from toolway.plugin.kernel import Secrets
-from toolway.upstream.channel import OPENING_SECONDS
 from toolway.upstream.duplex import Duplex
 from toolway.upstream.legacy import LegacyConnection
 from toolway.upstream.modern import ModernConnection
+from toolway.upstream.probe import greeted
 from toolway.upstream.process import Process
 
 log = logging.getLogger(__name__)
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 10.0
+"""A program that has not answered `server/discover` after so long does not know it."""
+
+START_SECONDS = 30.0
+
+Environment = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 class StdioUpstream(UpstreamSettings):
@@ -38,7 +42,7 @@ class StdioUpstream(UpstreamSettings):
 class ProcessLine:
     """A line made of a process's pipes."""
 
-    def __init__(self, name: str, settings: StdioUpstream, environment: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+    def __init__(self, name: str, settings: StdioUpstream, environment: Environment) -> None:
         self._name = name
         self._settings = settings
         self._environment = environment
@@ -49,8 +53,8 @@ class ProcessLine:
         """Start the process and read from it."""
         await self.close()
         settings = self._settings
-        self._process = await Process.start(self._name, settings.command, await self._environment(), settings.cwd)
-        self._reader = asyncio.create_task(self._read(self._process, receive))
+        process = await Process.start(self._name, settings.command, await self._environment(), settings.cwd)
+        self._process, self._reader = process, asyncio.create_task(self._read(process, receive))
 
     async def send(self, message: bytes) -> None:
         """Write one line."""
@@ -61,17 +65,21 @@ class ProcessLine:
     async def close(self) -> None:
         """Stop the process."""
         process, self._process = self._process, None
-        if self._reader is not None:
-            self._reader.cancel()
-            self._reader = None
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
         if process is not None:
             await process.stop()
 
     async def _read(self, process: Process, receive: Duplex) -> None:
-        async for line in process.lines():
-            if line.strip():
+        error = UpstreamError(f"the process of upstream {self._name!r} ended; its log has what it wrote to stderr")
+        try:
+            async for line in process.lines():
                 receive.message(line)
-        receive.ended(UpstreamError(f"the process of upstream {self._name!r} ended"))
+        except UpstreamError as broken:
+            error = broken
+        receive.ended(error)
 
 
 class StdioKind:
@@ -94,39 +102,26 @@ class StdioKind:
         """One process per leg."""
         return self._connect(upstream, leg)
 
-    def _connect(self, upstream: Upstream, leg: Leg) -> ModernConnection | LegacyConnection:
-        duplex = Duplex(self._line(upstream), leg.peer)
-        if leg.era == "modern":
-            return ModernConnection(leg, duplex, upstream.name)
-        return LegacyConnection(leg, duplex, upstream.name)
-
     async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
-        """A process answers `server/discover`, or it is of the handshake era (MCP 2026-07-28, stdio)."""
-        for era, seconds in (("modern", PROBE_SECONDS), ("legacy", OPENING_SECONDS)):
-            connection = self._connect(upstream, _with_era(leg, modern=era == "modern"))
-            try:
-                async with asyncio.timeout(seconds):
-                    version = await connection.greet()
-                return Eras(modern=version) if era == "modern" else Eras(legacy=version)
-            except UpstreamUnreachable:
-                raise
-            except (UpstreamError, TimeoutError) as error:
-                log.debug("upstream %s does not speak the %s era: %s", upstream.name, era, error)
-            finally:
-                await connection.close()
-        raise UpstreamError(f"the process of upstream {upstream.name!r} does not answer with MCP")
+        """Ask one process with `server/discover` and another with `initialize` (MCP 2026-07-28, stdio).
 
-    def _line(self, upstream: Upstream) -> ProcessLine:
+        Raises:
+            UpstreamUnreachable: the program cannot be started.
+            UpstreamProtocol: it speaks neither era.
+        """
+        modern = await greeted(lambda own: self._connect(upstream, own), leg, "modern", PROBE_SECONDS)
+        legacy = await greeted(lambda own: self._connect(upstream, own), leg, "legacy", START_SECONDS)
+        if modern.version or legacy.version:
+            return Eras(modern.version, legacy.version)
+        raise UpstreamProtocol(f"the process of upstream {upstream.name!r} does not answer with MCP: {legacy.why}")
+
+    def _connect(self, upstream: Upstream, leg: Leg) -> ModernConnection | LegacyConnection:
         settings = cast(StdioUpstream, upstream.settings)
 
         async def environment() -> dict[str, str]:
             return {name: await self._secrets.get(reference) for name, reference in settings.env.items()}
 
-        return ProcessLine(upstream.name, settings, environment)
-
-
-def _with_era(leg: Leg, *, modern: bool) -> Leg:
-    client = ClientProfile(MODERN[0] if modern else LEGACY[0], {}, leg.client.info)
-    return Leg("modern" if modern else "legacy", leg.key, client, leg.peer, leg.authorize)
-
-
+        duplex = Duplex(ProcessLine(upstream.name, settings, environment), leg, upstream.name)
+        if leg.era == "modern":
+            return ModernConnection(leg, duplex, upstream.name)
+        return LegacyConnection(leg, duplex, upstream.name)

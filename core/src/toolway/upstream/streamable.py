@@ -5,175 +5,233 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
 
+import aiohttp
 from msgspec import UNSET, Raw
 
-from toolway.errors import SessionLost, ToolwayError, UpstreamProtocol
+from toolway.errors import (
+    SessionLost,
+    ToolwayError,
+    UpstreamError,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from toolway.hookspecs.routing import Leg, Peer, Reply
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
 from toolway.mcp.sse import Event
-from toolway.upstream.channel import OPENING_SECONDS, Outbound, answer_upstream, read_message, reply_of
-from toolway.upstream.modern import cancelled_notification
-from toolway.upstream.wire import BASE_HEADERS, Wire, events, is_stream, read_body, refused
+from toolway.upstream.channel import (
+    OPENING_SECONDS,
+    Outbound,
+    Patience,
+    cancelled_notification,
+    matched,
+    read_message,
+    refusal,
+)
+from toolway.upstream.questions import Questions, Tasks
+from toolway.upstream.watch import Backoff
+from toolway.upstream.wire import BASE_HEADERS, EVENT_STREAM, EventStream, Wire, is_json, is_stream, read_body
 
 log = logging.getLogger(__name__)
 
-RESUMES = 20
-CAP_SECONDS = 60.0
+RESUMES = 5
+"""How often in a row a stream may be resumed without anything new on it."""
+
+RETRY_MILLISECONDS = 1000
+CLOSING_SECONDS = 2.0
+
+
+class Place:
+    """Where a stream stands: after which event to resume, and how long to wait before (MCP 2025-11-25, SEP-1699)."""
+
+    def __init__(self) -> None:
+        self.last_id = ""
+        self.retry = RETRY_MILLISECONDS
+        self.fruitless = 0
+
+    def passed(self, event: Event) -> None:
+        """The stream moved on."""
+        self.fruitless = 0
+        if event.id is not None:
+            self.last_id = event.id
+        if event.retry is not None:
+            self.retry = min(event.retry, 60_000)
 
 
 class StreamableHttp:
-    """One session with one endpoint."""
+    """One session with one endpoint. `lost` is set when the upstream does not know the session any more."""
 
     def __init__(self, wire: Wire, leg: Leg) -> None:
         self._wire = wire
         self._leg = leg
         self._session: dict[str, str] = {}
         self._serial = 0
+        self._tasks = Tasks()
+        self._questions = Questions(leg, self._post, self._tasks)
         self._listener: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.lost = asyncio.Event()
 
+    async def begin(self) -> None:
+        """Forget the session: `initialize` is sent next."""
+        self._session = {}
+        self.lost.clear()
+        if self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+
+    def agreed(self, version: str) -> None:
+        """The version goes into every header from now on (2025-06-18 and later)."""
+        self._session["mcp-protocol-version"] = version
+
+    def listen(self, missed: Callable[[], None]) -> None:
+        """Hold the stream of what belongs to no request; `missed` is called when it is back after a gap."""
+        if self._listener is None:
+            self._listener = self._tasks.start(self._listen(missed))
+
     async def call(self, outbound: Outbound) -> Reply:
-        """POST and read until the response; a stream that drops before is resumed by GET (SEP-1699)."""
+        """POST and read until the response; a stream that drops before is resumed by GET."""
         self._serial += 1
         request_id = self._serial
-        if outbound.method == "initialize":
-            self._session = {}
         try:
-            return await self._exchange(outbound, request_id)
-        except asyncio.CancelledError:
+            async with Patience(outbound, self._wire.upstream) as patience:
+                return await self._exchange(outbound, request_id, patience)
+        except (asyncio.CancelledError, UpstreamTimeout):
             if outbound.method != "initialize":
-                self._start(self._post(cancelled_notification(request_id)))
+                self._tasks.start(self._post(cancelled_notification(request_id)))
             raise
+        finally:
+            self._questions.drop(outbound.peer)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """POST a notification."""
         await self._post(encode_notification(method, params))
 
-    async def opened(self, version: str, *, listen: bool) -> None:
-        """The version goes into every header from now on (2025-06-18 and later)."""
-        self._session["mcp-protocol-version"] = version
-        if listen and (self._listener is None or self._listener.done()):
-            self._listener = asyncio.create_task(self._listen())
-
     async def close(self) -> None:
         """End the session at the upstream."""
-        for task in [*self._tasks, *([self._listener] if self._listener else [])]:
-            task.cancel()
+        await self._tasks.close()
         if "mcp-session-id" in self._session:
-            with contextlib.suppress(ToolwayError, TimeoutError):
-                async with self._wire.send("DELETE", self._session, seconds=2.0):
+            with contextlib.suppress(ToolwayError):
+                async with self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS):
                     self._session = {}
 
-    async def _exchange(self, outbound: Outbound, request_id: int) -> Reply:
+    async def _exchange(self, outbound: Outbound, request_id: int, patience: Patience) -> Reply:
         body = encode_request(request_id, outbound.method, outbound.params)
         headers = {**BASE_HEADERS, **self._session, **outbound.headers}
-        async with self._wire.send("POST", headers, body, seconds=outbound.first_byte) as response:
-            self._check_session(response.status)
+        place = Place()
+        async with self._send("POST", headers, body, outbound.first_byte) as response:
+            patience.begun()
+            if response.status >= 300:
+                return await self._refused(response)
             if outbound.method == "initialize" and "mcp-session-id" in response.headers:
                 self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
+            if is_json(response):
+                return matched(read_message(await read_body(response)), request_id, modern=False)
             if not is_stream(response):
-                return self._matched(await read_body(response), request_id, refused(response, self._wire.url))
-            reply, last = await self._read(response, request_id, outbound.peer, None)
-        for _ in range(RESUMES):
-            if reply is not None:
-                return reply
-            if last is None or last.id is None:
-                break
-            reply, last = await self._resume(last, request_id, outbound)
-        raise UpstreamProtocol("the upstream closed the stream before the result")
+                raise UpstreamProtocol(f"upstream {self._wire.upstream!r} answered neither JSON nor an event stream")
+            reply = await self._read(response, request_id, outbound.peer, place)
+        while reply is None:
+            reply = await self._resume(place, request_id, outbound)
+        return reply
 
-    async def _resume(self, last: Event, request_id: int, outbound: Outbound) -> tuple[Reply | None, Event | None]:
-        await asyncio.sleep((last.retry if last.retry is not None else 500) / 1000)
-        headers = {**self._session, "accept": "text/event-stream", "last-event-id": last.id or ""}
-        async with self._wire.send("GET", headers, seconds=outbound.first_byte) as response:
-            self._check_session(response.status)
-            if response.status != 200 or not is_stream(response):
-                raise UpstreamProtocol("the upstream dropped the stream and does not let it be resumed")
-            return await self._read(response, request_id, outbound.peer, last)
+    async def _resume(self, place: Place, request_id: int, outbound: Outbound) -> Reply | None:
+        place.fruitless += 1
+        if not place.last_id or place.fruitless > RESUMES:
+            raise UpstreamError(f"upstream {self._wire.upstream!r} ended before its answer; the outcome is unknown")
+        await asyncio.sleep(place.retry / 1000)
+        headers = {**EVENT_STREAM, **self._session, "last-event-id": place.last_id}
+        try:
+            async with self._send("GET", headers, None, outbound.first_byte) as response:
+                if response.status != 200 or not is_stream(response):
+                    raise UpstreamError(f"upstream {self._wire.upstream!r} dropped a stream that cannot be resumed")
+                return await self._read(response, request_id, outbound.peer, place)
+        except UpstreamUnreachable as error:
+            log.info("resuming a stream of upstream %s failed: %s", self._wire.upstream, error)
+            return None
 
     async def _read(
-        self, response: Any, request_id: int, peer: Peer, last: Event | None
-    ) -> tuple[Reply | None, Event | None]:
-        """Messages until ours is answered; the reply, or the event to resume after."""
-        async for event in events(response):
-            if event.id is not None:
-                last = event if event.retry is not None or last is None else Event(b"", id=event.id, retry=last.retry)
-            elif event.retry is not None and last is not None:
-                last = Event(b"", id=last.id, retry=event.retry)
-            if event.data and (reply := self._message(read_message(event.data), request_id, peer)) is not None:
-                return reply, last
-        return None, last
-
-    def _message(self, envelope: Envelope, request_id: int | None, peer: Peer) -> Reply | None:
-        if envelope.method is UNSET:
-            if envelope.id != request_id:
-                raise UpstreamProtocol("the upstream answered another request than ours")
-            return reply_of(envelope)
-        if envelope.id is UNSET:
-            peer.notify(envelope.method, envelope.members)
-        else:
-            self._start(self._answer(envelope, peer))
+        self, response: aiohttp.ClientResponse, request_id: int, peer: Peer, place: Place
+    ) -> Reply | None:
+        """Messages until ours is answered; None when the stream ends before."""
+        async for event in EventStream(response):
+            place.passed(event)
+            if event.data:
+                message = read_message(event.data)
+                if message.method is UNSET:
+                    return matched(message, request_id, modern=False)
+                self._questions.take(message, peer)
         return None
 
-    def _matched(self, body: bytes, request_id: int, otherwise: Exception) -> Reply:
-        try:
-            envelope = read_message(body)
-        except UpstreamProtocol:
-            raise otherwise from None
-        if envelope.id is not None and envelope.id is not UNSET and envelope.id != request_id:
-            raise UpstreamProtocol("the upstream answered another request than ours")
-        return reply_of(envelope)
-
-    async def _answer(self, envelope: Envelope, peer: Peer) -> None:
-        await self._post(await answer_upstream(envelope, peer))
+    async def _refused(self, response: aiohttp.ClientResponse) -> Reply:
+        reply = refusal(response.status, await read_body(response))
+        if response.status == 400 and _is_about_the_session(reply) and "mcp-session-id" in self._session:
+            raise self._session_lost()
+        return reply
 
     async def _post(self, message: bytes) -> None:
         headers = {**BASE_HEADERS, **self._session}
-        async with self._wire.send("POST", headers, message, seconds=OPENING_SECONDS) as response:
-            self._check_session(response.status)
-            await read_body(response, 1024 * 1024)
+        async with self._send("POST", headers, message, OPENING_SECONDS) as response:
+            if response.status >= 300:
+                raise UpstreamError(f"upstream {self._wire.upstream!r} refused a message with {response.status}")
 
-    def _check_session(self, status: int) -> None:
-        if status == 404 and "mcp-session-id" in self._session:
-            raise SessionLost("the upstream no longer knows the session", sent=False)
+    @contextlib.asynccontextmanager
+    async def _send(
+        self, method: str, headers: Mapping[str, str], body: bytes | None, seconds: float, *, held: bool = False
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A request within the session; raises SessionLost when the upstream does not know it (404)."""
+        async with self._wire.send(method, headers, body, seconds=seconds, held=held) as response:
+            if response.status == 404 and "mcp-session-id" in headers and not held:
+                raise self._session_lost()
+            yield response
 
-    async def _listen(self) -> None:
-        """Hold the GET stream; an upstream without one answers 405."""
-        failures, last_id, again = 0, None, False
-        while True:
-            headers = {**self._session, "accept": "text/event-stream"}
-            if last_id is not None:
-                headers["last-event-id"] = last_id
-            try:
-                async with self._wire.send("GET", headers, seconds=OPENING_SECONDS) as response:
-                    if response.status != 200 or not is_stream(response):
-                        return
-                    failures = 0
-                    if again:
-                        self.lost.set()
-                    async for event in events(response):
-                        last_id = event.id or last_id
-                        if event.data:
-                            self._message(read_message(event.data), None, self._leg.peer)
-            except ToolwayError as error:
-                log.debug("the event stream of %s broke: %s", self._wire.url, error)
-                failures += 1
-            again = True
-            await asyncio.sleep(random.uniform(0, min(CAP_SECONDS, 0.2 * 2**failures)))
+    def _session_lost(self) -> SessionLost:
+        self.lost.set()
+        return SessionLost(f"upstream {self._wire.upstream!r} does not know the session any more", sent=False)
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.create_task(_logged(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _listen(self, missed: Callable[[], None]) -> None:
+        """Hold the GET stream as long as the session lives; an upstream without one answers 405."""
+        place, backoff = Place(), Backoff()
+        while await self._hold(place, missed):
+            if place.last_id:
+                await asyncio.sleep(place.retry / 1000)
+            await backoff.pause()
+
+    async def _hold(self, place: Place, missed: Callable[[], None]) -> bool:
+        """One GET stream until it ends; whether to open it again."""
+        headers = {**EVENT_STREAM, **self._session}
+        if place.last_id:
+            headers["last-event-id"] = place.last_id
+        try:
+            async with self._send("GET", headers, None, OPENING_SECONDS, held=True) as response:
+                if response.status == 404:
+                    return not await self._has_ended()
+                if response.status != 200 or not is_stream(response):
+                    log.info("upstream %s holds no event stream (%s)", self._wire.upstream, response.status)
+                    return response.status >= 500
+                if place.fruitless and not place.last_id:
+                    missed()
+                place.fruitless += 1
+                async for event in EventStream(response, limit=float("inf")):
+                    place.passed(event)
+                    place.fruitless = 1
+                    if event.data:
+                        self._take(read_message(event.data))
+        except ToolwayError as error:
+            log.info("the event stream of upstream %s broke: %s", self._wire.upstream, error)
+        return not self.lost.is_set()
+
+    async def _has_ended(self) -> bool:
+        """Whether the session is over, or the upstream just answers 404 to GET; a ping tells."""
+        await self.call(Outbound("ping", {}, self._leg.peer))
+        return True
+
+    def _take(self, message: Envelope) -> None:
+        if message.method is UNSET:
+            raise UpstreamProtocol("the upstream sent a response where nothing was asked")
+        self._questions.take(message, self._leg.peer)
 
 
-async def _logged(work: Any) -> None:
-    try:
-        await work
-    except ToolwayError as error:
-        log.debug("a message to an upstream was lost: %s", error)
+def _is_about_the_session(reply: Reply) -> bool:
+    """Some servers answer 400 instead of 404 to a session that they forgot."""
+    return reply.fault is not None and reply.fault.code in (-32000, -32600) and "session" in reply.fault.message.lower()

@@ -56,7 +56,7 @@ class Watch:
         self._tasks = Tasks()
 
     async def set(self, wants: Wants) -> None:
-        """Have these reported; returns when the new stream was tried, and in force if it could be; then the old one ends."""
+        """Have these reported; returns when the new stream is in force, or failed at first; then the old one ends."""
         if wants == self._wants:
             return
         old, self._task, self._wants = self._task, None, wants

@@ -116,7 +116,8 @@ class Wire:
             raise UpstreamProtocol(f"upstream {self.upstream!r} compressed its answer although that was not accepted")
 
     def _unauthorized(self, status: int) -> UpstreamUnauthorized:
-        return UpstreamUnauthorized(f"upstream {self.upstream!r} refused the gateway's credential with {status}", sent=False)
+        message = f"upstream {self.upstream!r} refused the gateway's credential with {status}"
+        return UpstreamUnauthorized(message, sent=False)
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int = MAX_MESSAGE) -> bytes:

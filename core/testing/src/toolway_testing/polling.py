@@ -4,16 +4,22 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 INTERVAL = 0.01
 
 Found = TypeVar("Found")
 
 
+@overload
 async def eventually(
-    predicate: Callable[[], Found | Awaitable[Found]], timeout: float = 10.0, interval: float = INTERVAL
-) -> Found:
+    predicate: Callable[[], Awaitable[Found | None]], timeout: float = 10.0, interval: float = INTERVAL
+) -> Found: ...
+@overload
+async def eventually(
+    predicate: Callable[[], Found | None], timeout: float = 10.0, interval: float = INTERVAL
+) -> Found: ...
+async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, interval: float = INTERVAL) -> Any:
     """The first true value of `predicate`, which is asked every `interval` seconds and may be a coroutine function.
 
     Raises:
@@ -22,7 +28,7 @@ async def eventually(
     deadline = time.monotonic() + timeout
     while True:
         answer = predicate()
-        found: Found = await answer if inspect.isawaitable(answer) else answer  # type: ignore[assignment]
+        found = await answer if inspect.isawaitable(answer) else answer
         if found:
             return found
         if time.monotonic() > deadline:
@@ -30,7 +36,7 @@ async def eventually(
         await asyncio.sleep(interval)
 
 
-def eventually_now(predicate: Callable[[], Found], timeout: float = 10.0, interval: float = INTERVAL) -> Found:
+def eventually_now(predicate: Callable[[], Found | None], timeout: float = 10.0, interval: float = INTERVAL) -> Found:
     """The same for code without an event loop; blocks the thread."""
     deadline = time.monotonic() + timeout
     while not (found := predicate()):

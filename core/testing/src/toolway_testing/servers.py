@@ -28,8 +28,8 @@ def require_server(name: str, reason: str) -> NoReturn:
 def require_program(name: str, *, also_in: Sequence[str] = (), package: str | None = None) -> Path:
     """Where the program `name` is: on the `PATH`, else below a directory that matches a pattern of `also_in`.
 
-    The patterns are absolute; the last match in sorted order wins, so the newest version does. Without the program the test ends
-    as `require_server` says, naming the Debian `package` to install.
+    The patterns are absolute; the last match in sorted order wins, so the newest version does. Without the program the
+    test ends as `require_server` says, naming the Debian `package` to install.
     """
     found = shutil.which(name) or _newest(name, also_in)
     if found is None:

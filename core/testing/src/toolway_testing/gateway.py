@@ -1,0 +1,123 @@
+"""A real gateway inside the test's event loop: real socket, real database, the plugins that the test names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest_asyncio
+
+from toolway import serve
+from toolway.app import Gateway, build_gateway
+from toolway.builtin.admin_token import ensure_first_token
+from toolway.config import Config
+from toolway.edge.edge import Edge
+from toolway.keep import Keeper
+
+VERSION = "2026-07-28"
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, read."""
+
+    status: int
+    headers: dict[str, str]
+    content: Any
+
+
+@dataclass
+class RunningGateway:
+    """A gateway that serves on `url`; `token` is its local admin token."""
+
+    url: str
+    token: str
+    gateway: Gateway
+    http: aiohttp.ClientSession
+
+    async def api(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Answer:
+        """A request to the admin API, as the local admin unless another token is given."""
+        headers = {"authorization": f"Bearer {self.token if token is None else token}"}
+        return await self._send(method, f"{self.url}/api/v1{path}", headers, body)
+
+    async def mcp(
+        self, method: str, params: dict[str, Any] | None = None, *, server: str = "", headers: dict[str, str] | None = None
+    ) -> Answer:
+        """A modern MCP request without a credential, unless `headers` carry one."""
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": VERSION,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        full = {**(params or {}), "_meta": meta}
+        fields = {"accept": "application/json, text/event-stream", "mcp-protocol-version": VERSION, "mcp-method": method}
+        if (name := full.get("name", full.get("uri"))) is not None:
+            fields["mcp-name"] = name
+        path = f"/servers/{server}/mcp" if server else "/mcp"
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": full}
+        return await self._send("POST", self.url + path, {**fields, **(headers or {})}, message)
+
+    async def call(self, tool: str, arguments: dict[str, Any] | None = None, **options: Any) -> Answer:
+        """`tools/call`."""
+        return await self.mcp("tools/call", {"name": tool, "arguments": arguments or {}}, **options)
+
+    async def _send(self, method: str, url: str, headers: dict[str, str], body: Any) -> Answer:
+        async with self.http.request(method, url, headers=headers, json=body) as response:
+            is_json = response.content_type.endswith("json")
+            content = await response.json(content_type=None) if is_json else await response.text()
+            return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
+
+
+StartGateway = Callable[..., Awaitable[RunningGateway]]
+
+
+@pytest_asyncio.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
+    """Start gateways: `await gateway(enable=["vault"], plugins={"vault": {…}}, upstreams=[…], servers=[…])`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            *,
+            enable: Sequence[str] = (),
+            plugins: dict[str, dict[str, Any]] | None = None,
+            upstreams: Sequence[dict[str, Any]] = (),
+            servers: Sequence[dict[str, Any]] = (),
+            demo: bool = False,
+            **settings: Any,
+        ) -> RunningGateway:
+            quick = {"data_dir": tmp_path / "data", "drain_delay": 0, "drain_timeout": 1}
+            config = Config(
+                gateway={"bind": "127.0.0.1:0", **quick, **settings},  # type: ignore[arg-type]
+                plugins={"enable": list(enable), **(plugins or {})},  # type: ignore[arg-type]
+                upstreams=tuple(upstreams),
+                servers=tuple(servers),
+            )
+            return await _start(stack, config, demo=demo)
+
+        yield start
+
+
+async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
+    sockets = serve.listen(config.gateway.bind)
+    built = await build_gateway(config, Keeper().holder(), demo=demo)
+    token = await ensure_first_token(built.kernel.store, built.kernel.clock)
+    host, port = sockets[0].getsockname()[:2]
+    url = f"http://{host}:{port}"
+    edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)
+    stop, ready = asyncio.Event(), asyncio.Event()
+    await stack.enter_async_context(built.running())
+    served = serve.serve(edge, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
+    task = asyncio.create_task(served)
+
+    async def end() -> None:
+        stop.set()
+        await task
+
+    stack.push_async_callback(end)
+    http = await stack.enter_async_context(aiohttp.ClientSession())
+    await ready.wait()
+    return RunningGateway(url, token or "", built, http)
