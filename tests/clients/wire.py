@@ -58,8 +58,8 @@ class Answer:
         """The JSON-RPC messages in it, byte for byte: of an event stream, or the one that is the body."""
         if not self.headers.get("content-type", "").startswith("text/event-stream"):
             return [self.body]
-        lines = self.body.split(b"\n")
-        return [line[6:] for line in lines if line.startswith(b"data: ") and line[6:].strip()]
+        events = re.split(rb"\r\n\r\n|\n\n|\r\r", self.body)
+        return [data for event in events if (data := _data(event)).strip()]
 
     @property
     def reply(self) -> Json:
@@ -295,6 +295,12 @@ def modern_headers(method: str, params: Mapping[str, Any] = {}) -> dict[str, str
     headers = {**JSON_HEADERS, "MCP-Protocol-Version": MODERN, "Mcp-Method": method}
     named = params.get(NAMED.get(method, ""))
     return headers | ({"Mcp-Name": _header(named)} if isinstance(named, str) else {})
+
+
+def _data(event: bytes) -> bytes:
+    """What the `data` lines of a server-sent event say together (HTML standard, section 9.2.6)."""
+    lines = re.split(rb"\r\n|\n|\r", event)
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
 
 
 def _header(value: str) -> str:

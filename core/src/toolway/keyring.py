@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import secrets
 import stat
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import text
 from sqlmodel import select
 
 from toolway.catalog.models import KeyRow
@@ -61,18 +63,31 @@ def root_key_file(directory: Path) -> str:
     """The root key in `directory/root.key`, made on first use (0600). Raises ConfigError when others can read it."""
     prepare_directory(directory)
     path = directory / "root.key"
+    if not path.exists():
+        _make_root_key(path)
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise ConfigError(f'{path} can be read by others; run "chmod 600 {path}"')
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ConfigError(f'{path} can be read by others; run "chmod 600 {path}"') from None
-    else:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{path} cannot be read; let the user that runs the gateway own it") from None
+    if not text:
+        raise ConfigError(f"{path} is empty; restore it from a backup, or remove it together with the database")
+    return text
+
+
+def _make_root_key(path: Path) -> None:
+    """Make it whole or not at all; of several processes one succeeds, and its key is on the disk before it is used."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".root.key-")
+    try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32))
-    for _ in range(100):
-        if text := path.read_text().strip():
-            return text
-    raise ConfigError(f"{path} is empty; restore it from a backup, or remove it together with the database")
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
 
 
 def prepare_directory(directory: Path) -> None:
@@ -92,16 +107,36 @@ async def open_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
         ConfigError: the root key is too short or does not open the ring.
     """
     wrapping = _wrapping_key(root_key)
-    async with store.write() as tx:
-        if not store.is_sqlite:
-            await tx.session.exec(text("select pg_advisory_xact_lock(4440)"))  # type: ignore[call-overload]
+    async with store.read() as tx:
         rows = list(await tx.session.exec(select(KeyRow)))
-        if not rows:
-            rows = [_new_row(wrapping, clock.now())]
-            tx.session.add(rows[0])
-            await tx.session.flush()
-        newest_first = sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
-        return KeyRing([_unwrap(wrapping, row) for row in newest_first])
+    return _ring(wrapping, rows) if rows else await _grown(store, wrapping, clock, only_when_empty=True)
+
+
+async def rotate_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
+    """Add a key, which seals from now on; the older ones still open. Other nodes learn of it when they start.
+
+    Raises:
+        ConfigError: the root key does not open the ring.
+    """
+    return await _grown(store, _wrapping_key(root_key), clock, only_when_empty=False)
+
+
+async def _grown(store: Store, wrapping: AESGCM, clock: Clock, *, only_when_empty: bool) -> KeyRing:
+    async with store.write() as tx:
+        await store.alone(tx, "ring")
+        rows = list(await tx.session.exec(select(KeyRow)))
+        ring = _ring(wrapping, rows) if rows else None
+        if ring is not None and only_when_empty:
+            return ring
+        newest = max((row.created_at for row in rows), default=0.0)
+        row = _new_row(wrapping, max(clock.now(), newest + 0.001))
+        tx.session.add(row)
+        return _ring(wrapping, [*rows, row])
+
+
+def _ring(wrapping: AESGCM, rows: Sequence[KeyRow]) -> KeyRing:
+    newest_first = sorted(rows, key=lambda row: row.created_at, reverse=True)
+    return KeyRing([_unwrap(wrapping, row) for row in newest_first])
 
 
 def _wrapping_key(root_key: str) -> AESGCM:

@@ -74,7 +74,8 @@ class DatabaseKeyValue:
             rows = await tx.session.exec(select(ValueRow).where(col(ValueRow.key).startswith(prefix, autoescape=True)))
             keys = [row.key for row in rows if self._lives(row)]
         for key in keys:
-            yield key
+            if key.startswith(prefix):  # SQLite's LIKE does not tell cases apart
+                yield key
 
     @asynccontextmanager
     async def lock(self, key: str, ttl: float) -> AsyncIterator[int | None]:

@@ -145,7 +145,7 @@ def list_items(
     if wants_json():
         as_json(found)
         return
-    rows = [(i["kind"], i["canonical"], i.get("exposed", ""), _first_line(i.get("description"))) for i in found]
+    rows = [(i["kind"], i["canonical"], i.get("exposed") or "", _first_line(i.get("description"))) for i in found]
     table("Items", ("kind", "canonical name", "exposed as", "description"), rows)
 
 

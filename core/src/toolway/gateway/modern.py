@@ -24,7 +24,6 @@ from toolway.mcp.messages import Envelope, encode_notification, encode_result, s
 from toolway.mcp.versions import (
     CLIENT_CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
-    LEGACY,
     LOG_LEVEL_KEY,
     MODERN,
     PROTOCOL_VERSION_KEY,
@@ -86,7 +85,7 @@ class ModernFront:
         if header != client.version:
             raise HeaderMismatch(f"MCP-Protocol-Version is {header!r}, params._meta says {client.version!r}")
         if client.version not in MODERN:
-            supported = {"supported": [*MODERN, *LEGACY], "requested": client.version}
+            supported = {"supported": list(MODERN), "requested": client.version}
             raise RpcError(
                 UNSUPPORTED_VERSION, "this protocol version is not supported", data=Raw(msgspec.json.encode(supported))
             )

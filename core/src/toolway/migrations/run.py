@@ -15,27 +15,27 @@ from toolway.errors import ConfigError
 from toolway.hookspecs.system import MigrationSource
 
 _REVISION = re.compile(r"^(\d{4})_\w+\.py$")
-LOCK = 4442
 
 
 async def migrate(store: Store, sources: Sequence[MigrationSource]) -> None:
     """Upgrade every package that is behind, in order, one node at a time.
 
     Raises:
-        ConfigError: the database is newer than the installed package.
+        ConfigError: the database is newer than the installed package, or a step failed; then nothing was changed.
+        StoreUnavailable: the database does not answer.
     """
-    async with store.engine.connect() as connection:
-        if not store.is_sqlite:
-            await connection.execute(text(f"select pg_advisory_lock({LOCK})"))
-            await connection.commit()
-        try:
-            for source in sources:
-                await connection.run_sync(_bring_up, source)
-                await connection.commit()
-        finally:
-            if not store.is_sqlite:
-                await connection.execute(text(f"select pg_advisory_unlock({LOCK})"))
-                await connection.commit()
+    async with store.read() as tx:
+        connection = await tx.session.connection()
+        if not [source for source in sources if await connection.run_sync(_is_due, source)]:
+            return
+    async with store.write() as tx:
+        connection = await tx.session.connection()
+        if not store.is_sqlite:  # waiting for another node, or a large table, may take long
+            await connection.execute(text("set local statement_timeout = 0"))
+        await store.alone(tx, "migrations")
+        for source in sources:
+            if await connection.run_sync(_is_due, source):
+                await connection.run_sync(_upgrade, source)
 
 
 def newest_revision(source: MigrationSource) -> str:
@@ -49,43 +49,51 @@ def _versions(source: MigrationSource) -> Traversable:
     return resources.files(package) / directory / "versions"
 
 
-def _bring_up(connection: Connection, source: MigrationSource) -> None:
-    table, newest = f"alembic_version_{source.name.replace('-', '_')}", newest_revision(source)
-    current = _current(connection, table)
-    if current == newest:
-        return
+def _is_due(connection: Connection, source: MigrationSource) -> bool:
+    current, newest = _current(connection, source), newest_revision(source)
     if current is not None and current > newest:
         raise ConfigError(
             f"the database has revision {current} of {source.name!r}, installed is {newest}; upgrade the package"
         )
-    _upgrade(connection, source, table)
+    return current != newest
 
 
-def _current(connection: Connection, table: str) -> str | None:
+def version_table(source: MigrationSource) -> str:
+    """The table that remembers the revision of this package."""
+    return f"alembic_version_{source.name.replace('-', '_')}"
+
+
+def _current(connection: Connection, source: MigrationSource) -> str | None:
+    table = version_table(source)
     if not inspect(connection).has_table(table):
         return None
     row = connection.execute(text(f"select version_num from {table}")).first()  # noqa: S608 - a name of ours
     return str(row[0]) if row is not None else None
 
 
-def _upgrade(connection: Connection, source: MigrationSource, table: str) -> None:
+def _upgrade(connection: Connection, source: MigrationSource) -> None:
+    from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
     from alembic.script import ScriptDirectory
 
-    script = ScriptDirectory(str(_versions(source).joinpath("..")), version_locations=[str(_versions(source))])
+    versions = str(_versions(source))
+    script = ScriptDirectory(str(_versions(source).joinpath("..")), version_locations=[versions])
 
     def steps(revision: Any, _: Any) -> Any:
         return script._upgrade_revs("head", revision)
 
-    with EnvironmentContext(_configuration(), script, fn=steps) as environment:
+    with EnvironmentContext(Config(), script, fn=steps) as environment:
         environment.configure(
-            connection=connection, target_metadata=source.metadata, version_table=table, render_as_batch=True
+            connection=connection,
+            target_metadata=source.metadata,
+            version_table=version_table(source),
+            render_as_batch=True,
         )
-        with environment.begin_transaction():
+        try:
             environment.run_migrations()
-
-
-def _configuration() -> Any:
-    from alembic.config import Config
-
-    return Config()
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+            raise ConfigError(
+                f"the database could not be brought to revision {newest_revision(source)} of {source.name!r}, "
+                f"nothing was changed: {cause}"
+            ) from error
