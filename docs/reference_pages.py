@@ -56,8 +56,11 @@ def configuration() -> dict[str, Any]:
 def settings_page() -> str:
     """`toolway.toml`, table by table."""
     schema = configuration()
-    tables = [line for name, member in schema["properties"].items() for line in _table(schema, name, member)]
-    return "\n".join([_SETTINGS_HEAD, *tables])
+    tables: dict[str, str] = {}
+    for name, member in schema["properties"].items():
+        for heading, rows in _tables(schema, name, member):
+            tables.setdefault(heading, rows)  # what all kinds of upstreams have in common is shown once
+    return "\n".join([_SETTINGS_HEAD, *(heading + rows for heading, rows in tables.items())])
 
 
 _SETTINGS_HEAD = """# Settings
@@ -71,19 +74,25 @@ Secrets are written as references, never as values: `env:NAME`, `file:/path`, or
 """
 
 
-def _table(schema: Mapping[str, Any], path: str, member: Mapping[str, Any]) -> Iterator[str]:
-    """A heading and a row per key; then the same for each table inside of it."""
+def _tables(schema: Mapping[str, Any], path: str, member: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A heading and its rows; then the same for each table inside of it."""
     for label, model in _models(schema, member):
         properties: dict[str, Any] = model.get("properties", {})
-        if not properties:
-            continue
-        title = f"[[{path}]]" if member.get("type") == "array" else f"[{path}]"
-        yield f"\n## `{title}`{label}\n\n{member.get('description', '') or model.get('description', '')}\n"
-        yield "| key | type | default | meaning |\n|---|---|---|---|"
         required = model.get("required", [])
-        yield from (_row(schema, key, each, key in required) for key, each in properties.items())
+        if properties:
+            rows = [_row(schema, key, each, key in required) for key, each in properties.items()]
+            meaning = member.get("description") or model.get("description") or ""
+            head = f"\n{meaning}\n\n| key | type | default | meaning |\n|---|---|---|---|\n"
+            yield f"\n## `{_title(path, member)}`{label}\n", head + "\n".join(rows) + "\n"
         for key, each in properties.items():
-            yield from _table(schema, f"{path}.{key}", each)
+            yield from _tables(schema, f"{path}.{key}", each)
+
+
+def _title(path: str, member: Mapping[str, Any]) -> str:
+    """How the table is begun in TOML."""
+    if member.get("type") == "array":
+        return f"[[{path}]]"
+    return f'[{path}."<name>"]' if isinstance(member.get("additionalProperties"), dict) else f"[{path}]"
 
 
 def _models(schema: Mapping[str, Any], member: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -108,11 +117,15 @@ def _label(model: Mapping[str, Any]) -> str:
     return ""
 
 
+_CHOOSES = {"kind": "Chooses this kind.", "type": "Chooses this type.", "auth": "How the gateway authenticates itself, see below."}
+
+
 def _row(schema: Mapping[str, Any], key: str, member: Mapping[str, Any], is_required: bool) -> str:
     default = "required" if is_required else f"`{json.dumps(member.get('default'), ensure_ascii=False)}`"
     if not is_required and member.get("default") is None:
         default = ""
-    return f"| `{key}` | {_type(schema, member)} | {default} | {_cell(member.get('description', ''))} |"
+    meaning = member.get("description") or _CHOOSES.get(key, "")
+    return f"| `{key}` | {_type(schema, member)} | {default} | {_cell(meaning)} |"
 
 
 def _type(schema: Mapping[str, Any], member: Mapping[str, Any]) -> str:
@@ -293,7 +306,7 @@ def hooks_page(module: ModuleType) -> str:
     more = [each for each in vars(definitions).values() if inspect.isclass(each) and each.__module__ == definitions.__name__]
     shown = [*types, *(more if module is routing else [])]
     head = f"# `toolway.hookspecs.{_short(module)}`\n\n{_one_line(inspect.getdoc(module))}\n"
-    return "\n".join([head, *(_hook(each) for each in hooks(module)), "\n# Types\n", *(_class(each) for each in shown)])
+    return "\n".join([head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)])
 
 
 def _hook(hook: Any) -> str:
@@ -311,7 +324,7 @@ def _class(each: type) -> str:
         own.append(vars(each)["__call__"])
     fields = [f"{name}: {hint}" for name, hint in inspect.get_annotations(each).items()]
     block = "\n".join([f"class {each.__name__}:", *(f"    {line}" for line in fields)]) if fields else ""
-    text = [f"\n## `{each.__name__}`\n", _paragraphs(each)]
+    text = [f"\n### `{each.__name__}`\n", _paragraphs(each)]
     text += [f"\n```python\n{block}\n```\n"] if block else []
     return "\n".join([*text, *(_method(member) for member in own)])
 
@@ -358,6 +371,8 @@ _API_HEAD = """# Admin API
 A running gateway serves this description as OpenAPI 3.1 at `/api/v1/openapi.json`. Send `Authorization: Bearer TOKEN`. Lists have pages: follow
 `next_cursor`. Changes answer with an `ETag`; send it back as `If-Match` so that nobody's change is lost. Errors are described on the page of
 [error codes](errors.md).
+
+A body has the shape of the table in [`toolway.toml`](settings.md): `POST /api/v1/upstreams` takes what `[[upstreams]]` takes.
 """
 
 

@@ -12,7 +12,7 @@ import json
 import re
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -166,18 +166,16 @@ class Stream:
             response = self._connection.getresponse()
             self.status = response.status
             if response.headers.get("content-type", "").startswith("text/event-stream"):
-                for line in response:
-                    self._take(line)
+                for event in _events(response):
+                    self._take(event)
             elif content := response.read():
                 self.messages.append(json.loads(content))
         self.is_over = True
 
-    def _take(self, line: bytes) -> None:
-        name, _, value = line.decode().rstrip("\n").partition(": ")
-        if name == "id":
-            self.ids.append(value)
-        elif name == "data" and value.strip():
-            self.messages.append(json.loads(value))
+    def _take(self, event: bytes) -> None:
+        self.ids += [line[4:].decode() for line in event.split(b"\n") if line.startswith(b"id: ")]
+        if data := _data(event).strip():
+            self.messages.append(json.loads(data))
 
 
 class ModernClient:
@@ -260,14 +258,25 @@ class LegacyClient:
     def notify(self, method: str, params: Mapping[str, Any] = {}) -> Answer:
         return self.post(message(method, params))
 
-    def request(self, method: str, params: Mapping[str, Any] = {}, request_id: int | str | None = None) -> Answer:
-        """Send and wait."""
-        return self.post(message(method, params, next(self._ids) if request_id is None else request_id))
+    def request(
+        self,
+        method: str,
+        params: Mapping[str, Any] = {},
+        request_id: int | str | None = None,
+        meta: Mapping[str, Any] = {},
+    ) -> Answer:
+        """Send and wait; `meta` becomes `_meta`."""
+        return self.post(self._prepared(method, params, request_id, meta))
 
-    def begin(self, method: str, params: Mapping[str, Any] = {}, request_id: int | str | None = None) -> Stream:
+    def begin(
+        self,
+        method: str,
+        params: Mapping[str, Any] = {},
+        request_id: int | str | None = None,
+        meta: Mapping[str, Any] = {},
+    ) -> Stream:
         """Send without waiting."""
-        body = message(method, params, next(self._ids) if request_id is None else request_id)
-        return Stream(self.url, "POST", body, self._headers)
+        return Stream(self.url, "POST", self._prepared(method, params, request_id, meta), self._headers)
 
     def call(self, tool: str, arguments: Any = b"{}", request_id: int | str | None = None) -> Answer:
         return self.request("tools/call", {"name": tool, "arguments": arguments}, request_id)
@@ -289,12 +298,29 @@ class LegacyClient:
     def end(self) -> Answer:
         return send(self.url, "DELETE", None, self._headers)
 
+    def _prepared(
+        self, method: str, params: Mapping[str, Any], request_id: int | str | None, meta: Mapping[str, Any]
+    ) -> bytes:
+        own = {"_meta": meta} if meta else {}
+        return message(method, {**params, **own}, next(self._ids) if request_id is None else request_id)
+
 
 def modern_headers(method: str, params: Mapping[str, Any] = {}) -> dict[str, str]:
     """What a modern request must carry besides its body."""
     headers = {**JSON_HEADERS, "MCP-Protocol-Version": MODERN, "Mcp-Method": method}
     named = params.get(NAMED.get(method, ""))
     return headers | ({"Mcp-Name": _header(named)} if isinstance(named, str) else {})
+
+
+def _events(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The events of a stream whose lines end with a line feed, as they become complete."""
+    event = b""
+    for line in lines:
+        if line.strip():
+            event += line
+        elif event:
+            yield event
+            event = b""
 
 
 def _data(event: bytes) -> bytes:

@@ -105,11 +105,10 @@ def test_a_string_as_a_uri_reaches_the_upstream_unchanged(between: Between, text
 
 def test_line_breaks_between_tokens_do_not_break_an_event_stream(between: Between) -> None:
     result = b'{"resultType":"complete",\r\n"content":\r[ ],\n"text" : "a\\r\\nb"}'
-    meta = {"_meta": {"progressToken": 1}} if isinstance(between.client, wire.LegacyClient) else {}
     between.order("progress")
 
-    answer = between.client.request(
-        "tools/call", {"name": "result_raw", "arguments": {"result": result}, **meta}, **_progress(between)
-    )
+    params = {"name": "result_raw", "arguments": {"result": result}}
+    answer = between.client.request("tools/call", params, meta={"progressToken": 1})
 
+    assert len(answer.messages) > 1
     assert answer.result["text"] == "a\r\nb"

@@ -48,6 +48,7 @@ def child(
     log: Path,
     ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` with its output in `log` until the block ends; the block starts when `ready` holds.
 
@@ -61,6 +62,7 @@ def child(
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
+            cwd=cwd,
         )
     try:
         poll(
@@ -98,7 +100,10 @@ def gateway(
     """`toolway serve` with the tables of `configuration` (without `[gateway]`, which is made here)."""
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    settings = f'[gateway]\nbind = "127.0.0.1:{port}"\npublic_url = "{url}"\ndata_dir = "{directory / "data"}"\n\n'
+    settings = (
+        f'[gateway]\nbind = "127.0.0.1:{port}"\npublic_url = "{url}"\n'
+        f'data_dir = "{directory / "data"}"\ndrain_delay = 0\n\n'
+    )
     file = directory / "toolway.toml"
     file.write_text(settings + configuration)
     log = directory / "gateway.log"

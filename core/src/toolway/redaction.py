@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 
 REDACTED = "[redacted]"
 SHORTEST = 6
@@ -24,8 +26,16 @@ class RedactingFormatter(logging.Formatter):
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every given value replaced."""
-    for secret in secrets:
-        if len(secret) >= SHORTEST and secret in text:
-            text = text.replace(secret, REDACTED)
+    """The text with every given value replaced, as it is and as it looks inside of a quoted text."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            for form in (secret, *_escaped(secret)):
+                text = text.replace(form, REDACTED)
     return text
+
+
+@lru_cache(1024)
+def _escaped(secret: str) -> tuple[str, ...]:
+    """What `repr` and JSON make of it, where that is something else."""
+    forms = (repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+    return tuple({form for form in forms if form != secret})

@@ -19,7 +19,7 @@ class SecretResolver:
         self._schemes: dict[str, SecretScheme] = {}
         self._clock = clock
         self._current: dict[str, Secret] = {}
-        self._resolving: dict[str, asyncio.Lock] = {}
+        self._resolving: dict[str, asyncio.Task[Secret]] = {}
         self._known: dict[str, None] = {}
 
     def use(self, schemes: Sequence[SecretScheme]) -> None:
@@ -34,8 +34,7 @@ class SecretResolver:
         """See `plugin.Secrets.get`."""
         secret = self._fresh(reference)
         if secret is None:
-            async with self._resolving.setdefault(reference, asyncio.Lock()):
-                secret = self._fresh(reference) or await self._resolve(reference)
+            secret = await asyncio.shield(self._resolving.get(reference) or self._begin(reference))
         return secret.value
 
     def known(self) -> tuple[str, ...]:
@@ -49,6 +48,16 @@ class SecretResolver:
         now = self._clock.monotonic()
         limits = [limit for limit in (secret.refresh_at, secret.expires_at) if limit is not None]
         return None if any(limit <= now for limit in limits) else secret
+
+    def _begin(self, reference: str) -> asyncio.Task[Secret]:
+        task = self._resolving[reference] = asyncio.create_task(self._resolve(reference))
+        task.add_done_callback(lambda done: self._end(reference, done))
+        return task
+
+    def _end(self, reference: str, task: asyncio.Task[Secret]) -> None:
+        del self._resolving[reference]
+        if not task.cancelled():
+            task.exception()  # everyone who waited may be gone; then nobody else looks at it
 
     async def _resolve(self, reference: str) -> Secret:
         name, _, rest = reference.partition(":")

@@ -2,40 +2,27 @@
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
 
 from toolway.builtin.plugin import BuiltinPlugin
 from toolway.catalog.store import Store
+from toolway.hookspecs.system import MigrationSource
 from toolway.migrations.run import migrate
 from toolway.plugin import Settings
-
-
-class MovedClock:
-    """Time that only the test moves."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-
-    def monotonic(self) -> float:
-        return self.time
-
-    def now(self) -> float:
-        return self.time
-
-
-class Nodes(NamedTuple):
-    """The stores of two nodes."""
-
-    one: Store
-    two: Store
+from toolway_testing.clock import MovedClock
 
 
 @pytest.fixture
 def clock() -> MovedClock:
     return MovedClock()
+
+
+@pytest.fixture
+def kernel_history() -> list[MigrationSource]:
+    """The kernel's own tables."""
+    return list(BuiltinPlugin(Settings()).toolway_migrations())
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
@@ -47,11 +34,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
-Connect = Callable[[str], Store]
-
-
 @pytest_asyncio.fixture
-async def connect() -> AsyncIterator[Connect]:
+async def connect() -> AsyncIterator[Callable[[str], Store]]:
     """Make stores that are closed at the end."""
     stores: list[Store] = []
 
@@ -65,13 +49,15 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 @pytest_asyncio.fixture
-async def nodes(database_url: str, connect: Connect) -> Nodes:
-    """Two nodes on one migrated database."""
-    nodes = Nodes(connect(database_url), connect(database_url))
-    await migrate(nodes.one, list(BuiltinPlugin(Settings()).toolway_migrations()))
-    return nodes
+async def nodes(
+    database_url: str, connect: Callable[[str], Store], kernel_history: list[MigrationSource]
+) -> tuple[Store, Store]:
+    """The stores of two nodes on one migrated database."""
+    one, two = connect(database_url), connect(database_url)
+    await migrate(one, kernel_history)
+    return one, two
 
 
 @pytest.fixture
-def store(nodes: Nodes) -> Store:
-    return nodes.one
+def store(nodes: tuple[Store, Store]) -> Store:
+    return nodes[0]

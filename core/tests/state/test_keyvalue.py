@@ -1,19 +1,16 @@
 """The built-in key-value stores keep their contract."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
+from sqlmodel import select
 
 from toolway.builtin.keyvalue_database import DatabaseKeyValue
 from toolway.builtin.keyvalue_memory import MOST_ENTRIES, MemoryKeyValue
+from toolway.catalog.models import ValueRow
+from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.hookspecs.caching import KeyValueStore
+from toolway_testing.clock import MovedClock
 from toolway_testing.contracts import KeyValueContract
-
-if TYPE_CHECKING:
-    from conftest import MovedClock, Nodes
 
 
 class TestMemoryKeyValue(KeyValueContract):
@@ -28,12 +25,12 @@ class TestDatabaseKeyValue(KeyValueContract):
     """Two nodes on one database."""
 
     @pytest.fixture
-    def keyvalue(self, nodes: Nodes) -> KeyValueStore:
-        return DatabaseKeyValue(nodes.one, SystemClock())
+    def keyvalue(self, nodes: tuple[Store, Store]) -> KeyValueStore:
+        return DatabaseKeyValue(nodes[0], SystemClock())
 
     @pytest.fixture
-    def other_keyvalue(self, nodes: Nodes) -> KeyValueStore:  # type: ignore[override]
-        return DatabaseKeyValue(nodes.two, SystemClock())
+    def other_keyvalue(self, nodes: tuple[Store, Store]) -> KeyValueStore:
+        return DatabaseKeyValue(nodes[1], SystemClock())
 
 
 async def test_the_memory_store_is_bounded(clock: MovedClock) -> None:
@@ -45,15 +42,11 @@ async def test_the_memory_store_is_bounded(clock: MovedClock) -> None:
     assert MOST_ENTRIES > 3
 
 
-async def test_expired_rows_are_removed_now_and_then(clock: MovedClock, nodes: Nodes) -> None:
-    from sqlmodel import select
-
-    from toolway.catalog.models import ValueRow
-
-    keyvalue = DatabaseKeyValue(nodes.one, clock)
+async def test_expired_rows_are_removed_now_and_then(clock: MovedClock, nodes: tuple[Store, Store]) -> None:
+    keyvalue = DatabaseKeyValue(nodes[0], clock)
     await keyvalue.set("a", b"", ttl=10)
     await keyvalue.set("b", b"")
     clock.time += 3600
     await keyvalue.set("c", b"")
-    async with nodes.one.read() as tx:
+    async with nodes[0].read() as tx:
         assert {row.key for row in await tx.session.exec(select(ValueRow))} == {"b", "c"}

@@ -1,9 +1,7 @@
 """The built-in publish/subscribe keeps its contract."""
 
-from __future__ import annotations
-
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from sqlmodel import select
@@ -11,12 +9,15 @@ from sqlmodel import select
 from toolway.builtin.pubsub_database import DatabasePubSub
 from toolway.builtin.pubsub_memory import MemoryPubSub
 from toolway.catalog.models import MessageRow
+from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.hookspecs.caching import PubSub
+from toolway.hookspecs.system import MigrationSource
+from toolway.migrations.run import migrate
+from toolway_testing.clock import MovedClock
 from toolway_testing.contracts import PubSubContract
-
-if TYPE_CHECKING:
-    from conftest import MovedClock, Nodes
+from toolway_testing.polling import eventually
+from toolway_testing.postgres import Postgres, execute
 
 
 class TestMemoryPubSub(PubSubContract):
@@ -31,16 +32,16 @@ class TestDatabasePubSub(PubSubContract):
     """Two nodes on one database."""
 
     @pytest.fixture
-    def pubsub(self, nodes: Nodes) -> PubSub:
-        return DatabasePubSub(nodes.one, SystemClock())
+    def pubsub(self, nodes: tuple[Store, Store]) -> PubSub:
+        return DatabasePubSub(nodes[0], SystemClock())
 
     @pytest.fixture
-    def other_pubsub(self, nodes: Nodes) -> PubSub:  # type: ignore[override]
-        return DatabasePubSub(nodes.two, SystemClock())
+    def other_pubsub(self, nodes: tuple[Store, Store]) -> PubSub:
+        return DatabasePubSub(nodes[1], SystemClock())
 
 
-async def test_nothing_runs_on_when_the_last_listener_left(nodes: Nodes) -> None:
-    pubsub = DatabasePubSub(nodes.one, SystemClock())
+async def test_nothing_runs_on_when_the_last_listener_left(nodes: tuple[Store, Store]) -> None:
+    pubsub = DatabasePubSub(nodes[0], SystemClock())
 
     async def listener(payload: bytes) -> None:
         pass
@@ -52,8 +53,8 @@ async def test_nothing_runs_on_when_the_last_listener_left(nodes: Nodes) -> None
     assert asyncio.all_tasks() == before
 
 
-async def test_a_listener_may_publish_and_subscribe(nodes: Nodes) -> None:
-    pubsub = DatabasePubSub(nodes.one, SystemClock())
+async def test_a_listener_may_publish_and_subscribe(nodes: tuple[Store, Store]) -> None:
+    pubsub = DatabasePubSub(nodes[0], SystemClock())
     answered = asyncio.Event()
 
     async def answer(payload: bytes) -> None:
@@ -68,12 +69,34 @@ async def test_a_listener_may_publish_and_subscribe(nodes: Nodes) -> None:
             await answered.wait()
 
 
-async def test_old_messages_are_removed_and_their_numbers_never_come_back(clock: MovedClock, nodes: Nodes) -> None:
-    pubsub = DatabasePubSub(nodes.one, clock)
+async def test_old_messages_are_removed_and_their_numbers_never_come_back(clock: MovedClock, store: Store) -> None:
+    pubsub = DatabasePubSub(store, clock)
     await pubsub.publish("c", b"old")
     clock.time += 3600
     await pubsub.publish("c", b"new")
-    async with nodes.one.read() as tx:
+    async with store.read() as tx:
         [row] = list(await tx.session.exec(select(MessageRow)))
     assert row.payload == b"new"
     assert row.id == 2
+
+
+@pytest.mark.server
+async def test_messages_flow_again_after_postgres_cut_every_connection(
+    postgres_server: Postgres,
+    postgres_url: str,
+    connect: Callable[[str], Store],
+    kernel_history: list[MigrationSource],
+) -> None:
+    sender, hearer = (DatabasePubSub(connect(postgres_url), SystemClock()) for _ in range(2))
+    await migrate(connect(postgres_url), kernel_history)
+    heard: list[bytes] = []
+
+    async def listen(payload: bytes) -> None:
+        heard.append(payload)
+
+    async with hearer.subscribe("c", listen):
+        await sender.publish("c", b"1")
+        await eventually(lambda: heard == [b"1"])
+        execute(postgres_server, "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid()")
+        await sender.publish("c", b"2")
+        await eventually(lambda: heard == [b"1", b"2"])

@@ -11,15 +11,17 @@ import msgspec
 import pytest
 from aiohttp import web
 from msgspec import Raw
+from upstream_parts import Dial, Ear, Scripted, call, leg, request, serving, until
+
 from toolway.errors import UpstreamTimeout, UpstreamUnauthorized, UpstreamUnreachable
 from toolway.hookspecs.secrets import Challenge
-from upstream_parts import Dial, Ear, Scripted, call, leg, request, serving, until
 
 
 async def test_a_tool_is_called_and_its_result_comes_back(everything: str, dial: Dial) -> None:
     reply = await dial(everything, leg("modern")).request(call("test_simple_text"))
     assert reply.kind == "complete"
-    assert reply.result is not None and b"simple text" in bytes(reply.result)
+    assert reply.result is not None
+    assert b"simple text" in bytes(reply.result)
 
 
 async def test_discovery_finds_all_items_over_all_pages(everything: str, dial: Dial) -> None:
@@ -81,14 +83,16 @@ async def test_the_clients_identity_always_has_name_and_version(scripted: Script
     await dial(scripted.url, leg("modern")).request(call("echo_raw"))
     [sent] = await scripted.requests("tools/call")
     info = msgspec.json.decode(sent["body"])["params"]["_meta"]["io.modelcontextprotocol/clientInfo"]
-    assert info["name"] and info["version"]
+    assert info["name"]
+    assert info["version"]
 
 
 async def test_a_server_that_needs_input_is_answered_by_whoever_sent_the_call(everything: str, dial: Dial) -> None:
     connection = dial(everything, leg("modern", capabilities={"elicitation": {}}))
     reply = await connection.request(call("test_input_required_result_elicitation"))
     assert reply.kind == "input_required"
-    assert reply.result is not None and b"inputRequests" in bytes(reply.result)
+    assert reply.result is not None
+    assert b"inputRequests" in bytes(reply.result)
 
 
 async def test_progress_reaches_the_peer_of_the_call(everything: str, dial: Dial) -> None:
@@ -100,7 +104,8 @@ async def test_progress_reaches_the_peer_of_the_call(everything: str, dial: Dial
 async def test_an_answer_in_odd_but_legal_events_is_read(scripted: Scripted, dial: Dial) -> None:
     await scripted.order("sse")
     reply = await dial(scripted.url, leg("modern")).request(call("echo_raw", x=1))
-    assert reply.result is not None and b'"arguments":{"x":1}' in bytes(reply.result)
+    assert reply.result is not None
+    assert b'"arguments":{"x":1}' in bytes(reply.result)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +119,8 @@ async def test_a_json_rpc_error_is_a_fault_whatever_the_status(status: int, code
 
     async with serving(refuse) as url:
         reply = await dial(url, leg("modern")).request(call("x"))
-    assert reply.fault is not None and reply.fault.code == code
+    assert reply.fault is not None
+    assert reply.fault.code == code
     assert reply.fault.data == Raw(b'{"big":12345678901234567890123}')
 
 
@@ -189,7 +195,8 @@ async def test_many_calls_at_once_get_their_own_answers(scripted: Scripted, dial
     connection = dial(scripted.url, leg("modern"))
     replies = await asyncio.gather(*(connection.request(call("echo_raw", n=n)) for n in range(50)))
     for n, reply in enumerate(replies):
-        assert reply.result is not None and b'"arguments":{"n":%d}' % n in bytes(reply.result)
+        assert reply.result is not None
+        assert b'"arguments":{"n":%d}' % n in bytes(reply.result)
 
 
 async def test_tools_with_invalid_header_annotations_are_left_out(dial: Dial) -> None:
@@ -197,7 +204,11 @@ async def test_tools_with_invalid_header_annotations_are_left_out(dial: Dial) ->
 
     async def answer(asked: web.Request) -> web.Response:
         message = await asked.json()
-        result: dict[str, Any] = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        result: dict[str, Any] = {
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28"],
+            "capabilities": {"tools": {}},
+        }
         if message["method"] == "tools/list":
             result = {"tools": [{"name": "bad", "inputSchema": schema}, {"name": "good", "inputSchema": {}}]}
         return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})

@@ -44,6 +44,7 @@ class AdminTokenAuthenticator:
 async def ensure_first_token(store: Store, clock: Clock) -> str | None:
     """Make the first admin token and return it, once; None when there is one already."""
     async with store.write() as tx:
+        await store.alone(tx, "first admin token")
         if (await tx.session.exec(select(AdminTokenRow))).first() is not None:
             return None
         token = PREFIX + secrets.token_urlsafe(32)

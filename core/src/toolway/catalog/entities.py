@@ -7,12 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, cast
 
 import msgspec
-from pydantic import BaseModel, TypeAdapter, WrapValidator
+from pydantic import BaseModel, ConfigDict, TypeAdapter, WrapValidator
 from sqlmodel import select
 
-from toolway.catalog.definitions import Definitions
+from toolway.catalog.definitions import DEFAULT_KIND, Definitions
 from toolway.catalog.models import ServerRow, UpstreamRow
-from toolway.errors import Conflict, NotFound
+from toolway.errors import Conflict, InvalidInput, NotFound
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.system import Stored, Transaction
 from toolway.plugin.kernel import Seal
@@ -23,7 +23,8 @@ HIDDEN = "sealed:hidden"
 
 _VALUES = ("sealed:", "literal:")
 
-_NOT_SECRET = frozenset({"type", "username", "name", "client_id", "token_url", "scope", "resource", "method"})
+Tag = tuple[str, str]
+"""`("kind", "http")` or `("type", "bearer")`: which model of a body is meant."""
 
 
 def credential_purpose(upstream: str) -> str:
@@ -57,11 +58,9 @@ class Rowed:
         named = cast(ServerSettings | UpstreamSettings, value)
         self._check(named.name)
         text = msgspec.json.encode(await self._kept(tx, named)).decode()
-        row = await tx.session.get(self.row, named.name)
-        if row is None:
-            row = self.row(name=named.name, settings=text, revision=1)
-        else:
-            row.settings, row.revision = text, row.revision + 1
+        row = await tx.session.get(self.row, named.name) or self.row(name=named.name, revision=0)
+        row.settings = text
+        row.revision = max(row.revision + 1, getattr(tx, "revision", 0))  # a name that comes back has a new ETag
         tx.session.add(row)
         await tx.session.flush()
 
@@ -99,6 +98,12 @@ class ServerEntity(Rowed):
         return Stored(row.name, self._definitions.server(msgspec.json.decode(row.settings)), row.revision)
 
 
+class UnreadUpstream(UpstreamSettings):
+    """A stored upstream as it is, without checks."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class UpstreamEntity(Rowed):
     """Upstreams. `schemes` are the known secret schemes: a text that begins with none of them is a value."""
 
@@ -111,7 +116,9 @@ class UpstreamEntity(Rowed):
         super().__init__(definitions, declared)
         self._seal = seal
         self._reference = re.compile(f"(?:{'|'.join(map(re.escape, schemes))}):.+", re.DOTALL)
-        accepted: Any = Annotated[_type_of(definitions.schema()), WrapValidator(self._read)]
+        schema = definitions.schema()
+        self._secrets = _secret_fields(schema.json_schema())
+        accepted: Any = Annotated[_type_of(schema), WrapValidator(self._read)]
         self.schema: Any = TypeAdapter(accepted)
 
     def _read(self, value: Any, inner: Callable[[Any], Any]) -> Any:
@@ -119,17 +126,22 @@ class UpstreamEntity(Rowed):
         return inner(self._sealed(value) if isinstance(value, dict) else value)
 
     def _sealed(self, body: dict[str, Any]) -> dict[str, Any]:
-        name = body.get("name")
+        name, auth = body.get("name"), body.get("auth")
         if not isinstance(name, str):
             return body
-        sealed = dict(body)
-        for table in ("auth", "headers"):
-            if isinstance(body.get(table), dict):
-                sealed[table] = {key: self._sealed_value(name, table, key, v) for key, v in body[table].items()}
+        sealed = self._with_sealed(name, ("kind", str(body.get("kind", DEFAULT_KIND))), body)
+        if isinstance(auth, dict):
+            sealed["auth"] = self._with_sealed(name, ("type", str(auth.get("type"))), auth)
         return sealed
 
-    def _sealed_value(self, name: str, table: str, key: str, value: Any) -> Any:
-        if not isinstance(value, str) or (table == "auth" and key in _NOT_SECRET) or self._reference.fullmatch(value):
+    def _with_sealed(self, name: str, tag: Tag, table: dict[str, Any]) -> dict[str, Any]:
+        secret = self._secrets.get(tag, frozenset())
+        return {key: self._sealed_value(name, value) if key in secret else value for key, value in table.items()}
+
+    def _sealed_value(self, name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._sealed_value(name, entry) for key, entry in value.items()}
+        if not isinstance(value, str) or not value or self._reference.fullmatch(value):
             return value
         return f"sealed:{name}:{self._seal.seal(credential_purpose(name), value.encode())}"
 
@@ -138,14 +150,15 @@ class UpstreamEntity(Rowed):
         new = await super()._kept(tx, value)
         row = await tx.session.get(UpstreamRow, new["name"])
         old = msgspec.json.decode(row.settings) if row is not None else {}
-        for table in ("auth", "headers"):
-            for key, entry in (new.get(table) or {}).items():
-                if entry == HIDDEN:
-                    new[table][key] = _old_credential(old, table, key)
-        return new
+        kept: dict[str, Any] = _with_old_credentials(new, old, ())
+        return kept
 
     def _stored(self, row: UpstreamRow | ServerRow) -> Stored:
-        return Stored(row.name, self._definitions.settings(msgspec.json.decode(row.settings)), row.revision)
+        raw = msgspec.json.decode(row.settings)
+        try:
+            return Stored(row.name, self._definitions.settings(raw), row.revision)
+        except InvalidInput:  # its kind or auth came from a plugin that is gone; whoever uses it gets the reason
+            return Stored(row.name, UnreadUpstream.model_construct(**raw), row.revision)
 
 
 def hidden(value: Any) -> Any:
@@ -157,11 +170,34 @@ def hidden(value: Any) -> Any:
     return HIDDEN if isinstance(value, str) and value.startswith(_VALUES) else value
 
 
-def _old_credential(old: dict[str, Any], table: str, key: str) -> str:
-    known = (old.get(table) or {}).get(key)
-    if not isinstance(known, str):
-        raise Conflict(f"{table}.{key} is shown as hidden, but there is no stored credential to keep; send its value")
-    return known
+def _with_old_credentials(new: Any, old: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(new, dict):
+        known = old if isinstance(old, dict) else {}
+        return {key: _with_old_credentials(entry, known.get(key), (*path, key)) for key, entry in new.items()}
+    if new != HIDDEN:
+        return new
+    if not isinstance(old, str):
+        where = ".".join(path)
+        raise Conflict(f"{where} is shown as hidden, but there is no stored credential to keep; send its value")
+    return old
+
+
+def _secret_fields(schema: dict[str, Any]) -> dict[Tag, frozenset[str]]:
+    """Which fields of each kind and auth type hold secret references, alone or in a table."""
+    found = {}
+    for model in (schema, *schema.get("$defs", {}).values()):
+        fields = model.get("properties", {})
+        for tag in ("kind", "type"):
+            if isinstance(value := fields.get(tag, {}).get("const"), str):
+                secret = (name for name, field in fields.items() if _holds_secrets(field))
+                found[tag, value] = frozenset(secret)
+    return found
+
+
+def _holds_secrets(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return schema.get("format") == "secret-reference" or any(map(_holds_secrets, schema.values()))
+    return isinstance(schema, list) and any(map(_holds_secrets, schema))
 
 
 def _type_of(adapter: TypeAdapter[Any]) -> Any:

@@ -108,8 +108,12 @@ class Watcher:
             self._gone.cancel()
 
     def _start(self) -> None:
-        self._gone = asyncio.ensure_future(self._receive())
+        self._gone = asyncio.ensure_future(self._disconnected())
         self._gone.add_done_callback(self._wake)
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     def _wake(self, gone: asyncio.Future[Any]) -> None:
         if not gone.cancelled():

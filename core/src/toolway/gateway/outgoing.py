@@ -15,6 +15,9 @@ from toolway.mcp.versions import CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_L
 if TYPE_CHECKING:
     from toolway.hookspecs.routing import Call, Era
 
+LEGACY_LEVEL = "info"
+"""For legacy clients that never said which log messages they want: those that the server thinks fit."""
+
 _BRIDGED_EXTENSIONS = frozenset({"io.modelcontextprotocol/ui"})
 
 
@@ -66,8 +69,9 @@ def meta_for(call: Call, era: Era, identity: Mapping[str, object]) -> dict[str, 
     if era == "modern":
         meta[CLIENT_CAPABILITIES_KEY] = Raw(msgspec.json.encode(_bridged(call.client.capabilities)))
         meta[CLIENT_INFO_KEY] = Raw(msgspec.json.encode(call.client.info or identity))
-        if call.client.log_level is not None:
-            meta[LOG_LEVEL_KEY] = Raw(msgspec.json.encode(call.client.log_level))
+        level = call.client.log_level or (LEGACY_LEVEL if call.client.era == "legacy" else None)
+        if level is not None:
+            meta[LOG_LEVEL_KEY] = Raw(msgspec.json.encode(level))
     meta.update(call.outgoing_meta)
     return meta
 

@@ -43,7 +43,9 @@ def fault_of(error: Exception, error_id: str) -> RpcFault:
     if isinstance(error, ToolwayError):
         rpc_code = INVALID_PARAMS if isinstance(error, NotFound | CallLost) else INTERNAL_ERROR
         return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id))
-    return RpcFault(INTERNAL_ERROR, f"internal error (error id {error_id})", _data(code="internal_error", errorId=error_id))
+    return RpcFault(
+        INTERNAL_ERROR, f"internal error (error id {error_id})", _data(code="internal_error", errorId=error_id)
+    )
 
 
 def _missing_capability(error: ClientCannot) -> RpcFault:

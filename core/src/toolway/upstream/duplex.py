@@ -118,7 +118,9 @@ class Duplex:
         try:
             message = read_message(data)
         except UpstreamProtocol as error:
-            self._spoiled(error)
+            log.warning("upstream %s: %s", self._upstream, error)
+            if data.startswith(b"{"):
+                self._spoiled(error)
             return
         if message.method is UNSET:
             self._response(message)
@@ -158,7 +160,6 @@ class Duplex:
 
     def _spoiled(self, error: UpstreamProtocol) -> None:
         """Only when a single request runs is it known whose answer this was."""
-        log.warning("upstream %s: %s", self._upstream, error)
         calls = self._calls()
         if len(calls) == 1 and not calls[0].reply.done():
             calls[0].reply.set_exception(error)

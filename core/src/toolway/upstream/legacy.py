@@ -155,4 +155,3 @@ class LegacyConnection:
                 await self._open()
             except ToolwayError as error:
                 log.info("upstream %s has lost the session and gives no new one: %s", self._upstream, error)
-

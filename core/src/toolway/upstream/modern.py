@@ -200,4 +200,3 @@ def _supported(fault: RpcFault) -> list[str]:
         return msgspec.json.decode(fault.data, type=Data).supported if fault.data is not UNSET else []
     except msgspec.DecodeError:
         return []
-

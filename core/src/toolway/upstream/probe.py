@@ -49,5 +49,3 @@ async def greeted(connect: Callable[[Leg], Greeter], leg: Leg, era: Era, seconds
         return Greeting(why=f"no answer within {seconds:g} s")
     finally:
         await connection.close()
-
-

@@ -12,6 +12,7 @@ from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
 
@@ -267,8 +268,7 @@ class _Streams(SubprocessStreamProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if isinstance(transport, asyncio.SubprocessTransport):
-            self._status = transport.get_returncode
+        self._status = cast(asyncio.SubprocessTransport, transport).get_returncode  # uvloop's is no subclass
 
     def process_exited(self) -> None:
         self.exited.set_result(self._status() or 0)

@@ -150,9 +150,7 @@ class StreamableHttp:
             log.info("resuming a stream of upstream %s failed: %s", self._wire.upstream, error)
             return None
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, request_id: int, peer: Peer, place: Place
-    ) -> Reply | None:
+    async def _read(self, response: aiohttp.ClientResponse, request_id: int, peer: Peer, place: Place) -> Reply | None:
         """Messages until ours is answered; None when the stream ends before."""
         async for event in EventStream(response):
             place.passed(event)

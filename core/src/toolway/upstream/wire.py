@@ -69,7 +69,7 @@ class Wire:
             self._check(response)
             yield response
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise dial_error(error, target) from None
+            raise dial_error(error, f"upstream {self.upstream!r}") from None
         finally:
             response.close()  # after its end this only marks it: the connection is back in the pool already
 
@@ -103,7 +103,7 @@ class Wire:
             if isinstance(error, TimeoutError) and not isinstance(error, aiohttp.ClientError):
                 message = f"upstream {self.upstream!r} did not begin to answer within {seconds:g} s"
                 raise UpstreamTimeout(message) from None
-            raise dial_error(error, url) from None
+            raise dial_error(error, f"upstream {self.upstream!r}") from None
 
     def _check(self, response: aiohttp.ClientResponse) -> None:
         if response.status in (401, 403):

@@ -1,16 +1,16 @@
 """What every backend of a provider must do: a test class per Protocol, which the backend's own test class inherits.
 
-A backend writes `class TestValkey(KeyValueContract)` with the fixtures that the contract asks for. Two fixtures stand for two
-nodes that share one state; a backend of a single process gives the same object twice.
+A backend writes `class TestValkey(KeyValueContract)` with the fixtures that the contract asks for. Two fixtures stand
+for two nodes that share one state; a backend of a single process gives the same object twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from toolway.hookspecs.caching import KeyValueStore, Listener, PubSub
+from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway_testing.polling import eventually
 
 MEBIBYTE = 1 << 20
@@ -183,13 +183,13 @@ async def _entered(keyvalue: KeyValueStore) -> _Entered | None:
 
 
 @asynccontextmanager
-async def _held(locks: list[object]) -> AsyncIterator[list[int | None]]:
+async def _held(locks: Sequence[AbstractAsyncContextManager[int | None]]) -> AsyncIterator[list[int | None]]:
     """All of them tried at once, in tasks of their own, left together."""
     done = asyncio.Event()
     fences: list[int | None] = []
 
-    async def hold(lock: object) -> None:
-        async with lock as fence:  # type: ignore[attr-defined]
+    async def hold(lock: AbstractAsyncContextManager[int | None]) -> None:
+        async with lock as fence:
             fences.append(fence)
             await done.wait()
 
@@ -301,12 +301,12 @@ class _Inbox:
 
 
 @asynccontextmanager
-async def _listening(subscriptions: list[object]) -> AsyncIterator[None]:
+async def _listening(subscriptions: Sequence[AbstractAsyncContextManager[None]]) -> AsyncIterator[None]:
     """All of them entered at once."""
     ready, done = asyncio.Semaphore(0), asyncio.Event()
 
-    async def listen(subscription: object) -> None:
-        async with subscription:  # type: ignore[attr-defined]
+    async def listen(subscription: AbstractAsyncContextManager[None]) -> None:
+        async with subscription:
             ready.release()
             await done.wait()
 
@@ -318,6 +318,3 @@ async def _listening(subscriptions: list[object]) -> AsyncIterator[None]:
     finally:
         done.set()
         await asyncio.gather(*tasks)
-
-
-__all__ = ["KeyValueContract", "Listener", "PubSubContract"]

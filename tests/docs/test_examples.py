@@ -1,0 +1,47 @@
+"""What the pages show can be used: configuration fits the schema, JSON and Python can be read."""
+
+import json
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import jsonschema_rs
+import pytest
+import reference_pages
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "core/README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """The rest of the first line and the content of each block."""
+    return [(rest, text) for name, rest, text in BLOCK.findall(page.read_text(encoding="utf-8")) if name == language]
+
+
+@cache
+def schema() -> jsonschema_rs.Draft202012Validator:
+    described = reference_pages.configuration()
+    return jsonschema_rs.Draft202012Validator(described)
+
+
+@every_page
+def test_every_configuration_is_valid(page: Path) -> None:
+    for rest, text in blocks(page, "toml"):
+        configuration = tomllib.loads(text)
+        if "pyproject" not in rest:
+            assert [f"{error.instance_path}: {error.message}" for error in schema().iter_errors(configuration)] == []
+
+
+@every_page
+def test_every_json_can_be_read(page: Path) -> None:
+    for _, text in blocks(page, "json"):
+        json.loads(text)
+
+
+@every_page
+def test_every_program_can_be_compiled(page: Path) -> None:
+    for _, text in blocks(page, "python"):
+        compile(text, str(page), "exec")

@@ -1,0 +1,112 @@
+"""Nothing is missing in the reference: each hook, setting, command, error code and route is looked for on its page."""
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import reference_pages
+import typer
+from pydantic import BaseModel
+
+import toolway.hookspecs
+from toolway.admin.api import KERNEL_OPERATIONS
+from toolway.builtin import upstream_auth
+from toolway.cli import app
+from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables
+from toolway.hookspecs.definitions import ServerSettings
+from toolway.plugin.host import SPECS
+from toolway.upstream.http import HttpUpstream
+from toolway.upstream.stdio import StdioUpstream
+
+KERNEL = Path(toolway.hookspecs.__file__).parents[1]
+MODELS = [GatewaySettings, PluginTables, EgressSettings, HttpUpstream, StdioUpstream, ServerSettings]
+CODE = re.compile(r'^    code = "(\w+)"$|Refusal\(\s*\d+,\s*"(\w+)"', re.MULTILINE)
+
+
+@cache
+def page(name: str) -> str:
+    return pages()[f"reference/{name}.md"]
+
+
+@cache
+def pages() -> dict[str, str]:
+    return reference_pages.pages()
+
+
+def hook_modules() -> list[str]:
+    names = [each.name for each in pkgutil.iter_modules(toolway.hookspecs.__path__)]
+    return [name for name in names if hooks_of(name)]
+
+
+def hooks_of(module: str) -> list[str]:
+    return [name for name in vars(importlib.import_module(f"toolway.hookspecs.{module}")) if name.startswith("toolway_")]
+
+
+@pytest.mark.parametrize("module", hook_modules())
+def test_every_hook_is_described_with_the_four_lines(module: str) -> None:
+    sections = dict(re.findall(r"## `(toolway_\w+)` [^\n]*\n(.*?)(?=\n## |\Z)", page(f"hooks/{module}"), re.DOTALL))
+
+    assert list(sections) == hooks_of(module)
+    for hook, text in sections.items():
+        assert f"[`{hook}`]({module}.md#{hook})" in page("hooks/index")
+        assert [label for label in ("Called", "Used", "On error", "Since") if f"| {label} | " not in text] == []
+
+
+def test_the_host_knows_the_hooks_of_every_module() -> None:
+    assert sorted(spec.__name__.rpartition(".")[2] for spec in SPECS) == hook_modules()
+
+
+def auth_models() -> list[type[BaseModel]]:
+    return [each.settings for each in vars(upstream_auth).values() if isinstance(each, type) and hasattr(each, "type")]
+
+
+@pytest.mark.parametrize("model", [*MODELS, *auth_models()], ids=lambda model: model.__name__)
+def test_every_setting_is_described(model: type[BaseModel]) -> None:
+    assert [f"{owner}.{name}" for owner, name in fields(model) if not is_described(name)] == []
+
+
+def fields(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    for name, field in model.model_fields.items():
+        yield model.__name__, name
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from fields(inner)
+
+
+def is_described(setting: str) -> bool:
+    return re.search(rf"^\| `{setting}` \| [^|]+ \| [^|]*\| \S", page("settings"), re.MULTILINE) is not None
+
+
+def test_every_command_is_described() -> None:
+    commands = dict(command_names("toolway", app))
+
+    assert [name for name in commands if f"## `{name}`\n" not in page("commands")] == []
+    assert [name for name, help_text in commands.items() if not help_text] == []
+
+
+def command_names(prefix: str, group: typer.Typer) -> Iterator[tuple[str, str | None]]:
+    for command in group.registered_commands:
+        callback: Any = command.callback
+        yield f"{prefix} {command.name or callback.__name__}", callback.__doc__
+    for each in group.registered_groups:
+        assert each.typer_instance is not None
+        yield from command_names(f"{prefix} {each.name}", each.typer_instance)
+
+
+def test_every_error_code_is_described() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in KERNEL.rglob("*.py")]
+    codes = {first or second for source in sources for first, second in CODE.findall(source)}
+
+    assert len(codes) > 30
+    assert sorted(code for code in codes if f"`{code}`" not in page("errors")) == []
+
+
+def test_every_route_of_the_kernel_is_described() -> None:
+    routes = [f"## `{each.method} {each.path}`" for each in KERNEL_OPERATIONS]
+
+    assert [route for route in routes if f"{route}\n" not in page("api")] == []
