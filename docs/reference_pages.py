@@ -117,7 +117,11 @@ def _label(model: Mapping[str, Any]) -> str:
     return ""
 
 
-_CHOOSES = {"kind": "Chooses this kind.", "type": "Chooses this type.", "auth": "How the gateway authenticates itself, see below."}
+_CHOOSES = {
+    "kind": "Chooses this kind.",
+    "type": "Chooses this type.",
+    "auth": "How the gateway authenticates itself, see below.",
+}
 
 
 def _row(schema: Mapping[str, Any], key: str, member: Mapping[str, Any], is_required: bool) -> str:
@@ -138,7 +142,12 @@ def _type(schema: Mapping[str, Any], member: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(found))
     if member.get("type") == "array":
         return f"list of {_type(schema, member.get('items', {}))}"
-    formats = {"secret-reference": "secret reference", "path": "path", "ipv4network": "network", "ipv6network": "network"}
+    formats = {
+        "secret-reference": "secret reference",
+        "path": "path",
+        "ipv4network": "network",
+        "ipv6network": "network",
+    }
     names = {"string": "text", "object": "table", "integer": "integer", "number": "number", "boolean": "true or false"}
     name = formats.get(member.get("format", "")) or names.get(member.get("type", ""), "any")
     return name + _bounds(member)
@@ -303,10 +312,14 @@ providers come through the same hooks.
 def hooks_page(module: ModuleType) -> str:
     """One module: its hooks, then the types."""
     types = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
-    more = [each for each in vars(definitions).values() if inspect.isclass(each) and each.__module__ == definitions.__name__]
+    more = [
+        each for each in vars(definitions).values() if inspect.isclass(each) and each.__module__ == definitions.__name__
+    ]
     shown = [*types, *(more if module is routing else [])]
     head = f"# `toolway.hookspecs.{_short(module)}`\n\n{_one_line(inspect.getdoc(module))}\n"
-    return "\n".join([head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)])
+    return "\n".join(
+        [head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)]
+    )
 
 
 def _hook(hook: Any) -> str:
@@ -379,7 +392,10 @@ A body has the shape of the table in [`toolway.toml`](settings.md): `POST /api/v
 def _operation(path: str, method: str, operation: Mapping[str, Any]) -> str:
     permission = operation.get("x-permission")
     access = f"Permission `{permission}`." if permission else "Public."
-    rows = [f"| `{each['name']}` | {each['in']} | {_cell(each.get('description', ''))} |" for each in operation["parameters"]]
+    rows = [
+        f"| `{each['name']}` | {each['in']} | {_cell(each.get('description', ''))} |"
+        for each in operation["parameters"]
+    ]
     table = ["\n| parameter | in | meaning |\n|---|---|---|", *rows] if rows else []
     answers = ", ".join(status for status in operation["responses"] if status != "default")
     head = f"\n## `{method.upper()} {path}`\n\n{operation['summary']} {access} Answers with {answers}.\n"
@@ -416,4 +432,3 @@ def _one_line(text: str | None) -> str:
 
 def _cell(text: str) -> str:
     return _one_line(text).replace("|", "\\|")
-

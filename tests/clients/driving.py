@@ -87,31 +87,17 @@ def run(client: str, mode: str, url: str) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise RuntimeError(
-            f"{client} {mode} ended with {done.returncode}: {done.stdout}{done.stderr}"
-        ) from None
+        raise RuntimeError(f"{client} {mode} ended with {done.returncode}: {done.stdout}{done.stderr}") from None
     return report
 
 
-def differences(
-    report: dict[str, Any], tools: set[str], upstream_is_legacy: bool = False
-) -> dict[str, Any]:
+def differences(report: dict[str, Any], tools: set[str], upstream_is_legacy: bool = False) -> dict[str, Any]:
     """What the report should have said and did not, by step: {step: (seen, expected)}."""
-    facts = {
-        step: fact
-        for step, fact in _FACTS.items()
-        if not (_is_inspector(report) and step in _INSPECTOR_LACKS)
-    }
+    facts = {step: fact for step, fact in _FACTS.items() if not (_is_inspector(report) and step in _INSPECTOR_LACKS)}
     if upstream_is_legacy:
-        facts["prompts"] = [
-            name for name in _FACTS["prompts"] if "input_required" not in name
-        ]
+        facts["prompts"] = [name for name in _FACTS["prompts"] if "input_required" not in name]
     facts["tools"] = sorted(tools)
-    wrong = {
-        step: (report.get(step), fact)
-        for step, fact in facts.items()
-        if report.get(step) != fact
-    }
+    wrong = {step: (report.get(step), fact) for step, fact in facts.items() if report.get(step) != fact}
     if not str(report.get("missing")).startswith("refused: "):
         wrong["missing"] = (report.get("missing"), "refused: …")
     if not _is_inspector(report):

@@ -52,9 +52,7 @@ class Client(Protocol):
         """Begin to receive list changes and updates of `uri`."""
         ...
 
-    async def call_and_cancel(
-        self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def call_and_cancel(self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]) -> None:
         """Start the call, cancel it after `when` has returned."""
         ...
 
@@ -85,15 +83,11 @@ class Exercise:
             "failing": lambda: client.call("test_error_handling", {}),
             "progress": self._progress,
             "logs": self._logs,
-            "prompt": lambda: client.prompt(
-                "test_prompt_with_arguments", {"arg1": "one", "arg2": "two"}
-            ),
+            "prompt": lambda: client.prompt("test_prompt_with_arguments", {"arg1": "one", "arg2": "two"}),
             "read": lambda: client.read("test://static-text"),
             "template": lambda: client.read("test://template/7/data"),
             "missing": self._missing,
-            "completion": lambda: client.complete(
-                "test_prompt_with_arguments", "arg1", "pa"
-            ),
+            "completion": lambda: client.complete("test_prompt_with_arguments", "arg1", "pa"),
             "elicitation": lambda: self._asked("ask_elicitation", {"message": "what?"}),
             "often": lambda: self._asked("ask_often", {"times": 3}),
             "sampling": lambda: self._asked("ask_sampling", {"prompt": "say"}),

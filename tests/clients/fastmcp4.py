@@ -43,9 +43,7 @@ class FastMcp:
         return sorted(str(each.uri) for each in await self.client.list_resources())
 
     async def templates(self) -> list[str]:
-        return sorted(
-            each.uri_template for each in await self.client.list_resource_templates()
-        )
+        return sorted(each.uri_template for each in await self.client.list_resource_templates())
 
     async def call(
         self,
@@ -53,9 +51,7 @@ class FastMcp:
         arguments: dict[str, Any],
         on_progress: Callable[[float], None] | None = None,
     ) -> tuple[str, bool]:
-        async def report(
-            progress: float, total: float | None, message: str | None
-        ) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             if on_progress is not None:
                 on_progress(progress)
 
@@ -76,9 +72,7 @@ class FastMcp:
 
     async def complete(self, prompt: str, argument: str, value: str) -> list[str]:
         ref = types.PromptReference(name=prompt)
-        return list(
-            (await self.client.complete(ref, {"name": argument, "value": value})).values
-        )
+        return list((await self.client.complete(ref, {"name": argument, "value": value})).values)
 
     async def follow(self, uri: str) -> None:
         if self.protocol < "2026":
@@ -88,9 +82,7 @@ class FastMcp:
         self._listening = asyncio.create_task(self._listen(uri, acknowledged))
         await acknowledged.wait()
 
-    async def call_and_cancel(
-        self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def call_and_cancel(self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]) -> None:
         call = asyncio.create_task(self.client.session.call_tool(name, arguments))
         await when()
         call.cancel()
@@ -102,9 +94,7 @@ class FastMcp:
             await asyncio.wait([self._listening])
 
     async def _listen(self, uri: str, acknowledged: asyncio.Event) -> None:
-        async with listen(
-            self.client.session, tools_list_changed=True, resource_subscriptions=[uri]
-        ) as stream:
+        async with listen(self.client.session, tools_list_changed=True, resource_subscriptions=[uri]) as stream:
             acknowledged.set()
             async for event in stream:
                 if isinstance(event, ToolsListChanged):
@@ -122,9 +112,7 @@ class FastMcp:
             self.events.append(f"resources/updated {message.params.uri}")
 
 
-async def _elicit(
-    message: str, response_type: Any, params: Any, context: Any
-) -> dict[str, Any]:
+async def _elicit(message: str, response_type: Any, params: Any, context: Any) -> dict[str, Any]:
     return {**exercise.ANSWER}
 
 

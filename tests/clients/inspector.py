@@ -52,9 +52,7 @@ class Inspector:
         return output.get("result", output)
 
     def call(self, tool: str, arguments: dict[str, Any]) -> Any:
-        result = self(
-            "tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments)
-        )
+        result = self("tools/call", "--tool-name", tool, "--tool-args-json", json.dumps(arguments))
         return [result["content"][0]["text"], bool(result.get("isError"))]
 
     def names(self, method: str, items: str, key: str) -> list[str]:
@@ -73,25 +71,13 @@ def report(inspector: Inspector) -> dict[str, Any]:
         "tools": lambda: inspector.names("tools/list", "tools", "name"),
         "prompts": lambda: inspector.names("prompts/list", "prompts", "name"),
         "resources": lambda: inspector.names("resources/list", "resources", "uri"),
-        "templates": lambda: inspector.names(
-            "resources/templates/list", "resourceTemplates", "uriTemplate"
-        ),
-        "echo": lambda: (
-            json.loads(inspector.call("echo", exercise.ECHOED)[0]) == exercise.ECHOED
-        ),
+        "templates": lambda: inspector.names("resources/templates/list", "resourceTemplates", "uriTemplate"),
+        "echo": lambda: json.loads(inspector.call("echo", exercise.ECHOED)[0]) == exercise.ECHOED,
         "failing": lambda: inspector.call("test_error_handling", {}),
-        "prompt": lambda: inspector("prompts/get", *prompt)["messages"][0]["content"][
-            "text"
-        ],
-        "read": lambda: inspector("resources/read", "--uri", "test://static-text")[
-            "contents"
-        ][0]["text"],
-        "template": lambda: inspector(
-            "resources/read", "--uri", "test://template/7/data"
-        )["contents"][0]["text"],
-        "missing": lambda: _refusal(
-            lambda: inspector("resources/read", "--uri", "test://no-such-resource")
-        ),
+        "prompt": lambda: inspector("prompts/get", *prompt)["messages"][0]["content"]["text"],
+        "read": lambda: inspector("resources/read", "--uri", "test://static-text")["contents"][0]["text"],
+        "template": lambda: inspector("resources/read", "--uri", "test://template/7/data")["contents"][0]["text"],
+        "missing": lambda: _refusal(lambda: inspector("resources/read", "--uri", "test://no-such-resource")),
     }
     return {name: _attempt(step) for name, step in steps.items()}
 

@@ -43,20 +43,13 @@ class Sdk1:
                 return sorted(names)
 
     async def prompts(self) -> list[str]:
-        return sorted(
-            prompt.name for prompt in (await self.session.list_prompts()).prompts
-        )
+        return sorted(prompt.name for prompt in (await self.session.list_prompts()).prompts)
 
     async def resources(self) -> list[str]:
-        return sorted(
-            str(each.uri) for each in (await self.session.list_resources()).resources
-        )
+        return sorted(str(each.uri) for each in (await self.session.list_resources()).resources)
 
     async def templates(self) -> list[str]:
-        return sorted(
-            each.uriTemplate
-            for each in (await self.session.list_resource_templates()).resourceTemplates
-        )
+        return sorted(each.uriTemplate for each in (await self.session.list_resource_templates()).resourceTemplates)
 
     async def call(
         self,
@@ -64,9 +57,7 @@ class Sdk1:
         arguments: dict[str, Any],
         on_progress: Callable[[float], None] | None = None,
     ) -> tuple[str, bool]:
-        async def report(
-            progress: float, total: float | None, message: str | None
-        ) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             if on_progress is not None:
                 on_progress(progress)
 
@@ -92,22 +83,14 @@ class Sdk1:
     async def follow(self, uri: str) -> None:
         await self.session.subscribe_resource(AnyUrl(uri))
 
-    async def call_and_cancel(
-        self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def call_and_cancel(self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]) -> None:
         """1.x does not send `notifications/cancelled` by itself."""
         request_id = self.session._request_id
         call = asyncio.create_task(self.session.call_tool(name, arguments))
-        await asyncio.sleep(
-            0
-        )  # the call takes this id before `when` sends requests of its own
+        await asyncio.sleep(0)  # the call takes this id before `when` sends requests of its own
         await when()
-        params = types.CancelledNotificationParams(
-            requestId=request_id, reason="the test cancels"
-        )
-        cancelled = types.CancelledNotification(
-            method="notifications/cancelled", params=params
-        )
+        params = types.CancelledNotificationParams(requestId=request_id, reason="the test cancels")
+        cancelled = types.CancelledNotification(method="notifications/cancelled", params=params)
         await self.session.send_notification(types.ClientNotification(cancelled))
         call.cancel()
         await asyncio.wait([call])
@@ -123,35 +106,23 @@ class Sdk1:
             self.events.append(f"resources/updated {inner.params.uri}")
 
 
-async def _elicit(
-    context: Any, params: types.ElicitRequestParams
-) -> types.ElicitResult:
+async def _elicit(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
     return types.ElicitResult(action="accept", content={**exercise.ANSWER})
 
 
-async def _sample(
-    context: Any, params: types.CreateMessageRequestParams
-) -> types.CreateMessageResult:
+async def _sample(context: Any, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
     content = types.TextContent(type="text", text=exercise.SAMPLED)
-    return types.CreateMessageResult(
-        role="assistant", content=content, model="test-model", stopReason="endTurn"
-    )
+    return types.CreateMessageResult(role="assistant", content=content, model="test-model", stopReason="endTurn")
 
 
 async def _roots(context: Any) -> types.ListRootsResult:
-    return types.ListRootsResult.model_validate(
-        {"roots": [{"uri": exercise.ROOT, "name": "a root"}]}
-    )
+    return types.ListRootsResult.model_validate({"roots": [{"uri": exercise.ROOT, "name": "a root"}]})
 
 
 async def main() -> None:
     options = exercise.arguments("http", "sse")
     connect: AbstractAsyncContextManager[Any]
-    connect = (
-        sse_client(options.url)
-        if options.mode == "sse"
-        else streamablehttp_client(options.url)
-    )
+    connect = sse_client(options.url) if options.mode == "sse" else streamablehttp_client(options.url)
     async with connect as streams:
         adapter = Sdk1(streams[0], streams[1])
         async with adapter.session as session:

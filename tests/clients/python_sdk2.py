@@ -42,20 +42,13 @@ class Sdk2:
                 return sorted(names)
 
     async def prompts(self) -> list[str]:
-        return sorted(
-            prompt.name for prompt in (await self.client.list_prompts()).prompts
-        )
+        return sorted(prompt.name for prompt in (await self.client.list_prompts()).prompts)
 
     async def resources(self) -> list[str]:
-        return sorted(
-            str(each.uri) for each in (await self.client.list_resources()).resources
-        )
+        return sorted(str(each.uri) for each in (await self.client.list_resources()).resources)
 
     async def templates(self) -> list[str]:
-        return sorted(
-            each.uri_template
-            for each in (await self.client.list_resource_templates()).resource_templates
-        )
+        return sorted(each.uri_template for each in (await self.client.list_resource_templates()).resource_templates)
 
     async def call(
         self,
@@ -63,15 +56,11 @@ class Sdk2:
         arguments: dict[str, Any],
         on_progress: Callable[[float], None] | None = None,
     ) -> tuple[str, bool]:
-        async def report(
-            progress: float, total: float | None, message: str | None
-        ) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             if on_progress is not None:
                 on_progress(progress)
 
-        result = await self.client.call_tool(
-            name, arguments, progress_callback=report if on_progress else None
-        )
+        result = await self.client.call_tool(name, arguments, progress_callback=report if on_progress else None)
         return getattr(result.content[0], "text", ""), bool(result.is_error)
 
     async def prompt(self, name: str, arguments: dict[str, str]) -> str:
@@ -97,9 +86,7 @@ class Sdk2:
         self._listening = asyncio.create_task(self._listen(uri, acknowledged))
         await acknowledged.wait()
 
-    async def call_and_cancel(
-        self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]
-    ) -> None:
+    async def call_and_cancel(self, name: str, arguments: dict[str, Any], when: Callable[[], Awaitable[None]]) -> None:
         call = asyncio.create_task(self.client.call_tool(name, arguments))
         await when()
         call.cancel()
@@ -111,9 +98,7 @@ class Sdk2:
             await asyncio.wait([self._listening])
 
     async def _listen(self, uri: str, acknowledged: asyncio.Event) -> None:
-        async with self.client.listen(
-            tools_list_changed=True, resource_subscriptions=[uri]
-        ) as stream:
+        async with self.client.listen(tools_list_changed=True, resource_subscriptions=[uri]) as stream:
             acknowledged.set()
             async for event in stream:
                 if isinstance(event, ToolsListChanged):
@@ -131,25 +116,17 @@ class Sdk2:
             self.events.append(f"resources/updated {message.params.uri}")
 
 
-async def _elicit(
-    context: ClientRequestContext, params: types.ElicitRequestParams
-) -> types.ElicitResult:
+async def _elicit(context: ClientRequestContext, params: types.ElicitRequestParams) -> types.ElicitResult:
     return types.ElicitResult(action="accept", content={**exercise.ANSWER})
 
 
-async def _sample(
-    context: ClientRequestContext, params: types.CreateMessageRequestParams
-) -> types.CreateMessageResult:
+async def _sample(context: ClientRequestContext, params: types.CreateMessageRequestParams) -> types.CreateMessageResult:
     content = types.TextContent(type="text", text=exercise.SAMPLED)
-    return types.CreateMessageResult(
-        role="assistant", content=content, model="test-model", stop_reason="endTurn"
-    )
+    return types.CreateMessageResult(role="assistant", content=content, model="test-model", stop_reason="endTurn")
 
 
 async def _roots(context: ClientRequestContext) -> types.ListRootsResult:
-    return types.ListRootsResult.model_validate(
-        {"roots": [{"uri": exercise.ROOT, "name": "a root"}]}
-    )
+    return types.ListRootsResult.model_validate({"roots": [{"uri": exercise.ROOT, "name": "a root"}]})
 
 
 async def main() -> None:

@@ -35,9 +35,7 @@ class Revision:
         return sorted(set(self.checks) - self.unscored)
 
     def failures(self, scenario: str) -> list[Check]:
-        return [
-            check for check in self.checks[scenario] if check.get("status") == "FAILURE"
-        ]
+        return [check for check in self.checks[scenario] if check.get("status") == "FAILURE"]
 
     def passed(self, scenario: str) -> bool:
         return scenario in self.checks and not self.failures(scenario)
@@ -66,20 +64,13 @@ def _checks(folder: Path) -> list[Check]:
 
 def report(revision: Revision, directory: Path) -> None:
     passed = [scenario for scenario in revision.scored if revision.passed(scenario)]
-    print(
-        f"[{revision.name}] passed {len(passed)} of {len(revision.scored)} scored scenarios"
-    )
+    print(f"[{revision.name}] passed {len(passed)} of {len(revision.scored)} scored scenarios")
     if not revision.checks:
         print((directory / f"{revision.name}.log").read_text(errors="replace")[-800:])
     for scenario in revision.scored:
         for check in revision.failures(scenario):
-            print(
-                f"  FAIL {scenario}: {check.get('id')}: {(check.get('errorMessage') or '')[:160]}"
-            )
-    extras = {
-        scenario: revision.passed(scenario)
-        for scenario in sorted(revision.unscored & set(revision.checks))
-    }
+            print(f"  FAIL {scenario}: {check.get('id')}: {(check.get('errorMessage') or '')[:160]}")
+    extras = {scenario: revision.passed(scenario) for scenario in sorted(revision.unscored & set(revision.checks))}
     if extras:
         failing = " ".join(scenario for scenario, good in extras.items() if not good)
         print(
@@ -103,20 +94,9 @@ def main() -> int:
     for revision in revisions:
         report(revision, options.directory)
     total = sum(len(revision.scored) for revision in revisions)
-    failing = [
-        f"{each.name}:{name}"
-        for each in revisions
-        for name in each.scored
-        if not each.passed(name)
-    ]
-    missing = [
-        name
-        for name in options.require
-        if not all(_holds(each, name) for each in revisions)
-    ]
-    print(
-        f"passed {total - len(failing)} of {total}; failing: {' '.join(failing) or '-'}"
-    )
+    failing = [f"{each.name}:{name}" for each in revisions for name in each.scored if not each.passed(name)]
+    missing = [name for name in options.require if not all(_holds(each, name) for each in revisions)]
+    print(f"passed {total - len(failing)} of {total}; failing: {' '.join(failing) or '-'}")
     if options.require:
         print(f"required and failing: {' '.join(missing) or '-'}")
     print(f"results in {options.directory}")

@@ -88,9 +88,7 @@ class Outcome:
         self._results = results
 
     def passed(self, revision: str) -> list[str]:
-        results: dict[str, Any] = json.loads(
-            (self._results / f"{revision}.json").read_text()
-        )
+        results: dict[str, Any] = json.loads((self._results / f"{revision}.json").read_text())
         return list(results["passed"])
 
 
@@ -98,17 +96,13 @@ class Outcome:
 def _gateway_before(era: str, directory: Path) -> Iterator[str]:
     """The URL of the server `conformance` in front of a fixture of that era."""
     with running.everything(directory, "--era", era) as upstream:
-        tables = running.upstream_table("fixture", upstream) + running.server_table(
-            "fixture/*"
-        )
+        tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*")
         with running.gateway(directory, tables) as gate:
             running.wait_for_tool(gate, "echo")
             yield gate.endpoint
 
 
-def _suite(
-    url: str, revisions: str, directory: Path, require: tuple[str, ...] = ()
-) -> Outcome:
+def _suite(url: str, revisions: str, directory: Path, require: tuple[str, ...] = ()) -> Outcome:
     script = programs.need("conformance").command
     results = directory / "conformance"
     environment = {**os.environ, "OUT": str(results), "REQUIRE": " ".join(require)}

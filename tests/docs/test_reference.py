@@ -44,7 +44,9 @@ def hook_modules() -> list[str]:
 
 
 def hooks_of(module: str) -> list[str]:
-    return [name for name in vars(importlib.import_module(f"toolway.hookspecs.{module}")) if name.startswith("toolway_")]
+    return [
+        name for name in vars(importlib.import_module(f"toolway.hookspecs.{module}")) if name.startswith("toolway_")
+    ]
 
 
 @pytest.mark.parametrize("module", hook_modules())

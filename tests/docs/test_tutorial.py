@@ -116,7 +116,9 @@ def install(project: Path, target: Path) -> str:
     described = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     info = target / f"{described['name'].replace('-', '_')}-{described['version']}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {described['name']}\nVersion: {described['version']}\n"
+    )
     for group, entries in described["entry-points"].items():
         lines = [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
         (info / "entry_points.txt").write_text("\n".join(lines) + "\n")

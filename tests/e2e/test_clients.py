@@ -28,44 +28,32 @@ class Behind:
 
 
 @pytest.fixture(scope="module", params=ERAS)
-def behind(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Behind]:
+def behind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     directory = tmp_path_factory.mktemp(request.param)
     with running.everything(directory, "--era", request.param) as upstream:
-        tables = running.upstream_table("fixture", upstream) + running.server_table(
-            "fixture/*"
-        )
+        tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*")
         with running.gateway(directory, tables) as gate:
             running.wait_for_tool(gate, "echo")
             yield Behind(gate, running.tools_of(upstream), request.param == "legacy")
 
 
 @pytest.mark.parametrize(("client", "mode"), CLIENTS)
-def test_a_client_sees_everything_through_the_gateway(
-    behind: Behind, client: str, mode: str
-) -> None:
+def test_a_client_sees_everything_through_the_gateway(behind: Behind, client: str, mode: str) -> None:
     report = driving.run(client, mode, behind.gate.endpoint)
 
     wrong = driving.differences(report, behind.tools, behind.is_legacy)
     assert wrong == {}, running.tail(behind.gate.log)
     if client != "inspector":
-        assert report["protocol"] == (
-            "2026-07-28" if (client, mode) in MODERN_MODES else "2025-11-25"
-        )
+        assert report["protocol"] == ("2026-07-28" if (client, mode) in MODERN_MODES else "2025-11-25")
 
 
 @pytest.mark.parametrize(("client", "mode"), SSE_CLIENTS)
 def test_a_client_of_the_oldest_transport_sees_everything_through_the_gateway(
     behind: Behind, client: str, mode: str
 ) -> None:
-    report = driving.run(
-        client, mode, behind.gate.endpoint.removesuffix("/mcp") + "/sse"
-    )
+    report = driving.run(client, mode, behind.gate.endpoint.removesuffix("/mcp") + "/sse")
 
-    assert driving.differences(report, behind.tools, behind.is_legacy) == {}, (
-        running.tail(behind.gate.log)
-    )
+    assert driving.differences(report, behind.tools, behind.is_legacy) == {}, running.tail(behind.gate.log)
 
 
 def test_a_client_reads_every_page_of_an_upstream(tmp_path: Path) -> None:
@@ -73,9 +61,7 @@ def test_a_client_reads_every_page_of_an_upstream(tmp_path: Path) -> None:
         running.everything(tmp_path) as whole,
         running.everything(tmp_path, "--page-size", "5") as upstream,
     ):
-        tables = running.upstream_table("fixture", upstream) + running.server_table(
-            "fixture/*"
-        )
+        tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*")
         with running.gateway(tmp_path, tables) as gate:
             running.wait_for_tool(gate, "echo")
 
@@ -89,13 +75,9 @@ def test_an_upstream_of_the_oldest_transport_works_like_any_other(
         running.everything(tmp_path) as whole,
         running.everything(tmp_path, "--sse") as upstream,
     ):
-        tables = running.upstream_table("fixture", upstream) + running.server_table(
-            "fixture/*"
-        )
+        tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*")
         with running.gateway(tmp_path, tables) as gate:
             running.wait_for_tool(gate, "echo")
             report = driving.run("python-sdk2", "auto", gate.endpoint)
 
-            assert driving.differences(report, running.tools_of(whole)) == {}, (
-                running.tail(gate.log)
-            )
+            assert driving.differences(report, running.tools_of(whole)) == {}, running.tail(gate.log)

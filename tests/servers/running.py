@@ -71,9 +71,7 @@ def child(
             log,
         )
         if process.poll() is not None:
-            raise RuntimeError(
-                f"{command[:3]} ended with {process.returncode}:\n{tail(log)}"
-            )
+            raise RuntimeError(f"{command[:3]} ended with {process.returncode}:\n{tail(log)}")
         yield process
     finally:
         _end(process)
@@ -94,9 +92,7 @@ def raw_upstream(directory: Path, *arguments: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(
-    directory: Path, configuration: str, port: int | None = None
-) -> Iterator[Gateway]:
+def gateway(directory: Path, configuration: str, port: int | None = None) -> Iterator[Gateway]:
     """`toolway serve` with the tables of `configuration` (without `[gateway]`, which is made here)."""
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
@@ -118,7 +114,9 @@ def gateway(
 
 def upstream_table(name: str, *endpoints: str) -> str:
     """An `[[upstreams]]` table of kind http that may use loopback."""
-    return f'[[upstreams]]\nname = "{name}"\nkind = "http"\nendpoints = {json.dumps(endpoints)}\nallow_private = true\n\n'
+    return (
+        f'[[upstreams]]\nname = "{name}"\nkind = "http"\nendpoints = {json.dumps(endpoints)}\nallow_private = true\n\n'
+    )
 
 
 def stdio_table(name: str, program: programs.Program, *arguments: str) -> str:
@@ -160,10 +158,7 @@ def list_tools(url: str) -> list[str]:
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=5) as response:
-            return [
-                tool["name"]
-                for tool in _message(response.read().decode())["result"]["tools"]
-            ]
+            return [tool["name"] for tool in _message(response.read().decode())["result"]["tools"]]
     except (OSError, KeyError, ValueError):
         return []
 
@@ -208,9 +203,7 @@ def tail(log: Path, characters: int = 4000) -> str:
 
 
 @contextlib.contextmanager
-def _listening(
-    script: str, directory: Path, arguments: tuple[str, ...]
-) -> Iterator[str]:
+def _listening(script: str, directory: Path, arguments: tuple[str, ...]) -> Iterator[str]:
     log = directory / f"{Path(script).stem}-{free_port()}.log"
     with child(
         [sys.executable, str(FIXTURES / script), *arguments],
@@ -222,21 +215,13 @@ def _listening(
 
 def _url_in(log: Path) -> str | None:
     lines = log.read_text(errors="replace").splitlines(keepends=True)
-    found = [
-        line.split()[-1]
-        for line in lines
-        if line.startswith("listening on ") and line.endswith("\n")
-    ]
+    found = [line.split()[-1] for line in lines if line.startswith("listening on ") and line.endswith("\n")]
     return found[0] if found else None
 
 
 def _message(text: str) -> Any:
     """The last message of a JSON or SSE body."""
-    data = [
-        line.removeprefix("data:")
-        for line in text.splitlines()
-        if line.startswith("data:")
-    ]
+    data = [line.removeprefix("data:") for line in text.splitlines() if line.startswith("data:")]
     return json.loads(data[-1] if data else text)
 
 

@@ -177,7 +177,7 @@ def _data_plane(
     kinds: Mapping[str, routing.UpstreamKind],
     auths: Mapping[str, secret_hooks.UpstreamAuth],
 ) -> DataPlane:
-    legs = Legs(kinds, auths, kernel.clock)
+    legs = Legs(kinds, auths, kernel.clock, catalog.stir)
     parking = Parking(kernel.node, kernel.seal, kernel.clock)
     lists = Lists(access, kernel.seal, config.gateway.page_size, LIST_TTL_MS, SERVER_INFO)
     balancer = plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer)

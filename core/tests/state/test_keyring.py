@@ -1,7 +1,6 @@
 """Keys: what is sealed can be opened by the ring that sealed it, for its purpose, unaltered; by nothing else."""
 
 import asyncio
-import os
 import re
 import sys
 import time
@@ -136,7 +135,7 @@ def test_keys_that_others_can_reach_are_refused(tmp_path: Path, name: str, mode:
     directory = tmp_path / "data"
     root_key_file(directory)
     (directory / name).chmod(mode)
-    with pytest.raises(ConfigError, match="chmod [67]00"):
+    with pytest.raises(ConfigError, match="chmod "):
         root_key_file(directory)
 
 
@@ -189,4 +188,4 @@ async def test_processes_that_start_at_once_on_nothing_agree_on_everything(
     ring = await open_ring(connect(database_url), root_key_file(tmp_path / "data"), MovedClock())
     assert [ring.open("race", seal.decode()) for seal in seals] == [b"x"] * 4
     assert sorted(token == b"None" for token in tokens) == [False, True, True, True]
-    assert os.listdir(tmp_path / "data") == ["root.key"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["root.key"]

@@ -53,7 +53,7 @@ def difference(connection: Connection) -> list[object]:
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    ours = {name for name in SQLModel.metadata.tables if SQLModel.metadata.tables[name].info.get("test") is None}
+    ours = SQLModel.metadata.tables
     options = {"include_name": lambda name, kind, _: kind != "table" or name in ours, "compare_type": True}
     context = MigrationContext.configure(connection, opts=options)
     return list(compare_metadata(context, SQLModel.metadata))

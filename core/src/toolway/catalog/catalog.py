@@ -104,6 +104,10 @@ class Catalog:
                 self.failure = ""
                 self.rebuild()
 
+    def stir(self, name: str) -> None:
+        """Discover the upstream again soon: a conversation with it heard that a list changed."""
+        self._discoverer.stir(name)
+
     async def refresh(self, name: str) -> Discovery:
         """Discover an upstream now; its items are in the snapshot when this returns.
 

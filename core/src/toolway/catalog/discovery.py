@@ -49,6 +49,11 @@ class Discoverer:
                 watcher.upstream = view.upstream
                 watcher.view = msgspec.structs.replace(watcher.view, upstream=view.upstream)
 
+    def stir(self, name: str) -> None:
+        """Discover the upstream again soon: somebody heard that a list of it changed."""
+        if (watcher := self._watchers.get(name)) is not None:
+            watcher.stir()
+
     async def refresh(self, name: str) -> Discovery:
         """Discover the upstream now.
 

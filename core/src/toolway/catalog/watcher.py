@@ -98,6 +98,10 @@ class Watcher:
             self._answer(self._demands, UpstreamError(f"upstream {self.upstream.name!r} was changed or removed"))
             await self._disconnect()
 
+    def stir(self) -> None:
+        """Somebody heard that a list changed: discover again soon."""
+        self._wake.set()
+
     async def refresh(self) -> Discovery:
         """Discover now; raises UpstreamError when the upstream does not answer."""
         demand = asyncio.get_running_loop().create_future()

@@ -7,6 +7,7 @@ import re
 import secrets
 from typing import TYPE_CHECKING
 
+from toolway.edge.problem import Refusal
 from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.access import presented
 from toolway.gateway.http import Receive, Request, Scope, Send, read_request
@@ -17,7 +18,7 @@ from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import RPC_STATUS, DataPlane
 from toolway.hookspecs.auth import AuthContext, Principal, Resource
 from toolway.mcp.errors import INVALID_REQUEST, RpcError, fault_of
-from toolway.mcp.messages import Envelope, decode, encode_error
+from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error
 from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Endpoint:
         seen: list[Envelope] = []
         try:
             await self._route(request, scope.get("root_path", ""), seen)
+        except Refusal:
+            raise  # the door answers for what it refused, such as a body that grew too large
         except ConnectionResetError:
             log.debug("client %s left before its request was complete", request.address)
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
@@ -123,7 +126,9 @@ class Endpoint:
         if isinstance(error, RpcError) and status == 200:
             status = RPC_STATUS.get(fault.code, 200)
         headers = [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthenticated) else []
-        request_id = seen[0].id if seen and isinstance(seen[0].id, int | str) else None
+        request_id = error.request_id if isinstance(error, NotAMessage) else None
+        if seen and isinstance(seen[0].id, int | str):
+            request_id = seen[0].id
         await request.reply(status, encode_error(request_id, fault), headers)
 
 

@@ -108,8 +108,9 @@ class LegacyMethods:
     async def notification(self, session: ClientSession, envelope: Envelope) -> None:
         """Take a client's notification; unknown ones are ignored (JSON-RPC 2.0 section 4.1)."""
         params = envelope.members
-        if envelope.method == "notifications/cancelled" and "requestId" in params:
-            await self._plane.sessions.cancelled(session, msgspec.json.decode(params["requestId"], type=int | str))
+        if envelope.method == "notifications/cancelled":
+            if (request_id := _request_id(params)) is not None:
+                await self._plane.sessions.cancelled(session, request_id)
         elif envelope.method in ("notifications/roots/list_changed", "notifications/progress"):
             for held in self._plane.legs.of_session(session):
                 if held.era == "legacy":
@@ -211,3 +212,10 @@ def _uri(params: dict[str, Raw]) -> str:
         return msgspec.json.decode(params["uri"], type=str)
     except (KeyError, msgspec.DecodeError):
         raise RpcError(INVALID_PARAMS, "params.uri must be a string") from None
+
+
+def _request_id(params: dict[str, Raw]) -> int | str | None:
+    try:
+        return msgspec.json.decode(params.get("requestId", Raw(b"null")), type=int | str | None)
+    except msgspec.DecodeError:
+        return None

@@ -51,7 +51,15 @@ class UpdateListener(Protocol):
 class HeldLeg:
     """A leg with its connection; the peer of everything that belongs to no request."""
 
-    def __init__(self, upstream: Upstream, endpoint: Endpoint, era: Era, session: ClientSession | None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        endpoint: Endpoint,
+        era: Era,
+        session: ClientSession | None,
+        relisted: Callable[[str], None],
+    ) -> None:
+        self._relisted = relisted
         self.upstream = upstream
         self.era = era
         self.endpoint = endpoint
@@ -64,7 +72,10 @@ class HeldLeg:
         self._level: str | None = None
 
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
-        """Updates go to their listeners, log messages to the session; changed lists are seen by discovery."""
+        """Updates go to their listeners, log messages to the session; a changed list is discovered again."""
+        if method.endswith("/list_changed"):
+            self._relisted(self.upstream.name)
+            return
         if method == "notifications/resources/updated" and "uri" in params:
             uri = msgspec.json.decode(params["uri"])
             for listener, uris in list(self.wants.items()):
@@ -108,7 +119,15 @@ LegKey = tuple[str, str, str, str]
 class Legs:
     """Finds or makes the leg for a call; closes idle ones, those of ended sessions and of changed upstreams."""
 
-    def __init__(self, kinds: Mapping[str, UpstreamKind], auths: Mapping[str, UpstreamAuth], clock: Clock) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, UpstreamKind],
+        auths: Mapping[str, UpstreamAuth],
+        clock: Clock,
+        relisted: Callable[[str], None],
+    ) -> None:
+        """`relisted` hears the name of an upstream that says on some leg that a list of it changed."""
+        self._relisted = relisted
         self._kinds = kinds
         self._auths = auths
         self._clock = clock
@@ -202,7 +221,8 @@ class Legs:
         session: ClientSession | None,
     ) -> HeldLeg:
         shared = era == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, era, session if key and session and key == session.id else None)
+        own = session if key and session and key == session.id else None
+        held = HeldLeg(upstream, endpoint, era, own, self._relisted)
         profile = ClientProfile(client.version, {}, {}) if shared else client
         leg = Leg(era, key, profile, held, authorizer(self._auths, upstream, principal))
         held.connection = self._kinds[upstream.kind].connect(upstream, endpoint, leg)

@@ -35,6 +35,15 @@ class Envelope(msgspec.Struct):
         return self.params if isinstance(self.params, dict) else {}
 
 
+class NotAMessage(RpcError):
+    """JSON, but no JSON-RPC 2.0 message; `request_id` is its id where one can be told (JSON-RPC 2.0 section 5)."""
+
+    def __init__(self, request_id: int | str | None) -> None:
+        text = "the body is not one JSON-RPC 2.0 message (batches are not accepted)"
+        super().__init__(INVALID_REQUEST, text, status=400)
+        self.request_id = request_id
+
+
 class _Kind(msgspec.Struct, rename="camel"):
     result_type: str = "complete"
 
@@ -53,7 +62,8 @@ def decode(body: bytes) -> Envelope:
     """Decode and check one message.
 
     Raises:
-        RpcError: -32700 when it is not JSON in UTF-8, -32600 when it is JSON but no JSON-RPC message or out of bounds.
+        RpcError: -32700 when it is not JSON in UTF-8, -32600 when it is out of bounds.
+        NotAMessage: -32600 when it is JSON but no JSON-RPC message.
     """
     try:
         body.isascii() or body.decode()
@@ -67,7 +77,7 @@ def decode(body: bytes) -> Envelope:
     except (msgspec.DecodeError, RecursionError, ValueError):
         raise RpcError(PARSE_ERROR, "the body is not valid JSON", status=400) from None
     if envelope.jsonrpc != "2.0" or envelope.params is None or not _is_message(envelope):
-        raise _invalid()
+        raise _not_rpc(body)
     return envelope
 
 
@@ -140,14 +150,12 @@ def _is_message(envelope: Envelope) -> bool:
 
 def _not_rpc(body: bytes) -> RpcError:
     try:
-        msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
         return RpcError(PARSE_ERROR, "the body is not valid JSON", status=400)
-    return _invalid()
-
-
-def _invalid() -> RpcError:
-    return RpcError(INVALID_REQUEST, "the body is not one JSON-RPC 2.0 message (batches are not accepted)", status=400)
+    identity = value.get("id") if isinstance(value, dict) else None
+    is_id = isinstance(identity, int | str) and not isinstance(identity, bool)
+    return NotAMessage(identity if is_id else None)
 
 
 def _measure(body: bytes) -> tuple[int, int, int]:

@@ -7,12 +7,13 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
-from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from subprocess import PIPE, Popen
+from typing import NamedTuple
 
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
 
@@ -58,18 +59,28 @@ def scrubbed_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **extra}
 
 
+class _Pipes(NamedTuple):
+    """The standard streams of a process; `inputs` are the transports that have to be closed."""
+
+    stdin: asyncio.StreamWriter
+    stdout: asyncio.StreamReader
+    stderr: asyncio.StreamReader
+    inputs: tuple[asyncio.ReadTransport, ...]
+
+
 class Process:
     """A running command in a process group of its own; `start` makes one, and whoever made it stops it."""
 
-    def __init__(self, name: str, transport: asyncio.SubprocessTransport, streams: _Streams, max_line: int) -> None:
+    def __init__(self, name: str, popen: Popen[bytes], pipes: _Pipes, max_line: int, stderr_log: StderrLog) -> None:
         self.name = name
-        self.pid = transport.get_pid()
-        self._transport = transport
-        self._streams = streams
+        self.pid = popen.pid
+        self._pipes = pipes
         self._max_line = max_line
         self._sending = asyncio.Lock()
         self._patience: asyncio.Timeout | None = None
-        self._ending: asyncio.Task[None]
+        self._exited = _exit_of(popen)
+        self._stderr = asyncio.create_task(stderr_log.copy(pipes.stderr))
+        self._ending = asyncio.create_task(self._after_exit())
         self._stopping: asyncio.Task[None] | None = None
 
     @classmethod
@@ -88,35 +99,22 @@ class Process:
         Raises:
             ProcessNotStarted: there is no such command or directory, or it may not be run.
         """
-        loop = asyncio.get_running_loop()
+        popen = _popen(command, environment or {}, cwd)
         try:
-            transport, streams = await loop.subprocess_exec(
-                lambda: _Streams(loop),
-                *command,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=scrubbed_environment(environment or {}),
-                cwd=cwd,
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "bad argument"
-            where = f" in {cwd}" if cwd else ""
-            raise ProcessNotStarted(f"cannot start {command[0]!r}{where}: {reason}; check command and PATH") from None
-        process = cls(name, transport, streams, max_line)
-        stderr = asyncio.create_task(StderrLog(name, monotonic).copy(streams.reader(2)))
-        process._ending = asyncio.create_task(process._after_exit(stderr))
-        return process
+            pipes = await _connect(popen)
+        except BaseException:
+            popen.kill()
+            raise
+        return cls(name, popen, pipes, max_line, StderrLog(name, monotonic))
 
     @property
     def returncode(self) -> int | None:
         """None while it runs; the negative signal number if a signal ended it."""
-        return self._streams.exited.result() if self._streams.exited.done() else None
+        return self._exited.result() if self._exited.done() else None
 
     async def wait(self) -> int:
         """Wait until it is gone, whoever still holds its pipes; returns `returncode`."""
-        return await asyncio.shield(self._streams.exited)
+        return await asyncio.shield(self._exited)
 
     async def send(self, line: bytes) -> None:
         """Send one message; waits while the process reads slower than we write.
@@ -126,8 +124,8 @@ class Process:
         Raises:
             ProcessExited: it is gone (`sent` is False when it was so before), or closed its input.
         """
-        stdin = self._streams.stdin
-        if self.returncode is not None or stdin is None or stdin.is_closing():
+        stdin = self._pipes.stdin
+        if self.returncode is not None or stdin.is_closing():
             raise self._gone(sent=False)
         async with self._sending:
             try:
@@ -161,21 +159,21 @@ class Process:
         await asyncio.shield(self._stopping)
 
     async def _stop(self) -> None:
-        if self._streams.stdin is not None:
-            self._streams.stdin.close()
+        self._pipes.stdin.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
-            await asyncio.wait({self._streams.exited}, timeout=STOP_SECONDS)
+            await asyncio.wait({self._exited}, timeout=STOP_SECONDS)
             if self.returncode is None:
                 self._signal(number)
         await self._ending
-        self._transport.close()
+        for transport in self._pipes.inputs:
+            transport.close()
 
     async def _read(self) -> bytes:
         """The next piece of output; empty at its end, and when the process is gone and its pipe stays silent."""
-        seconds = _LAST_WORDS_SECONDS if self._streams.exited.done() else None
+        seconds = _LAST_WORDS_SECONDS if self._exited.done() else None
         try:
             async with asyncio.timeout(seconds) as self._patience:
-                return await self._streams.reader(1).read(_CHUNK)
+                return await self._pipes.stdout.read(_CHUNK)
         except TimeoutError:
             return b""
         finally:
@@ -189,7 +187,7 @@ class Process:
         how = "closed its input" if self.returncode is None else f"ended with code {self.returncode}"
         return ProcessExited(f"the process of upstream {self.name!r} {how}; the log has its stderr", sent=sent)
 
-    async def _after_exit(self, stderr: asyncio.Task[None]) -> None:
+    async def _after_exit(self) -> None:
         """What is left of its group goes too, at once: later the number of the group may be somebody else's."""
         await self.wait()
         if self._patience is not None:
@@ -197,8 +195,8 @@ class Process:
         if self._signal(signal.SIGTERM):
             await self._until_group_is_gone()
             self._signal(signal.SIGKILL)
-        await asyncio.wait({stderr}, timeout=_LAST_WORDS_SECONDS)
-        stderr.cancel()
+        await asyncio.wait({self._stderr}, timeout=_LAST_WORDS_SECONDS)
+        self._stderr.cancel()
 
     async def _until_group_is_gone(self) -> None:
         with suppress(TimeoutError):
@@ -258,25 +256,47 @@ class StderrLog:
         return True
 
 
-class _Streams(SubprocessStreamProtocol):
-    """asyncio's own pipes; `exited` is done when the process is gone, even if a descendant holds a pipe open."""
+def _popen(command: Sequence[str], environment: Mapping[str, str], cwd: Path | None) -> Popen[bytes]:
+    """Not by way of the event loop: uvloop's children inherit listening sockets."""
+    try:
+        return Popen(
+            command,
+            bufsize=0,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=scrubbed_environment(environment),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "bad argument"
+        where = f" in {cwd}" if cwd else ""
+        raise ProcessNotStarted(f"cannot start {command[0]!r}{where}: {reason}; check command and PATH") from None
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=_CHUNK, loop=loop)
-        self.exited: asyncio.Future[int] = loop.create_future()
-        self._status: Callable[[], int | None] = lambda: None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._status = cast(asyncio.SubprocessTransport, transport).get_returncode  # uvloop's is no subclass
+async def _connect(popen: Popen[bytes]) -> _Pipes:
+    loop = asyncio.get_running_loop()
+    stdout, stderr = asyncio.StreamReader(limit=_CHUNK), asyncio.StreamReader(limit=_CHUNK)
+    output, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stdout), popen.stdout)
+    errors, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stderr), popen.stderr)
+    transport, flow = await loop.connect_write_pipe(_flow_control, popen.stdin)
+    return _Pipes(asyncio.StreamWriter(transport, flow, None, loop), stdout, stderr, (output, errors))
 
-    def process_exited(self) -> None:
-        self.exited.set_result(self._status() or 0)
-        super().process_exited()
 
-    def reader(self, descriptor: int) -> asyncio.StreamReader:
-        """Its output (1) or error output (2)."""
-        reader = self.stdout if descriptor == 1 else self.stderr
-        if reader is None:
-            raise ProcessNotStarted("the process was started without pipes")
-        return reader
+def _flow_control() -> asyncio.StreamReaderProtocol:
+    return asyncio.StreamReaderProtocol(asyncio.StreamReader())
+
+
+def _exit_of(popen: Popen[bytes]) -> asyncio.Future[int]:
+    """Done when the process is gone, even if a descendant holds a pipe open; a thread waits for it."""
+    loop = asyncio.get_running_loop()
+    exited: asyncio.Future[int] = loop.create_future()
+
+    def watch() -> None:
+        code = popen.wait()
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(exited.set_result, code)
+
+    threading.Thread(target=watch, name=f"process {popen.pid}", daemon=True).start()
+    return exited

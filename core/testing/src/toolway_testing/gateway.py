@@ -46,7 +46,12 @@ class RunningGateway:
         return await self._send(method, f"{self.url}/api/v1{path}", headers, body)
 
     async def mcp(
-        self, method: str, params: dict[str, Any] | None = None, *, server: str = "", headers: dict[str, str] | None = None
+        self,
+        method: str,
+        params: dict[str, Any] | None = None,
+        *,
+        server: str = "",
+        headers: dict[str, str] | None = None,
     ) -> Answer:
         """A modern MCP request without a credential, unless `headers` carry one."""
         meta = {
@@ -54,7 +59,11 @@ class RunningGateway:
             "io.modelcontextprotocol/clientCapabilities": {},
         }
         full = {**(params or {}), "_meta": meta}
-        fields = {"accept": "application/json, text/event-stream", "mcp-protocol-version": VERSION, "mcp-method": method}
+        fields = {
+            "accept": "application/json, text/event-stream",
+            "mcp-protocol-version": VERSION,
+            "mcp-method": method,
+        }
         if (name := full.get("name", full.get("uri"))) is not None:
             fields["mcp-name"] = name
         path = f"/servers/{server}/mcp" if server else "/mcp"
