@@ -65,12 +65,14 @@ def settings_page() -> str:
 
 _SETTINGS_HEAD = """# Settings
 
-The configuration is the file `toolway.toml`; without one, every default applies. A value may also come from the environment, which wins over the
-file: `TOOLWAY_GATEWAY__BIND` is `bind` of `[gateway]`, lists and tables are written as JSON there, and in a plugin's name `_` stands for `-`.
-`TOOLWAY_CONFIG` names another file, `TOOLWAY_SECRETS_DIR` a directory with one file per such variable. Unknown keys are errors.
+The configuration is the file `toolway.toml`; without one, every default applies. A value may also come from the
+environment, which wins over the file: `TOOLWAY_GATEWAY__BIND` is `bind` of `[gateway]`, lists and tables are written
+as JSON there, and in a plugin's name `_` stands for `-`. `TOOLWAY_CONFIG` names another file, `TOOLWAY_SECRETS_DIR` a
+directory with one file per such variable. Unknown keys are errors.
 
-Secrets are written as references, never as values: `env:NAME`, `file:/path`, or another scheme that a plugin adds; `literal:value` is for tests.
-`toolway check` checks all of it without starting, `toolway schema` prints the JSON Schema with the settings of enabled plugins.
+Secrets are written as references, never as values: `env:NAME`, `file:/path`, or another scheme that a plugin adds;
+`literal:value` is for tests. `toolway check` checks all of it without starting, `toolway schema` prints the JSON
+Schema with the settings of enabled plugins.
 """
 
 
@@ -251,16 +253,16 @@ def errors_page() -> str:
 
 _ERRORS_HEAD = """# Error codes
 
-The admin API answers errors as `application/problem+json` (RFC 9457): `code` is one of these and stable, `detail` says what went wrong and what to
-do next. MCP clients get JSON-RPC errors with the code in `data.code`. Unexpected failures carry an error id that is in the log too; the text of an
-exception is never sent.
+The admin API answers errors as `application/problem+json` (RFC 9457): `code` is one of these and stable, `detail`
+says what went wrong and what to do next. MCP clients get JSON-RPC errors with the code in `data.code`. Unexpected
+failures carry an error id that is in the log too; the text of an exception is never sent.
 """
 
 
 _UNEXPECTED = "Something failed that nobody expected; the log has the reason under the error id of the answer."
 
-_DOOR = """These end a message before anything else looks at it: it is malformed, too large, too slow or not meant for this gateway.
-The connection is closed after the answer.
+_DOOR = """These end a message before anything else looks at it: it is malformed, too large, too slow or not meant
+for this gateway. The connection is closed after the answer.
 """
 
 
@@ -303,23 +305,24 @@ def hooks_index() -> str:
 
 _HOOKS_HEAD = """# Hooks
 
-A plugin is a class with methods that are marked `@hookimpl`. Each method is called once, when the gateway is built, is not a coroutine, and returns
-*providers*: objects that do the work and match the Protocol of the hook. The order of `plugins.enable` is the order of the providers. The built-in
-providers come through the same hooks.
+A plugin is a class with methods that are marked `@hookimpl`. Each method is called once, when the gateway is built,
+is not a coroutine, and returns *providers*: objects that do the work and match the Protocol of the hook. The order of
+`plugins.enable` is the order of the providers. The built-in providers come through the same hooks.
 """
 
 
 def hooks_page(module: ModuleType) -> str:
     """One module: its hooks, then the types."""
-    types = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
-    more = [
-        each for each in vars(definitions).values() if inspect.isclass(each) and each.__module__ == definitions.__name__
-    ]
-    shown = [*types, *(more if module is routing else [])]
+    shown = [*_types(module), *(_types(definitions) if module is routing else [])]
     head = f"# `toolway.hookspecs.{_short(module)}`\n\n{_one_line(inspect.getdoc(module))}\n"
     return "\n".join(
         [head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)]
     )
+
+
+def _types(module: ModuleType) -> list[type]:
+    """The classes that the module itself defines."""
+    return [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
 
 
 def _hook(hook: Any) -> str:
@@ -381,11 +384,12 @@ def api_page() -> str:
 
 _API_HEAD = """# Admin API
 
-A running gateway serves this description as OpenAPI 3.1 at `/api/v1/openapi.json`. Send `Authorization: Bearer TOKEN`. Lists have pages: follow
-`next_cursor`. Changes answer with an `ETag`; send it back as `If-Match` so that nobody's change is lost. Errors are described on the page of
-[error codes](errors.md).
+A running gateway serves this description as OpenAPI 3.1 at `/api/v1/openapi.json`. Send `Authorization: Bearer
+TOKEN`. Lists have pages: follow `next_cursor`. Changes answer with an `ETag`; send it back as `If-Match` so that
+nobody's change is lost. Errors are described on the page of [error codes](errors.md).
 
-A body has the shape of the table in [`toolway.toml`](settings.md): `POST /api/v1/upstreams` takes what `[[upstreams]]` takes.
+A body has the shape of the table in [`toolway.toml`](settings.md): `POST /api/v1/upstreams` takes what
+`[[upstreams]]` takes.
 """
 
 

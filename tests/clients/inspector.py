@@ -9,6 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import exercise
@@ -29,7 +30,7 @@ class Inspector:
             transport,
         ]
         self._command += ["--protocol-era", mode, "--format", "json"]
-        catalog = os.path.join(home, "catalog.json")
+        catalog = str(Path(home) / "catalog.json")
         self._environment = {**os.environ, "HOME": home, "MCP_CATALOG_PATH": catalog}
 
     def __call__(self, method: str, *arguments: str) -> Any:

@@ -1,7 +1,7 @@
 """Both wires by hand: requests whose bytes the test chooses, and answers as they came.
 
-Standard library only, and blocking; a `Stream` is read by a thread of its own. In every `params` and `arguments` a value
-of type bytes is JSON text that goes out as it is.
+Standard library only, and blocking; a `Stream` is read by a thread of its own. In every `params` and `arguments` a
+value of type bytes is JSON text that goes out as it is.
 """
 
 import base64
@@ -96,11 +96,11 @@ class Answer:
         return str(self.result["content"][0]["text"])
 
 
-def send(url: str, method: str = "GET", body: bytes | None = None, headers: Headers = {}) -> Answer:
+def send(url: str, method: str = "GET", body: bytes | None = None, headers: Headers | None = None) -> Answer:
     """One request on a connection of its own."""
     connection = connect(url)
     with contextlib.closing(connection):
-        connection.request(method, _target(url), body, dict(headers))
+        connection.request(method, _target(url), body, dict(headers or {}))
         response = connection.getresponse()
         return Answer(response.status, response.headers, response.read())
 

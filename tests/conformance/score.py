@@ -3,8 +3,9 @@
 
     python score.py DIR REVISION... [--require SCENARIO...]
 
-For each revision it needs `DIR/REVISION.log` (the suite's output) and `DIR/REVISION/server-<scenario>-<time>/checks.json`,
-and writes `DIR/REVISION.json`. Exit 0 only if every scored and every required scenario passed.
+For each revision it needs `DIR/REVISION.log` (the suite's output) and
+`DIR/REVISION/server-<scenario>-<time>/checks.json`, and writes `DIR/REVISION.json`. Exit 0 only if every scored and
+every required scenario passed.
 """
 
 import argparse

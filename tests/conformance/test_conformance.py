@@ -12,6 +12,8 @@ import programs
 import pytest
 import running
 
+pytestmark = pytest.mark.timeout(900)
+
 REQUIRED = (
     "http-header-validation",
     "http-custom-header-server-validation",

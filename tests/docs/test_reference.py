@@ -64,7 +64,8 @@ def test_the_host_knows_the_hooks_of_every_module() -> None:
 
 
 def auth_models() -> list[type[BaseModel]]:
-    return [each.settings for each in vars(upstream_auth).values() if isinstance(each, type) and hasattr(each, "type")]
+    providers: list[Any] = [each for each in vars(upstream_auth).values() if isinstance(each, type)]
+    return [provider.settings for provider in providers if hasattr(provider, "type")]
 
 
 @pytest.mark.parametrize("model", [*MODELS, *auth_models()], ids=lambda model: model.__name__)

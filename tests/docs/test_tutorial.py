@@ -1,6 +1,7 @@
 """Does what the tutorial says, page by page: writes its files, types its commands, and finds what it promises.
 
-In a `console` block a line after `$ ` is a command, and the lines below it are in its output, in this order; `…` stands for anything.
+In a `console` block a line after `$ ` is a command, and the lines below it are in its output, in this order; `…` stands
+for anything.
 """
 
 import os
@@ -62,7 +63,7 @@ class Reader:
         if command.startswith(("python3 -m venv", "pip install -c")):
             return ""
         if command.startswith("pip install "):
-            return install(self._folder / command.split()[-1], self._folder / "installed")
+            return install(self._folder / command.rsplit(maxsplit=1)[-1], self._folder / "installed")
         if command.startswith("toolway serve"):
             return self._serve(shlex.split(command))
         if command == "toolway login":
@@ -82,8 +83,8 @@ class Reader:
         return bool(running.list_tools(f"{self._url}/mcp"))
 
     def _run(self, words: list[str]) -> str:
-        settings = dict(word.split("=", 1) for word in words if "=" in word and word.split("=")[0].isupper())
-        arguments = [word for word in words if word.split("=")[0] not in settings]
+        settings = dict(word.split("=", 1) for word in words if "=" in word and word.partition("=")[0].isupper())
+        arguments = [word for word in words if word.partition("=")[0] not in settings]
         program = str(Path(sys.executable).with_name(arguments[0]))
         environment = {**self._environment, **settings}
         done = subprocess.run(

@@ -11,6 +11,8 @@ import pytest
 import running
 import wire
 
+from toolway_testing.polling import eventually_now
+
 INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32600, -32601, -32602
 HEADER_MISMATCH, UNSUPPORTED_VERSION = -32020, -32022
 CALL = {"name": "echo_raw", "arguments": {}}
@@ -364,7 +366,8 @@ def test_a_session_is_not_found_after_its_end(door: Door) -> None:
 def test_a_session_with_one_changed_character_is_not_found(door: Door) -> None:
     session = wire.LegacyClient(door.url)
     middle = len(session.session) // 2
-    changed = session.session[:middle] + ("A" if session.session[middle] != "A" else "B") + session.session[middle + 1 :]
+    other = "A" if session.session[middle] != "A" else "B"
+    changed = session.session[:middle] + other + session.session[middle + 1 :]
 
     assert session.at(door.url, {"Mcp-Session-Id": changed}).request("ping").status == 404
 
@@ -372,7 +375,7 @@ def test_a_session_with_one_changed_character_is_not_found(door: Door) -> None:
 def test_an_event_id_of_another_session_is_refused(door: Door) -> None:
     mine, other = wire.LegacyClient(door.url), wire.LegacyClient(door.url)
     with other.listen() as stream:
-        last = wire.eventually_now(lambda: stream.ids)[-1]
+        last = eventually_now(lambda: stream.ids)[-1]
 
     with mine.listen(last) as replayed:
         assert replayed.status == 400
@@ -547,7 +550,8 @@ def test_arguments_with_many_short_values_are_taken(door: Door) -> None:
 
 
 def test_keys_that_come_twice_reach_the_upstream_once(door: Door) -> None:
-    params = b'{"name":"nothing","name":"echo_raw","arguments":{},"arguments":{"last":1},"_meta":%s}' % wire.encode(_META)
+    twice = b'"name":"nothing","name":"echo_raw","arguments":{},"arguments":{"last":1}'
+    params = b'{%s,"_meta":%s}' % (twice, wire.encode(_META))
     body = b'{"jsonrpc":"2.0","id":1,"id":2,"method":"ping","method":"tools/call","params":%s}' % params
 
     answer = wire.send(door.url, "POST", body, wire.modern_headers("tools/call", {"name": "echo_raw"}))

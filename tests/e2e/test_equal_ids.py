@@ -32,7 +32,7 @@ def connected(url: str, mix: str, number: int) -> Client:
 
 
 def strangers(client: Client, number: int) -> list[str]:
-    """What this client was told that is not its own, over all its calls; every client uses the ids 1, "1", 2, "2", …"""
+    """What this client was told that is not its own, in all its calls; all use the ids 1, "1", 2, "2" and so on."""
     wrong = []
     for serial in range(CALLS):
         request_id: int | str = serial // 2 + 1 if serial % 2 else str(serial // 2 + 1)

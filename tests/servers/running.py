@@ -125,7 +125,8 @@ def stdio_table(name: str, program: programs.Program, *arguments: str) -> str:
 
 def server_table(*includes: str, naming: str = "plain") -> str:
     """The public server `conformance`."""
-    return f'[[servers]]\nname = "conformance"\naccess = "public"\nnaming = "{naming}"\ninclude = {json.dumps(includes)}\n\n'
+    table = f'[[servers]]\nname = "conformance"\naccess = "public"\nnaming = "{naming}"\n'
+    return f"{table}include = {json.dumps(includes)}\n\n"
 
 
 def answers(url: str) -> bool:

@@ -74,6 +74,7 @@ class GatewayKernel:
         shared = None if kernel.store.is_sqlite else "database"
         kernel.keyvalue = plugins.one(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
         kernel.pubsub = plugins.one(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
+        kernel._refuse_memory_for_many()
         kernel.store.publish = kernel.pubsub.publish
         return kernel
 
@@ -103,6 +104,14 @@ class GatewayKernel:
     async def close(self) -> None:
         """Close what belongs to this gateway only."""
         await self.outgoing.close()
+
+    def _refuse_memory_for_many(self) -> None:
+        """Several nodes may share a PostgreSQL database; what they share must not stay in one of them."""
+        for setting, provider in (("keyvalue", self.keyvalue), ("pubsub", self.pubsub)):
+            if provider.name == "memory" and not self.store.is_sqlite:
+                raise ConfigError(
+                    f'gateway.{setting} is "memory", which no other node of this database sees; remove it'
+                )
 
     def _schemes(self, plugins: Plugins) -> tuple[SecretScheme, ...]:
         return plugins.collect(secret_hooks.toolway_secret_schemes, self)

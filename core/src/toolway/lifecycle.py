@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from toolway.config import Config, load_config
 from toolway.edge.edge import Edge
 from toolway.errors import ConfigError, ToolwayError
 from toolway.keep import Keeper
+from toolway.keyring import prepare_directory
 from toolway.redaction import RedactingFormatter
 
 log = logging.getLogger("toolway")
@@ -39,6 +42,7 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
 
 async def _serve(config: Config, *, demo: bool) -> None:
     keeper = Keeper()
+    claim_data_directory(config)
     sockets = serve.listen(config.gateway.bind)
     gateway = await build_gateway(config, keeper.holder(), demo=demo)
     _write_logs(gateway)
@@ -57,6 +61,27 @@ async def _serve(config: Config, *, demo: bool) -> None:
             ready=lambda bound: print(welcome(gateway, bound[0][1], token), flush=True),
             on_drain=gateway.drain,
         )
+
+
+def claim_data_directory(config: Config) -> int | None:
+    """Hold a lock on the data directory while state is kept in this process only; ends with the process.
+
+    Raises:
+        ConfigError: another gateway holds it.
+    """
+    gateway = config.gateway
+    if gateway.database is not None or (gateway.keyvalue, gateway.pubsub) == ("database", "database"):
+        return None
+    prepare_directory(gateway.data_dir)
+    descriptor = os.open(gateway.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(
+            f"another gateway uses {gateway.data_dir}; stop it, choose another gateway.data_dir, or let both share it "
+            'with gateway.keyvalue = "database" and gateway.pubsub = "database"'
+        ) from None
+    return descriptor
 
 
 def refuse_open_doors(gateway: Gateway) -> None:

@@ -158,9 +158,9 @@ def test_a_file_that_is_not_toml_is_refused_with_the_place(file: Path) -> None:
 
 
 def test_a_named_file_that_does_not_exist_is_refused(file: Path) -> None:
-    with pytest.raises(ConfigError, match="other.toml cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"other\.toml cannot be read: No such file or directory"):
         load_config(file.with_name("other.toml"), {})
-    with pytest.raises(ConfigError, match="other.toml cannot be read"):
+    with pytest.raises(ConfigError, match=r"other\.toml cannot be read"):
         load_config(None, {"TOOLWAY_CONFIG": "other.toml"})
 
 

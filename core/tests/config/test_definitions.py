@@ -149,7 +149,7 @@ def test_the_adapter_validates_bodies_and_describes_what_the_api_takes() -> None
 
 
 def test_a_wrong_server_is_refused_with_the_path() -> None:
-    with pytest.raises(InvalidInput, match="server 's': includ is not a setting; did you mean 'include'?"):
+    with pytest.raises(InvalidInput, match=r"server 's': includ is not a setting; did you mean 'include'\?"):
         DEFINITIONS.server({"name": "s", "includ": ["*"]})
 
     assert DEFINITIONS.server({"name": "s", "include": ["a/*"]}).include == ("a/*",)

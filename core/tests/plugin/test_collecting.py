@@ -103,7 +103,10 @@ def test_the_kernel_is_handed_to_every_hook(install: Install) -> None:
         ),
         (
             "return [Policy('x')]",
-            "hook 'toolway_balancers' returned Policy, which is not a Balancer: it lacks 'done', 'pick'; add what is missing",
+            (
+                "hook 'toolway_balancers' returned Policy, which is not a Balancer: "
+                "it lacks 'done', 'pick'; add what is missing"
+            ),
         ),
         (
             "return [Balancer('')]",
@@ -154,7 +157,8 @@ def test_two_providers_with_one_name_are_refused_naming_both_plugins(install: In
         load("a", "b").collect("toolway_secret_schemes", None)
 
     assert caught.value.message == (
-        "plugin 'a' (toolway-a 1.0) and plugin 'b' (toolway-b 2.0) both provide a SecretScheme with the scheme 'vault'; "
+        "plugin 'a' (toolway-a 1.0) and plugin 'b' (toolway-b 2.0) both provide "
+        "a SecretScheme with the scheme 'vault'; "
         "remove one of them from plugins.enable or let it use another scheme"
     )
 

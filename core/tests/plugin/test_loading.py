@@ -59,7 +59,8 @@ def test_a_plugin_that_cannot_be_imported_is_named_with_its_distribution_and_ver
     install("corp", "import a_missing_library", distribution="corp-toolway", version="0.4")
 
     assert failure() == (
-        "plugin 'corp' (corp-toolway 0.4) cannot be imported: ModuleNotFoundError: No module named 'a_missing_library'; "
+        "plugin 'corp' (corp-toolway 0.4) cannot be imported: "
+        "ModuleNotFoundError: No module named 'a_missing_library'; "
         "reinstall corp-toolway or remove 'corp' from plugins.enable"
     )
 
@@ -251,7 +252,8 @@ def test_a_plugin_that_guards_something_cannot_be_optional(install: Install) -> 
     install("corp", AUTHENTICATOR)
 
     assert failure(optional=["corp"]) == (
-        "plugin 'corp' (toolway-corp 1.0) implements 'toolway_authenticators', so it cannot be optional: without it the "
+        "plugin 'corp' (toolway-corp 1.0) implements 'toolway_authenticators', "
+        "so it cannot be optional: without it the "
         "gateway would be less guarded; remove 'corp' from plugins.optional"
     )
 

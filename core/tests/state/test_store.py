@@ -76,7 +76,7 @@ async def test_a_change_that_fails_leaves_no_trace(store: Store) -> None:
 
 async def test_a_change_is_made_even_if_nobody_can_be_told(store: Store) -> None:
     async def publish(channel: str, payload: bytes) -> None:
-        raise StoreUnavailable("away")
+        raise ConnectionError("away")
 
     store.publish = publish
     async with store.change("catalog", "u1", "upstreams.put", "upstreams/a") as tx:

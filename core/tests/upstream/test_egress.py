@@ -194,9 +194,10 @@ async def test_nothing_is_dialled_when_refused(host: str, monkeypatch: pytest.Mo
     def no_socket(*_: object) -> socket.socket:
         raise AssertionError("a socket was opened")
 
-    monkeypatch.setattr("toolway.upstream.egress.socket.socket", no_socket)
-    with pytest.raises(EgressRefused):
-        await get(EgressGuard([LOOPBACK]), f"http://{host}/")
+    with monkeypatch.context() as patched:
+        patched.setattr("toolway.upstream.egress.socket.socket", no_socket)
+        with pytest.raises(EgressRefused):
+            await get(EgressGuard([LOOPBACK]), f"http://{host}/")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -144,7 +144,7 @@ class PathEndpoint:
         except ToolwayError as error:
             allow = {"allow": ", ".join(sorted(self._methods()))} if isinstance(error, MethodNotAllowed) else None
             response = answer_for(error, allow)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - answered and logged with an error id
             response = answer_for(error)
         await response(scope, receive, send)
 

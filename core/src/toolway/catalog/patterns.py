@@ -29,7 +29,8 @@ def _positions(pattern: str, text: str) -> set[int]:
 def _behind_stars(pattern: str, positions: set[int]) -> set[int]:
     """The positions and those reached by letting stars match nothing."""
     reached = set(positions)
-    for at in positions:
+    for start in positions:
+        at = start
         while at < len(pattern) and pattern[at] == "*":
             at += 1
             reached.add(at)

@@ -121,8 +121,8 @@ class Store:
             return
         try:
             await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
-        except StoreUnavailable:
-            log.warning("the change of %s is made, but other nodes will see it a second late: no message", part)
+        except Exception:  # of whichever plugin carries the messages
+            log.exception("the change of %s is made, but other nodes will see it a second late: no message", part)
 
 
 def _engine(url: str) -> AsyncEngine:

@@ -127,7 +127,7 @@ class Watcher:
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 discovery = await self._discover()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - logged; one upstream must not end another
             failure = self._explained(error)
             await self._disconnect()
             self._went_down(failure)

@@ -12,7 +12,7 @@ from toolway.edge.settings import EdgeSettings, Network
 from toolway.hookspecs.definitions import SecretRef
 from toolway.validation import did_you_mean
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 - read, not bound
 
 
 def _is_address(value: str) -> str:

@@ -86,7 +86,7 @@ StartGateway = Callable[..., Awaitable[RunningGateway]]
 
 @pytest_asyncio.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
-    """Start gateways: `await gateway(enable=["vault"], plugins={"vault": {…}}, upstreams=[…], servers=[…])`."""
+    """Awaited with `enable=["vault"], plugins={"vault": {…}}, upstreams=[…], servers=[…]` it starts a gateway."""
     async with AsyncExitStack() as stack:
 
         async def start(
@@ -100,8 +100,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
         ) -> RunningGateway:
             quick = {"data_dir": tmp_path / "data", "drain_delay": 0, "drain_timeout": 1}
             config = Config(
-                gateway={"bind": "127.0.0.1:0", **quick, **settings},  # type: ignore[arg-type]
-                plugins={"enable": list(enable), **(plugins or {})},  # type: ignore[arg-type]
+                gateway={"bind": "127.0.0.1:0", **quick, **settings},
+                plugins={"enable": list(enable), **(plugins or {})},
                 upstreams=tuple(upstreams),
                 servers=tuple(servers),
             )
