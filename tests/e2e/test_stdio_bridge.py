@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import mcp_types as types
 import pytest
@@ -15,15 +15,14 @@ import wire
 from mcp import Client, StdioServerParameters
 from mcp.client.session import ClientRequestContext
 
-Mode = Literal["auto", "legacy"]
-ERAS = ("dual", "legacy", "modern")
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 
 
-@pytest.fixture(scope="module", params=ERAS)
-def gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[running.Gateway]:
-    directory = tmp_path_factory.mktemp(request.param)
-    with running.everything(directory, "--era", request.param) as upstream:
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[running.Gateway]:
+    """A gateway in front of the fixture, with a server `closed` that wants a credential."""
+    directory = tmp_path_factory.mktemp("bridge")
+    with running.everything(directory) as upstream:
         closed = '[[servers]]\nname = "closed"\naccess = "authenticated"\n'
         tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*") + closed
         with running.gateway(directory, tables) as gate:

@@ -13,9 +13,9 @@ from msgspec import Raw
 
 from toolway.errors import ToolwayError
 from toolway.hookspecs.routing import RpcFault
-from toolway.mcp.errors import INTERNAL_ERROR, PARSE_ERROR, RpcError
+from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
 from toolway.mcp.headers import encode_header_value, mcp_param_headers, x_mcp_header_map
-from toolway.mcp.messages import Envelope, decode, encode_error, encode_request, split_meta
+from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error, encode_request, split_meta
 from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
 
@@ -37,6 +37,7 @@ class Bridge:
         self._running: dict[int | str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._parameters: dict[str, Any] = {}
+        self._learning = asyncio.Lock()
 
     async def run(self, lines: AsyncIterator[bytes]) -> None:
         """Until the client closes its end; then the session is deleted."""
@@ -55,20 +56,20 @@ class Bridge:
         try:
             envelope = decode(line.strip())
         except RpcError as error:
-            self._write(encode_error(None, RpcFault(PARSE_ERROR, error.message)))
+            request_id = error.request_id if isinstance(error, NotAMessage) else None
+            self._write(encode_error(request_id, RpcFault(error.rpc_code, error.message)))
             return
-        params, meta = split_meta(None if envelope.params is msgspec.UNSET else envelope.params)
-        modern = meta is not None and PROTOCOL_VERSION_KEY in meta
+        _, meta = split_meta(envelope.members)
         if envelope.method == "notifications/cancelled" and not self._session:
-            self._cancel(params)
-        elif modern and meta is not None:
-            self._start(self._request(line, envelope, await self._modern_headers(envelope, params, meta)))
+            self._cancel(envelope.members)
+        elif meta is not None and PROTOCOL_VERSION_KEY in meta:
+            self._start(self._request(line, envelope, meta))
         elif envelope.method == "initialize" or not isinstance(envelope.id, int | str):
-            await self._request(line, envelope, self._session)
+            await self._request(line, envelope)
             if envelope.method == "notifications/initialized":
                 self._start(self._listen())
         else:
-            self._start(self._request(line, envelope, self._session))
+            self._start(self._request(line, envelope))
 
     def _start(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -77,10 +78,10 @@ class Bridge:
 
     def _cancel(self, params: dict[str, Raw]) -> None:
         request_id = msgspec.json.decode(params.get("requestId", Raw(b"null")))
-        if (task := self._running.get(request_id)) is not None:
+        if isinstance(request_id, int | str) and (task := self._running.get(request_id)) is not None:
             task.cancel()
 
-    async def _request(self, line: bytes, envelope: Envelope, headers: dict[str, str]) -> None:
+    async def _request(self, line: bytes, envelope: Envelope, meta: dict[str, Raw] | None = None) -> None:
         request_id = (
             envelope.id if isinstance(envelope.id, int | str) and envelope.method is not msgspec.UNSET else None
         )
@@ -88,17 +89,23 @@ class Bridge:
         if request_id is not None and task is not None:
             self._running[request_id] = task
         try:
+            headers = self._session if meta is None else await self._modern_headers(envelope, meta)
             async with self._http.post(self._url, data=line.strip(), headers={**self._headers, **headers}) as response:
                 if "mcp-session-id" in response.headers:
                     self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
-                await self._copy(response)
+                await self._copy(response, request_id)
+        except msgspec.DecodeError:
+            self._fail(request_id, RpcFault(INVALID_PARAMS, "params has a name or protocol keys of the wrong type"))
         except (aiohttp.ClientError, ToolwayError) as error:
             print(f"toolway stdio: {error}", file=sys.stderr)
-            if request_id is not None:
-                self._write(encode_error(request_id, RpcFault(INTERNAL_ERROR, "the gateway cannot be reached")))
+            self._fail(request_id, RpcFault(INTERNAL_ERROR, "the gateway cannot be reached"))
         finally:
             if request_id is not None:
                 self._running.pop(request_id, None)
+
+    def _fail(self, request_id: int | str | None, fault: RpcFault) -> None:
+        if request_id is not None:
+            self._write(encode_error(request_id, fault))
 
     async def _listen(self) -> None:
         headers = {**self._headers, **self._session, "accept": "text/event-stream"}
@@ -114,24 +121,25 @@ class Bridge:
                 )
             await asyncio.sleep(1.0)
 
-    async def _copy(self, response: aiohttp.ClientResponse) -> None:
+    async def _copy(self, response: aiohttp.ClientResponse, request_id: int | str | None = None) -> None:
         if response.content_type == "text/event-stream":
             parser = SseParser()
             async for chunk in response.content.iter_any():
                 for event in parser.feed(chunk):
                     if event.data:
                         self._write(event.data)
-        elif body := await response.read():
-            if response.content_type == "application/json" and b'"jsonrpc"' in body:
+        elif response.status < 400:
+            if body := await response.read():
                 self._write(body)
-            else:
-                print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
+        else:
+            print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
+            self._fail(request_id, _fault_in(await response.read(), response.status))
 
-    async def _modern_headers(self, envelope: Envelope, params: dict[str, Raw], meta: dict[str, Raw]) -> dict[str, str]:
-        method = str(envelope.method)
+    async def _modern_headers(self, envelope: Envelope, meta: dict[str, Raw]) -> dict[str, str]:
+        method, params = str(envelope.method), envelope.members
         headers = {
-            "mcp-protocol-version": msgspec.json.decode(meta[PROTOCOL_VERSION_KEY], type=str),
-            "mcp-method": method,
+            "mcp-protocol-version": encode_header_value(msgspec.json.decode(meta[PROTOCOL_VERSION_KEY], type=str)),
+            "mcp-method": encode_header_value(method),
         }
         if (key := NAMED.get(method)) is not None and key in params:
             headers["mcp-name"] = encode_header_value(msgspec.json.decode(params[key], type=str))
@@ -141,8 +149,9 @@ class Bridge:
 
     async def _mirrored(self, params: dict[str, Raw], meta: dict[str, Raw], headers: dict[str, str]) -> dict[str, str]:
         name = msgspec.json.decode(params.get("name", Raw(b'""')), type=str)
-        if name not in self._parameters:
-            await self._learn(meta, headers)
+        async with self._learning:
+            if name not in self._parameters:
+                await self._learn(meta, headers)
         wanted = self._parameters.get(name)
         if not wanted:
             return {}
@@ -165,6 +174,15 @@ class Bridge:
             cursor = result.get("nextCursor")
             if cursor is None:
                 return
+
+
+def _fault_in(body: bytes, status: int) -> RpcFault:
+    """Why the gateway refused: its JSON-RPC error, whose id it may not have known, or the HTTP status."""
+    try:
+        error = decode(body).error
+    except RpcError:
+        error = None
+    return error if isinstance(error, RpcFault) else RpcFault(INTERNAL_ERROR, f"the gateway answered {status}")
 
 
 async def standard_input() -> AsyncIterator[bytes]:

@@ -120,7 +120,7 @@ async def test_an_integral_float_is_an_integer(api: httpx2.AsyncClient) -> None:
 
 async def test_what_the_configuration_declares_is_shown_without_its_literal_secrets(api: httpx2.AsyncClient) -> None:
     shown = (await api.get(f"{UPSTREAMS}/filed")).json()
-    assert (shown["meta"]["managed_by"], shown["auth"]) == ("file", {"token": "literal:(hidden)"})
+    assert (shown["meta"]["managed_by"], shown["auth"]) == ("file", {"token": "sealed:hidden"})
 
 
 async def test_pages_go_on_after_the_last_name_even_if_it_is_gone(gate: Any, api: httpx2.AsyncClient) -> None:
