@@ -235,10 +235,10 @@ def test_a_reply_whose_stream_broke_on_one_node_is_resumed_on_the_other(
 # ---------------------------------------------------------------------------------------------------- questions
 
 
-@pytest.mark.parametrize("server", ["conformance", "old"])
-def test_a_question_asked_on_one_node_is_answered_on_the_other(nodes: Pair, server: str) -> None:
-    session = wire.LegacyClient(f"{nodes.first.gate.url}/servers/{server}/mcp", ELICITATION)
-    elsewhere = session.at(f"{nodes.second.gate.url}/servers/{server}/mcp")
+@pytest.mark.parametrize("behind", ["conformance", "old"])
+def test_a_question_asked_on_one_node_is_answered_on_the_other(nodes: Pair, behind: str) -> None:
+    session = wire.LegacyClient(f"{nodes.first.gate.url}/servers/{behind}/mcp", ELICITATION)
+    elsewhere = session.at(f"{nodes.second.gate.url}/servers/{behind}/mcp")
     with session.begin_call("ask_elicitation", {"message": "what?"}) as stream:
         question = stream.request("elicitation/create")
 
