@@ -135,6 +135,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     reader.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_tutorial_does_what_it_says(reader: Reader) -> None:
     assert [page.name for page in sorted(TUTORIAL.glob("[0-9]*.md"))] == PAGES

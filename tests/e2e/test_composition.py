@@ -122,7 +122,7 @@ def upstreams(composed: Composed) -> set[str]:
     return {name.partition("__")[0] for name in composed.names("conformance")}
 
 
-# ---------------------------------------------------------------------------------------------------- naming
+# ---------------------------------------------------------------------------------------- naming
 
 
 def test_prefixed_names_show_both_upstreams_whole(composed: Composed) -> None:
@@ -154,7 +154,7 @@ def test_every_exposed_name_is_one_that_a_language_model_accepts(composed: Compo
         assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in composed.names(server))
 
 
-# ---------------------------------------------------------------------------------------------------- collisions
+# ---------------------------------------------------------------------------------------- collisions
 
 
 def test_plain_names_that_collide_are_left_out_and_reported_with_both_sides(composed: Composed) -> None:
@@ -232,7 +232,7 @@ def test_a_template_in_the_gateways_form_keeps_its_expressions(composed: Compose
     assert json.loads(answer.result["contents"][0]["text"])["id"] == "7"
 
 
-# ---------------------------------------------------------------------------------------------------- selections
+# ---------------------------------------------------------------------------------------- selections
 
 
 def test_include_and_exclude_select_and_an_alias_renames(composed: Composed) -> None:
@@ -277,7 +277,7 @@ def test_a_resource_that_is_not_selected_is_not_read_by_any_uri(composed: Compos
     assert answer.code == INVALID_PARAMS
 
 
-# ---------------------------------------------------------------------------------------------------- pages
+# ---------------------------------------------------------------------------------------- pages
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -60,7 +60,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
             yield Door(gate, token[0])
 
 
-# ---------------------------------------------------------------------------------------------------- names
+# ---------------------------------------------------------------------------------------- names
 
 
 @pytest.mark.parametrize("path", ["/mcp", "/sse", "/api/v1/upstreams", "/health", "/ready"])
@@ -103,7 +103,7 @@ def test_a_browser_may_ask_before_it_calls(door: Door) -> None:
     assert answer.headers["access-control-allow-headers"] == wanted.removesuffix(",x-evil").replace(",", ", ")
 
 
-# ---------------------------------------------------------------------------------------------------- framing
+# ---------------------------------------------------------------------------------------- framing
 
 
 def test_two_lengths_of_one_body_are_refused_and_the_connection_is_closed(door: Door) -> None:
@@ -165,7 +165,7 @@ def test_too_much_head_is_refused(door: Door, head: str, status: int) -> None:
     assert door.raw(f"Host: localhost\r\n{head}\r\nContent-Length: 0")[0] == status
 
 
-# ---------------------------------------------------------------------------------------------------- media and methods
+# ---------------------------------------------------------------------------------------- media and methods
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""])
@@ -207,7 +207,7 @@ def test_a_path_that_is_not_there_is_not_found(door: Door, path: str) -> None:
     assert wire.send(door.gate.url + path).status == 404
 
 
-# ---------------------------------------------------------------------------------------------------- who
+# ---------------------------------------------------------------------------------------- who
 
 
 @pytest.mark.parametrize("server", ["closed", "nobody-has-made-this"])
@@ -244,7 +244,7 @@ def test_a_wrong_credential_is_never_taken_for_none(door: Door, headers: dict[st
     assert "twa_wrong" not in running.tail(door.gate.log, 1_000_000)
 
 
-# ---------------------------------------------------------------------------------------------------- modern headers
+# ---------------------------------------------------------------------------------------- modern headers
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_a_method_that_the_modern_wire_does_not_have_is_not_found(door: Door, me
     assert (answer.status, answer.code) in {(404, METHOD_NOT_FOUND), (400, HEADER_MISMATCH)}
 
 
-# ---------------------------------------------------------------------------------------------------- sessions
+# ---------------------------------------------------------------------------------------- sessions
 
 
 @pytest.mark.parametrize("session", ["unknown", "x" * 2000, "é", "../../etc/passwd"])
@@ -391,7 +391,7 @@ def test_a_version_that_a_session_cannot_have_is_answered_with_the_newest_that_i
     assert _initialize(door, version) == wire.LEGACY
 
 
-# ---------------------------------------------------------------------------------------------------- bad messages
+# ---------------------------------------------------------------------------------------- bad messages
 
 BAD_PARAMS: list[tuple[str, Any]] = [
     ("initialize", {"protocolVersion": 1}),

@@ -131,7 +131,7 @@ def elsewhere(nodes: Pair, session: wire.LegacyClient) -> wire.LegacyClient:
     return session.at(nodes.second.url)
 
 
-# ---------------------------------------------------------------------------------------------------- sessions
+# ---------------------------------------------------------------------------------------- sessions
 
 
 def test_a_session_made_on_one_node_calls_on_the_other(elsewhere: wire.LegacyClient) -> None:
@@ -179,7 +179,7 @@ def test_an_unknown_session_is_unknown_on_both_nodes(nodes: Pair, session: wire.
     assert statuses == [404, 404]
 
 
-# ---------------------------------------------------------------------------------------------------- streams
+# ---------------------------------------------------------------------------------------- streams
 
 
 def test_the_stream_on_one_node_tells_of_a_list_that_changed_through_the_other(
@@ -217,6 +217,31 @@ def test_a_subscription_holds_when_the_stream_moves_to_the_other_node(
         eventually_now(heard)
 
 
+def test_a_stream_that_broke_on_one_node_goes_on_at_the_other(
+    session: wire.LegacyClient, elsewhere: wire.LegacyClient
+) -> None:
+    with session.listen() as broken:
+        eventually_now(lambda: broken.ids)
+    with wire.ModernClient(session.url).listen(toolsListChanged=True) as watching:
+        session.call("test_trigger_tool_change")
+        watching.request("notifications/tools/list_changed")
+
+    with elsewhere.listen(broken.ids[-1]) as stream:
+        stream.request("notifications/tools/list_changed")
+        session.call("test_trigger_prompt_change")
+        stream.request("notifications/prompts/list_changed")
+
+
+def test_a_stream_opened_on_one_node_ends_the_one_on_the_other(
+    session: wire.LegacyClient, elsewhere: wire.LegacyClient
+) -> None:
+    with session.listen() as old, elsewhere.listen() as new:
+        eventually_now(lambda: old.is_over)
+        session.call("test_trigger_tool_change")
+
+        new.request("notifications/tools/list_changed")
+
+
 def test_a_reply_whose_stream_broke_on_one_node_is_resumed_on_the_other(
     session: wire.LegacyClient, elsewhere: wire.LegacyClient
 ) -> None:
@@ -232,7 +257,7 @@ def test_a_reply_whose_stream_broke_on_one_node_is_resumed_on_the_other(
     assert progress == sorted(set(progress))
 
 
-# ---------------------------------------------------------------------------------------------------- questions
+# ---------------------------------------------------------------------------------------- questions
 
 
 @pytest.mark.parametrize("behind", ["conformance", "old"])
@@ -272,7 +297,7 @@ def test_a_call_on_one_node_is_cancelled_from_the_other(
         assert [each for each in stream.messages if "result" in each] == []
 
 
-# ---------------------------------------------------------------------------------------------------- parked calls
+# ---------------------------------------------------------------------------------------- parked calls
 
 
 def parked(node: Node, request_id: int = 1) -> tuple[wire.ModernClient, wire.Answer]:
@@ -328,7 +353,7 @@ def test_a_parked_call_is_not_taken_up_by_another_principal(nodes: Pair) -> None
     assert "result" in retried(nodes.second, asked).reply
 
 
-# ---------------------------------------------------------------------------------------------------- the catalog
+# ---------------------------------------------------------------------------------------- the catalog
 
 
 def test_what_is_registered_on_one_node_is_served_by_the_other(nodes: Pair) -> None:
@@ -342,7 +367,7 @@ def test_what_is_registered_on_one_node_is_served_by_the_other(nodes: Pair) -> N
     eventually_now(lambda: made.request("tools/list").status == 200, timeout=2)
 
 
-# ---------------------------------------------------------------------------------------------------- a node dies
+# ---------------------------------------------------------------------------------------- a node dies
 
 
 @pytest.mark.slow

@@ -29,6 +29,7 @@ from toolway.gateway.attempt import Attempts
 from toolway.gateway.dispatch import Dispatch
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import Legs, authorizer
+from toolway.gateway.limits import OpenStreams, Quota
 from toolway.gateway.lists import Lists
 from toolway.gateway.parked import Parking
 from toolway.gateway.plane import DataPlane
@@ -47,6 +48,8 @@ from toolway.plugin.plugin import Settings
 LIST_TTL_MS = 5_000
 SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
 SWEEP_SECONDS = 60.0
+CALLS_PER_PRINCIPAL, CALLS_PER_NODE = 64, 1_024
+STREAMS_PER_PRINCIPAL, STREAMS_PER_NODE = 100, 10_000
 
 
 @dataclass
@@ -79,14 +82,10 @@ class Gateway:
     async def drain(self) -> None:
         """Streams end properly, calls in flight finish."""
         self.phase = "draining"
-        self.plane.end_streams()
-        self.plane.sessions.close()
-        if self.plane.tasks:
-            await asyncio.wait(self.plane.tasks)
+        await self.plane.drain()
 
     async def _closed(self) -> None:
-        for task in list(self.plane.tasks):
-            task.cancel()
+        self.plane.background.cancel()
         await self.plane.legs.close()
         await self.kernel.close()
         await self.holder.release()
@@ -94,7 +93,7 @@ class Gateway:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self.plane.legs.close_idle()
+            self.plane.sweep()
 
 
 async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -> Gateway:
@@ -183,14 +182,16 @@ def _data_plane(
     balancer = plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer)
     policies = plugins.collect(routing.toolway_policies, kernel, builtin="first")
     attempts = Attempts(catalog, legs, parking, balancer, policies, kernel.clock, SERVER_INFO)
-    dispatch = Dispatch(attempts, lists, parking, plugins.collect(routing.toolway_request_middleware, kernel))
+    calls = Quota("calls in flight", CALLS_PER_PRINCIPAL, CALLS_PER_NODE)
+    dispatch = Dispatch(attempts, lists, calls, plugins.collect(routing.toolway_request_middleware, kernel))
     relay = Relay(kernel.node, kernel.pubsub)
     sessions = Sessions(kernel.node, kernel.seal, kernel.clock, kernel.keyvalue, relay)
     hub = Hub(legs, lists, lambda: catalog.snapshot)
-    sessions.closers.append(legs.close_session)
-    access.dropped.extend((sessions.drop, parking.drop))
-    catalog.on_swap(hub.swapped)
+    open_streams = OpenStreams(Quota("open streams", STREAMS_PER_PRINCIPAL, STREAMS_PER_NODE))
+    sessions.closers.append(lambda session: legs.discard_all(lambda held: held.session is session))
+    access.dropped.extend((open_streams.end, sessions.drop, parking.drop, legs.drop))
     catalog.on_swap(legs.swapped)
+    catalog.on_swap(hub.swapped)
     return DataPlane(
         node=kernel.node,
         clock=kernel.clock,
@@ -204,9 +205,8 @@ def _data_plane(
         sessions=sessions,
         relay=relay,
         hub=hub,
+        open_streams=open_streams,
         server_info=SERVER_INFO,
-        tasks=set(),
-        closers=set(),
     )
 
 

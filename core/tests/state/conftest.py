@@ -1,5 +1,6 @@
 """Two nodes on one migrated database, once with SQLite and once with PostgreSQL."""
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from toolway.hookspecs.system import MigrationSource
 from toolway.migrations.run import migrate
 from toolway.plugin import Settings
 from toolway_testing.clock import MovedClock
+from toolway_testing.polling import eventually
 
 
 @pytest.fixture
@@ -46,6 +48,11 @@ async def connect() -> AsyncIterator[Callable[[str], Store]]:
     yield make
     for store in stores:
         await store.close()
+    await eventually(_no_sqlite_threads)  # one that failed to connect ends by itself, and needs the loop for that
+
+
+def _no_sqlite_threads() -> bool:
+    return all("_connection_worker_thread" not in thread.name for thread in threading.enumerate())
 
 
 @pytest_asyncio.fixture

@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from toolway.errors import InvalidInput, Unauthenticated
 from toolway.hookspecs.auth import (
@@ -20,9 +19,7 @@ from toolway.hookspecs.auth import (
     Principal,
     Resource,
 )
-
-if TYPE_CHECKING:
-    from toolway.plugin import Clock
+from toolway.plugin.kernel import Clock
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +50,7 @@ class Access:
         self._authorizers = tuple(authorizers)
         self._clock = clock
         self._known: OrderedDict[bytes, Authenticated] = OrderedDict()
+        self._revocations = 0
         self.dropped: list[Callable[[Callable[[str], bool]], None]] = []
 
     async def authenticate(self, credentials: Credentials | None, context: AuthContext) -> Principal:
@@ -67,8 +65,9 @@ class Access:
         known = self._known.get(key)
         if known is not None and known.cache_until > self._clock.monotonic():
             return known.principal
+        before = self._revocations
         verified = await self._ask(credentials, context)
-        if verified.cache_until > self._clock.monotonic():
+        if verified.cache_until > self._clock.monotonic() and before == self._revocations:
             self._remember(key, verified)
         return verified.principal
 
@@ -92,6 +91,7 @@ class Access:
 
     def revoke(self, key: str) -> None:
         """Forget every credential with this revoke key, with all that it opened."""
+        self._revocations += 1  # what is being verified just now is not remembered
         gone = {digest: known.principal.id for digest, known in self._known.items() if key in known.revoke_keys}
         for digest in gone:
             del self._known[digest]

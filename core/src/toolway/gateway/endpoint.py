@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
-from typing import TYPE_CHECKING
 
 from toolway.edge.problem import Refusal
-from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
+from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.access import presented
+from toolway.gateway.exchange import RPC_STATUS
 from toolway.gateway.http import Receive, Request, Scope, Send, read_request
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.legacy_http import LegacyHttp
 from toolway.gateway.legacy_sse import LegacySse
 from toolway.gateway.modern import ModernFront
-from toolway.gateway.plane import RPC_STATUS, DataPlane
-from toolway.hookspecs.auth import AuthContext, Principal, Resource
-from toolway.mcp.errors import INVALID_REQUEST, RpcError, fault_of
+from toolway.gateway.plane import DataPlane
+from toolway.hookspecs.auth import AuthContext, Resource
+from toolway.mcp.errors import INVALID_REQUEST, RpcError
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error
 from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY
-
-if TYPE_CHECKING:
-    from toolway.catalog.snapshot import ServerView
 
 log = logging.getLogger(__name__)
 
 PATH = re.compile(r"(?:/servers/(?P<server>[a-z0-9-]{1,48}))?/(?P<leaf>mcp|sse|messages)")
 ALL = "all"
+SINGLE = frozenset({"authorization", "x-api-key", "mcp-session-id", "last-event-id"})
 
 
 class Endpoint:
@@ -62,66 +59,62 @@ class Endpoint:
         match = PATH.fullmatch(request.path)
         if match is None:
             raise NotFound("there is nothing at this path")
-        view, principal = await self._enter(request, match["server"] or ALL)
-        leaf = match["leaf"]
-        if leaf == "mcp" and request.method == "POST":
-            await self._post(request, view, principal, seen)
-        elif leaf == "mcp" and request.method in ("GET", "DELETE") and self._is_legacy(request):
-            await (self._legacy.get if request.method == "GET" else self._legacy.delete)(request, view, principal)
-        elif leaf == "sse" and request.method == "GET":
-            messages = f"{root_path}{request.path.removesuffix('sse')}messages"
-            await self._sse.stream(request, view, principal, messages)
-        elif leaf == "messages" and request.method == "POST":
-            await self._sse.post(request, await request.body(), view, principal)
+        await self._enter(request, match["server"] or ALL)
+        version = request.headers.get("mcp-protocol-version")
+        route = (match["leaf"], request.method)
+        if route == ("mcp", "POST"):
+            await self._post(request, seen)
+        elif route == ("mcp", "GET") and (version is None or version in LEGACY):
+            await self._legacy.get(request)
+        elif route == ("mcp", "DELETE") and (version is None or version in LEGACY):
+            await self._legacy.delete(request)
+        elif route == ("sse", "GET"):
+            await self._sse.stream(request, f"{root_path}{request.path.removesuffix('sse')}messages")
+        elif route == ("messages", "POST"):
+            await self._sse.post(request)
         else:
-            allow = {"mcp": b"POST, GET, DELETE", "sse": b"GET", "messages": b"POST"}[leaf]
+            allow = {"mcp": b"POST, GET, DELETE", "sse": b"GET", "messages": b"POST"}[match["leaf"]]
             await request.reply(405, b"", [(b"allow", allow)])
 
-    async def _enter(self, request: Request, server: str) -> tuple[ServerView, Principal]:
+    async def _enter(self, request: Request, server: str) -> None:
+        """Find out who asks and whether they may use this server; raises Unauthenticated, Forbidden, NotFound."""
+        if twice := SINGLE & request.repeated:
+            raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
         credentials = presented(request.headers.get("authorization"), request.headers.get("x-api-key"))
         context = AuthContext(server, request.address, request.path)
         principal = await self._plane.access.authenticate(credentials, context)
         view = self._plane.catalog.snapshot.servers.get(server)
-        if view is None:
+        resource = Resource(server, server, view.settings.access) if view is not None else None
+        if resource is None or not self._plane.access.allowed(principal, "servers:connect", resource):
             if principal.kind == "anonymous":
                 raise Unauthenticated("send a credential: Authorization: Bearer <token>")
-            raise NotFound(f"there is no server {server!r}")
-        resource = Resource(server, server, view.settings.access)
-        if not self._plane.access.allowed(principal, "servers:connect", resource):
-            if principal.kind == "anonymous":
-                raise Unauthenticated("send a credential: Authorization: Bearer <token>")
-            raise Forbidden(f"you may not use server {server!r}")
-        return view, principal
+            raise (
+                Forbidden(f"you may not use server {server!r}") if view else NotFound(f"there is no server {server!r}")
+            )
+        request.server, request.principal = server, principal
 
-    async def _post(self, request: Request, view: ServerView, principal: Principal, seen: list[Envelope]) -> None:
+    async def _post(self, request: Request, seen: list[Envelope]) -> None:
         _check_media(request)
         body = await request.body()
         envelope = decode(body)
         seen.append(envelope)
         if self._is_modern(request, envelope):
-            await self._modern.post(request, envelope, view, principal)
+            await self._modern.post(request, envelope)
         else:
-            await self._legacy.post(request, envelope, body, view, principal)
+            await self._legacy.post(request, envelope, body)
 
     @staticmethod
     def _is_modern(request: Request, envelope: Envelope) -> bool:
         version = request.headers.get("mcp-protocol-version")
         if version is not None and version not in LEGACY:
             return "mcp-session-id" not in request.headers or version >= "2026-07-28"
-        params = envelope.members
-        meta = params.get("_meta")
+        meta = envelope.members.get("_meta")
         return meta is not None and PROTOCOL_VERSION_KEY.encode() in bytes(meta)
 
-    @staticmethod
-    def _is_legacy(request: Request) -> bool:
-        version = request.headers.get("mcp-protocol-version")
-        return version is None or version in LEGACY
-
     async def _refuse(self, request: Request, error: Exception, seen: list[Envelope]) -> None:
-        error_id = secrets.token_hex(8)
-        if not isinstance(error, ToolwayError):
-            log.error("request to %s failed unexpectedly (error id %s)", request.path, error_id, exc_info=error)
-        fault = fault_of(error, error_id)
+        fault = self._plane.dispatch.fault(error)
+        if request.started:
+            return  # half an answer is out: the connection ends, which says that something went wrong
         status = error.status if isinstance(error, ToolwayError) else 500
         if isinstance(error, RpcError) and status == 200:
             status = RPC_STATUS.get(fault.code, 200)

@@ -9,15 +9,18 @@ from typing import Any
 import msgspec
 
 from toolway.gateway.streams import EventStream
+from toolway.hookspecs.auth import ANONYMOUS, Principal
 from toolway.mcp.sse import encode_event
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
 
 STREAM_AFTER = 10.0
 PING_SECONDS = 15.0
 WATCH_AFTER = 0.05
+PING = b":\n\n"
 JSON = (b"content-type", b"application/json")
 SSE_HEADERS = [
     (b"content-type", b"text/event-stream"),
@@ -25,11 +28,12 @@ SSE_HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 
-EncodeId = Callable[[EventStream, int], str]
-
 
 class Request(msgspec.Struct, eq=False):
-    """One HTTP request: lower-case header names; `repeated` holds the names that came more than once."""
+    """One HTTP request: lower-case header names; `repeated` holds the names that came more than once.
+
+    `server` and `principal` are set once it is known who asks for which virtual server.
+    """
 
     method: str
     path: str
@@ -39,6 +43,9 @@ class Request(msgspec.Struct, eq=False):
     repeated: frozenset[str]
     receive: Receive
     send: Send
+    server: str = ""
+    principal: Principal = ANONYMOUS
+    started: bool = False
 
     async def body(self) -> bytes:
         """The whole body; raises ConnectionResetError when the client leaves before it is complete."""
@@ -53,12 +60,20 @@ class Request(msgspec.Struct, eq=False):
             message = await self.receive()
         raise ConnectionResetError("the client left before its request was complete")
 
-    async def reply(self, status: int, body: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        """Send a complete response."""
-        length = (b"content-length", str(len(body)).encode())
-        fields = [length, *(headers or ()), *([JSON] if body else ())]
-        await self.send({"type": "http.response.start", "status": status, "headers": fields})
-        await self.send({"type": "http.response.body", "body": body})
+    async def reply(self, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
+        """Send a complete response; 503 says when to try again."""
+        fields = [(b"content-length", str(len(body)).encode()), *(headers or ()), *([JSON] if body else ())]
+        await self.start(status, [*fields, (b"retry-after", b"1")] if status == 503 else fields)
+        await self.write(body)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send status and headers; from now on the response cannot become an error."""
+        self.started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, body: bytes = b"", *, more: bool = False) -> None:
+        """Send a piece of the body, the last one unless there is `more`."""
+        await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 def read_request(scope: Scope, receive: Receive, send: Send) -> Request:
@@ -70,21 +85,11 @@ def read_request(scope: Scope, receive: Receive, send: Send) -> Request:
         if name in headers:
             repeated.add(name)
         headers[name] = raw_value.decode("latin-1")
-    client = scope.get("client")
-    path = scope["path"]
-    root = scope.get("root_path", "")
+    client, path, root = scope.get("client"), scope["path"], scope.get("root_path", "")
     if root and path.startswith(root):
         path = path[len(root) :]
-    return Request(
-        scope["method"],
-        path,
-        scope.get("query_string", b"").decode("latin-1"),
-        client[0] if client else "",
-        headers,
-        frozenset(repeated),
-        receive,
-        send,
-    )
+    query, address = scope.get("query_string", b"").decode("latin-1"), client[0] if client else ""
+    return Request(scope["method"], path, query, address, headers, frozenset(repeated), receive, send)
 
 
 class Watcher:
@@ -121,65 +126,57 @@ class Watcher:
             self._stream.wake()
 
 
-class Answer:
+Frame = Callable[[EventStream, int, bytes], bytes]
+
+
+class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
-    `event_id` gives resumable events their ids (legacy); `prime` sends an empty event first (2025-11-25).
+    `frame` makes an event of a message and its number; `first` is what a stream begins with.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        stream: EventStream,
-        *,
-        status: Callable[[], int] = lambda: 200,
-        event_id: EncodeId | None = None,
-        prime: bool = False,
-        headers: list[tuple[bytes, bytes]] | None = None,
-    ) -> None:
-        self._request = request
-        self._stream = stream
-        self._status = status
-        self._event_id = event_id
-        self._prime = prime
-        self._headers = headers or []
+    request: Request
+    stream: EventStream
+    status: Callable[[], int] = lambda: 200
+    frame: Frame = lambda stream, sequence, message: encode_event(message)
+    first: bytes = PING
+    streamed: bool = False
 
     async def write(self, *, sse: bool = False, position: int = 0) -> bool:
-        """Write until the stream is closed; False when the client left before."""
-        stream = self._stream
-        watcher = Watcher(self._request, stream)
+        """Write until the stream is closed; False when the client left before, or read too slowly."""
+        request, stream = self.request, self.stream
+        watcher = Watcher(request, stream)
         try:
             if not sse:
                 await stream.wait(position, STREAM_AFTER)
                 if watcher.left:
                     return False
                 if stream.closed and stream.sequence == position + 1:
-                    await self._request.reply(self._status(), stream.events[-1][1], self._headers)
+                    await request.reply(self.status(), stream.events[-1][1])
                     stream.sent(stream.sequence)
                     return True
+            await self._begin()
             return await self._events(watcher, position)
         finally:
             watcher.stop()
 
+    async def _begin(self) -> None:
+        self.streamed = True
+        await self.request.start(200, SSE_HEADERS)
+        await self.request.write(self.first, more=True)
+
     async def _events(self, watcher: Watcher, position: int) -> bool:
-        send, stream = self._request.send, self._stream
-        start = {"type": "http.response.start", "status": 200, "headers": [*SSE_HEADERS, *self._headers]}
-        await send(start)
-        first = encode_event(b"", id=self._id(0), retry=1000) if self._prime else b":\n\n"
-        await send({"type": "http.response.body", "body": first, "more_body": True})
+        request, stream = self.request, self.stream
         while True:
             if events := stream.since(position):
-                chunk = b"".join(encode_event(data, id=self._id(sequence)) for sequence, data in events)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                chunk = b"".join(self.frame(stream, sequence, message) for sequence, message in events)
+                await request.write(chunk, more=True)
                 position = events[-1][0]
                 stream.sent(position)
             elif stream.closed:
-                await send({"type": "http.response.body", "body": b""})
-                return True
+                await request.write()
+                return not stream.overflowed
             elif watcher.left:
                 return False
             elif not await stream.wait(position, PING_SECONDS):
-                await send({"type": "http.response.body", "body": b":\n\n", "more_body": True})
-
-    def _id(self, sequence: int) -> str | None:
-        return self._event_id(self._stream, sequence) if self._event_id else None
+                await request.write(PING, more=True)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Raw
 
 from toolway.catalog.discovery import is_same
+from toolway.catalog.snapshot import Snapshot, UpstreamView
 from toolway.errors import ClientCannot, Overloaded
+from toolway.gateway.background import Background
 from toolway.gateway.exchange import check_capability
-from toolway.gateway.progress import passes_level
+from toolway.gateway.progress import LEVELS, decoded, passes_level
+from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import (
-    Call,
     ClientProfile,
     Connection,
     Endpoint,
@@ -28,17 +30,30 @@ from toolway.hookspecs.routing import (
     Wants,
 )
 from toolway.hookspecs.secrets import Challenge, UpstreamAuth
+from toolway.plugin.kernel import Clock
 
 if TYPE_CHECKING:
-    from toolway.catalog.snapshot import Snapshot
     from toolway.gateway.sessions import ClientSession
-    from toolway.hookspecs.auth import Principal
-    from toolway.plugin import Clock
-
-log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
 PER_UPSTREAM = 256
+LegKey = tuple[str, Era, str]
+
+
+class Owner(Protocol):
+    """For whom a conversation is held: a call or a listener."""
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+
+    @property
+    def client(self) -> ClientProfile:
+        """What the client can do."""
+
+    @property
+    def session(self) -> ClientSession | None:
+        """Its legacy session, if it has one."""
 
 
 class UpdateListener(Protocol):
@@ -49,42 +64,53 @@ class UpdateListener(Protocol):
 
 
 class HeldLeg:
-    """A leg with its connection; the peer of everything that belongs to no request."""
+    """A leg with its connection; the peer of everything that belongs to no request. `owner` is None where shared."""
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        endpoint: Endpoint,
-        era: Era,
-        session: ClientSession | None,
-        relisted: Callable[[str], None],
-    ) -> None:
-        self._relisted = relisted
+    connection: Connection
+
+    def __init__(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner | None) -> None:
         self.upstream = upstream
-        self.era = era
         self.endpoint = endpoint
-        self.session = session
-        self.connection: Connection
+        self.key = key
+        self.era = key[1]
+        self.principal = owner.principal.id if owner else ""
+        self.session = owner.session if owner and owner.session and owner.session.id == key[2] else None
+        self.relisted: Callable[[str], None] = lambda upstream: None
         self.users = 0
         self.last_used = 0.0
         self.wants: dict[UpdateListener, frozenset[str]] = {}
+        self._wanted: frozenset[str] = frozenset()
         self._watching = asyncio.Lock()
         self._level: str | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody uses or watches it."""
+        return not self.users and not self.wants
+
+    @contextmanager
+    def used(self, clock: Clock) -> Iterator[None]:
+        """It stays while this is open."""
+        self.users += 1
+        try:
+            yield
+        finally:
+            self.users -= 1
+            self.last_used = clock.monotonic()
 
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Updates go to their listeners, log messages to the session; a changed list is discovered again."""
         if method.endswith("/list_changed"):
-            self._relisted(self.upstream.name)
-            return
-        if method == "notifications/resources/updated" and "uri" in params:
-            uri = msgspec.json.decode(params["uri"])
+            self.relisted(self.upstream.name)
+        elif method == "notifications/resources/updated":
+            uri = decoded(params, "uri", str)
             for listener, uris in list(self.wants.items()):
                 if uri in uris:
                     listener.updated(self.upstream.name, uri)
-        elif self.session is not None and method == "notifications/message":
-            if passes_level(params, self.session.client.log_level):
-                self.session.notify(method, params)
-        elif self.session is not None and method == "notifications/elicitation/complete":
+        elif self.session is not None and (
+            method == "notifications/elicitation/complete"
+            or (method == "notifications/message" and passes_level(params, self.session.client.log_level))
+        ):
             self.session.notify(method, params)
 
     async def ask(self, method: str, params: Raw) -> Raw:
@@ -95,12 +121,14 @@ class HeldLeg:
         return await self.session.ask(method, params)
 
     async def set_level(self, level: str | None) -> None:
-        """Ask a legacy upstream for log messages from this level on, unless it was asked already."""
-        if self.era != "legacy" or level is None or level == self._level:
+        """Ask a legacy upstream for log messages from this level on; where several clients share it, the lowest."""
+        if self.era != "legacy" or level not in LEVELS or level == self._level:
             return
-        self._level = level
+        if self.session is None and self._level in LEVELS[: LEVELS.index(level)]:
+            return
         params = {"level": Raw(msgspec.json.encode(level))}
         await self.connection.request(UpstreamRequest("logging/setLevel", params, {}, self, math.inf))
+        self._level = level
 
     async def want(self, listener: UpdateListener, uris: frozenset[str]) -> None:
         """Set what `listener` wants to hear of; returns once the upstream agreed."""
@@ -109,11 +137,10 @@ class HeldLeg:
         else:
             self.wants.pop(listener, None)
         async with self._watching:
-            union = frozenset().union(*self.wants.values()) if self.wants else frozenset()
-            await self.connection.watch(Wants(uris=union))
-
-
-LegKey = tuple[str, str, str, str]
+            union = frozenset[str]().union(*self.wants.values())
+            if union != self._wanted:
+                await self.connection.watch(Wants(uris=union))
+                self._wanted = union
 
 
 class Legs:
@@ -131,135 +158,114 @@ class Legs:
         self._kinds = kinds
         self._auths = auths
         self._clock = clock
-        self._held: dict[LegKey, HeldLeg] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._held: dict[LegKey, dict[str, HeldLeg]] = {}
+        self._closing = Background()
 
-    def bound_endpoint(self, upstream: Upstream, era: Era, client: Call) -> Endpoint | None:
-        """The endpoint that the caller's legacy leg is bound to already."""
-        key = self._key(upstream, era, client.principal, client.client, client.session)
-        if era == "legacy":
-            for held_key, held in self._held.items():
-                if held_key[:3] == (upstream.name, era, key):
-                    return held.endpoint
-        return None
+    def bound_endpoint(self, view: UpstreamView, owner: Owner) -> Endpoint | None:
+        """The endpoint that the caller's legacy leg is bound to already: the one it went to last."""
+        key = self._key(view, owner)
+        held = self._held.get(key) if key[1] == "legacy" else None
+        return next(reversed(held.values())).endpoint if held else None
 
-    def get(
-        self,
-        upstream: Upstream,
-        endpoint: Endpoint,
-        era: Era,
-        principal: Principal,
-        client: ClientProfile,
-        session: ClientSession | None,
-    ) -> HeldLeg:
+    def get(self, view: UpstreamView, endpoint: Endpoint, owner: Owner) -> HeldLeg:
         """The leg for this principal and client; raises Overloaded when the upstream has too many in use."""
-        key = self._key(upstream, era, principal, client, session.id if session else "")
-        full_key = (upstream.name, era, key, endpoint.id)
-        held = self._held.get(full_key)
+        key = self._key(view, owner)
+        held = self._held.get(key, {}).get(endpoint.id)
         if held is None:
-            self._make_room(upstream.name)
-            held = self._held[full_key] = self._open(upstream, endpoint, era, key, principal, client, session)
+            self._make_room(key[0])
+            held = self._open(view.upstream, endpoint, key, owner)
+            self._held.setdefault(key, {})[endpoint.id] = held
         held.last_used = self._clock.monotonic()
         return held
 
     def discard(self, held: HeldLeg) -> None:
-        """Forget a leg whose conversation is broken."""
-        for key in [key for key, known in self._held.items() if known is held]:
-            self._close(key)
+        """Forget a leg whose conversation is broken or over."""
+        legs = self._held.get(held.key, {})
+        if legs.get(held.endpoint.id) is not held:
+            return
+        del legs[held.endpoint.id]
+        if not legs:
+            del self._held[held.key]
+        self._closing.start(held.connection.close(), f"closing a conversation with upstream {held.upstream.name!r}")
 
-    def close_session(self, session: ClientSession) -> None:
-        """A client session ended: its legs end."""
-        for key in [key for key, held in self._held.items() if held.session is session]:
-            self._close(key)
+    def discard_all(self, matches: Callable[[HeldLeg], bool]) -> None:
+        """End those that match."""
+        for held in self._all():
+            if matches(held):
+                self.discard(held)
 
-    def close_upstream(self, name: str) -> None:
-        """An upstream changed or is gone: its legs end."""
-        for key in [key for key in self._held if key[0] == name]:
-            self._close(key)
+    def drop(self, matches: Callable[[str], bool]) -> None:
+        """End those of principals that `matches` names (a revoked credential)."""
+        self.discard_all(lambda held: matches(held.principal))
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
         """Conversations with upstreams that changed or are gone end."""
         for name, view in old.upstreams.items():
             now = new.upstreams.get(name)
             if now is None or not is_same(view.upstream, now.upstream):
-                self.close_upstream(name)
+                self.discard_all(lambda held, name=name: held.upstream.name == name)  # type: ignore[misc]
 
     def close_idle(self) -> None:
         """End legs that nobody used or watched for ten minutes."""
         limit = self._clock.monotonic() - IDLE_SECONDS
-        for key in [k for k, h in self._held.items() if not h.users and not h.wants and h.last_used < limit]:
-            self._close(key)
+        self.discard_all(lambda held: held.is_idle and held.last_used < limit)
 
     def of_session(self, session: ClientSession) -> list[HeldLeg]:
         """The legs that serve only this client session."""
-        return [held for held in self._held.values() if held.session is session]
+        return [held for held in self._all() if held.session is session]
 
     async def close(self) -> None:
         """End all of them."""
-        for key in list(self._held):
-            self._close(key)
-        await asyncio.gather(*self._closing, return_exceptions=True)
+        self.discard_all(lambda held: True)
+        await self._closing.done()
 
-    def _key(self, upstream: Upstream, era: Era, principal: Principal, client: ClientProfile, session: str) -> str:
-        auth = upstream.auth
-        personal = auth is not None and self._auths[auth.type].per == "principal"  # type: ignore[attr-defined]
-        sharing = upstream.settings.sharing
+    def _all(self) -> list[HeldLeg]:
+        return [held for legs in self._held.values() for held in legs.values()]
+
+    def _key(self, view: UpstreamView, owner: Owner) -> LegKey:
+        upstream, sharing = view.upstream, view.upstream.settings.sharing
+        eras = view.discovery.eras if view.discovery else None
+        era = owner.client.era
+        if eras is not None and not (eras.modern and eras.legacy):
+            era = "modern" if eras.modern else "legacy"
         if era == "modern" or sharing == "shared":
-            return principal.id if personal else ""
-        if sharing == "session" and session:
-            return session
-        return f"{principal.id}|{client.capability_digest()}"
+            key = owner.principal.id if self._is_personal(upstream) else ""
+        elif sharing == "session" and owner.session is not None:
+            key = owner.session.id
+        else:
+            key = f"{owner.principal.id}|{owner.client.capability_digest()}"
+        return upstream.name, era, key
 
-    def _open(
-        self,
-        upstream: Upstream,
-        endpoint: Endpoint,
-        era: Era,
-        key: str,
-        principal: Principal,
-        client: ClientProfile,
-        session: ClientSession | None,
-    ) -> HeldLeg:
-        shared = era == "modern" or upstream.settings.sharing == "shared"
-        own = session if key and session and key == session.id else None
-        held = HeldLeg(upstream, endpoint, era, own, self._relisted)
-        profile = ClientProfile(client.version, {}, {}) if shared else client
-        leg = Leg(era, key, profile, held, authorizer(self._auths, upstream, principal))
+    def _is_personal(self, upstream: Upstream) -> bool:
+        auth: Any = upstream.auth
+        return auth is not None and self._auths[auth.type].per == "principal"
+
+    def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
+        shared = key[1] == "modern" or upstream.settings.sharing == "shared"
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None)
+        held.relisted = self._relisted
+        profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
+        leg = Leg(key[1], key[2], profile, held, authorizer(self._auths, upstream, owner.principal))
         held.connection = self._kinds[upstream.kind].connect(upstream, endpoint, leg)
         return held
 
     def _make_room(self, upstream: str) -> None:
-        mine = [(key, held) for key, held in self._held.items() if key[0] == upstream]
+        mine = [held for held in self._all() if held.upstream.name == upstream]
         if len(mine) < PER_UPSTREAM:
             return
-        idle = [(held.last_used, key) for key, held in mine if not held.users and not held.wants]
+        idle = [held for held in mine if held.is_idle]
         if not idle:
             raise Overloaded(f"upstream {upstream!r} has {PER_UPSTREAM} conversations in use; try again later")
-        self._close(min(idle)[1])
-
-    def _close(self, key: LegKey) -> None:
-        held = self._held.pop(key)
-        task = asyncio.create_task(_close_quietly(held))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        self.discard(min(idle, key=lambda held: held.last_used))
 
 
 def authorizer(
     auths: Mapping[str, UpstreamAuth], upstream: Upstream, principal: Principal
 ) -> Callable[[Challenge | None], Awaitable[Mapping[str, str]]]:
     """What makes the headers of a leg's HTTP requests."""
-    auth = upstream.auth
+    auth: Any = upstream.auth
 
     async def headers(challenge: Challenge | None) -> Mapping[str, str]:
-        if auth is None:
-            return {}
-        return await auths[auth.type].headers(upstream, principal, challenge)  # type: ignore[attr-defined]
+        return await auths[auth.type].headers(upstream, principal, challenge) if auth is not None else {}
 
     return headers
-
-
-async def _close_quietly(held: HeldLeg) -> None:
-    try:
-        await held.connection.close()
-    except Exception:
-        log.warning("closing a conversation with upstream %r failed", held.upstream.name, exc_info=True)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import bisect
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
 from toolway.gateway.access import Access
-from toolway.hookspecs.auth import Principal, Resource
+from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
 from toolway.hookspecs.routing import Era, ItemKind
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
 from toolway.mcp.versions import SERVER_INFO_KEY
-
-if TYPE_CHECKING:
-    from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
-    from toolway.plugin.kernel import Seal
+from toolway.plugin.kernel import Seal
 
 LIST_METHODS: dict[str, tuple[ItemKind, str]] = {
     "tools/list": ("tool", "tools"),
@@ -63,11 +61,17 @@ class Lists:
         after = self._after(method, view.settings.name, visibility, params.get("cursor"))
         key = (snapshot.number, view.settings.name, method, era, visibility, after)
         known = self._pages.get(key)
-        if known is None:
-            known = self._pages[key] = self._encode(view, method, era, principal, visibility, after)
-            if len(self._pages) > CACHED_PAGES:
-                self._pages.popitem(last=False)
+        if known is not None:
+            self._pages.move_to_end(key)
+            return known
+        known = self._pages[key] = self._encode(view, method, era, principal, visibility, after)
+        if len(self._pages) > CACHED_PAGES:
+            self._pages.popitem(last=False)
         return known
+
+    def visibility(self, principal: Principal, server: str) -> str:
+        """Equal keys mean equal lists on this server within one snapshot."""
+        return self._access.visibility(principal, server)
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""
@@ -80,7 +84,7 @@ class Lists:
 
     def fields(self, view: ServerView) -> dict[str, Any]:
         """What a modern result adds: type, lifetime and scope of the copy a client may keep, who answered."""
-        shared = view.settings.access == "public" and self._access.visibility(_ANYBODY, view.settings.name) == ""
+        shared = view.settings.access == "public" and self._access.visibility(ANONYMOUS, view.settings.name) == ""
         return {
             "resultType": "complete",
             "ttlMs": self._ttl_ms,
@@ -114,9 +118,6 @@ class Lists:
         if (cursor.method, cursor.server, cursor.visibility) != (method, server, visibility):
             raise _bad_cursor()
         return cursor.last
-
-
-_ANYBODY = Principal(id="anonymous", kind="anonymous")
 
 
 def _bad_cursor() -> RpcError:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from toolway.hookspecs.routing import Call, Era
 from toolway.mcp.headers import HeaderMap, mcp_param_headers, x_mcp_header_map
 from toolway.mcp.versions import CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY, META_PREFIX
-
-if TYPE_CHECKING:
-    from toolway.hookspecs.routing import Call, Era
 
 LEGACY_LEVEL = "info"
 """For legacy clients that never said which log messages they want: those that the server thinks fit."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from toolway.errors import Overloaded
+from toolway.gateway.exchange import Exchange
+from toolway.gateway.limits import Quota, Slot
+from toolway.gateway.streams import EventStream
+from toolway.hookspecs.routing import Reply
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
-from toolway.mcp.messages import encode_result
-
-if TYPE_CHECKING:
-    from toolway.gateway.exchange import Exchange
-    from toolway.gateway.streams import EventStream
-    from toolway.hookspecs.routing import Call
-    from toolway.plugin import Clock
-    from toolway.plugin.kernel import Seal
+from toolway.plugin.kernel import Clock, Seal
 
 PARK_SECONDS = 600.0
 PER_PRINCIPAL = 16
@@ -30,7 +26,7 @@ PURPOSE = "request-state"
 class State(msgspec.Struct, frozen=True, array_like=True):
     """What a sealed `requestState` holds: which call it continues, for whom, until when (Unix seconds).
 
-    `parked` names a call that waits on `node`; otherwise `inner` is the upstream's own state (None: it had none).
+    `parked` names a call that waits on `node`; otherwise `inner` is the state of `upstream` itself (None: it had none).
     """
 
     node: str
@@ -58,20 +54,29 @@ class InputRequest(msgspec.Struct):
     params: Raw = Raw(b"{}")
 
 
-def input_required(requests: dict[str, InputRequest], state: str | None) -> Raw:
+class Question(msgspec.Struct, eq=False):
+    """A server-to-client request that waits for the client's answer."""
+
+    request: InputRequest
+    answer: asyncio.Future[Raw]
+
+
+def input_required(requests: dict[str, Any], state: str) -> Reply:
     """A result that asks the client for input."""
-    result: dict[str, Any] = {"resultType": "input_required"}
-    if requests:
-        result["inputRequests"] = requests
-    if state is not None:
-        result["requestState"] = state
-    return Raw(msgspec.json.encode(result))
+    result = {
+        "resultType": "input_required",
+        **({"inputRequests": requests} if requests else {}),
+        "requestState": state,
+    }
+    return Reply(Raw(msgspec.json.encode(result)), kind="input_required")
 
 
-def call_digest(call: Call) -> str:
-    """The digest that binds a state to its request: everything but the answers and the state itself."""
-    kept = {key: value for key, value in call.params.items() if key not in ("inputResponses", "requestState")}
-    return msgspec.structs.replace(call, params=kept).digest()
+class Parked(msgspec.Struct, eq=False):
+    """A call that waits, its place among those that do, and when it is given up."""
+
+    exchange: Exchange
+    slot: Slot
+    timer: asyncio.TimerHandle
 
 
 class Parking:
@@ -81,101 +86,91 @@ class Parking:
         self._node = node
         self._seal = seal
         self._clock = clock
-        self._parked: dict[str, tuple[Exchange, str]] = {}
-        self._per_principal: Counter[str] = Counter()
+        self._quota = Quota("calls that wait for input", PER_PRINCIPAL, PER_NODE)
+        self._parked: dict[str, Parked] = {}
         self._serial = 0
 
-    def attach(self, exchange: Exchange, call: Call) -> None:
-        """End the exchange's turn with `input_required` whenever its call asks something."""
-        digest = call_digest(call)
+    async def wait(self, exchange: Exchange, method: str, params: Raw) -> Raw:
+        """End the turn of the exchange with this question, and others asked at the same time; wait for its answer."""
+        exchange.asked += 1
+        key = f"q{exchange.asked}"
         loop = asyncio.get_running_loop()
-
-        def park_soon() -> None:
-            loop.call_soon(self._park, exchange, call, digest)
-
-        exchange.on_question = park_soon
-
-    def seal(self, call: Call, **fields: Any) -> str:
-        """A state for this call."""
-        state = State(
-            node=self._node,
-            parked=fields.pop("parked", ""),
-            principal=call.principal.id,
-            server=call.server,
-            method=call.method,
-            digest=fields.pop("digest", None) or call_digest(call),
-            expires=self._clock.now() + PARK_SECONDS,
-            **fields,
-        )
-        return self._seal.seal(PURPOSE, msgspec.msgpack.encode(state))
-
-    def open(self, call: Call, sealed: Raw) -> State:
-        """The state that the client sent back; RpcError -32602 when it is not ours, not theirs or too old."""
+        question = exchange.questions[key] = Question(InputRequest(method, params), loop.create_future())
+        loop.call_soon(self._park, exchange)
         try:
-            text = msgspec.json.decode(sealed, type=str)
-            payload = self._seal.open(PURPOSE, text)
+            return await question.answer
+        finally:
+            del exchange.questions[key]
+
+    def seal(self, exchange: Exchange, *, parked: str = "", upstream: str = "", inner: bytes | None = None) -> str:
+        """A state for the repetition of this request."""
+        call, expires = exchange.call, self._clock.now() + PARK_SECONDS
+        bound = (call.principal.id, call.server, call.method, exchange.digest())
+        return self._seal.seal(
+            PURPOSE, msgspec.msgpack.encode(State(self._node, parked, *bound, expires, upstream, inner))
+        )
+
+    def open(self, exchange: Exchange, sealed: Raw) -> State:
+        """The state that the client sent back; RpcError -32602 when it is not ours, not theirs or too old."""
+        call = exchange.call
+        try:
+            payload = self._seal.open(PURPOSE, msgspec.json.decode(sealed, type=str))
             state = msgspec.msgpack.decode(payload or b"", type=State)
         except msgspec.DecodeError:
-            raise _bad_state() from None
-        bound = (call.principal.id, call.server, call.method, call_digest(call))
+            raise bad_state() from None
+        bound = (call.principal.id, call.server, call.method, exchange.digest())
         if (state.principal, state.server, state.method, state.digest) != bound or state.expires < self._clock.now():
-            raise _bad_state()
+            raise bad_state()
         return state
 
-    def resume(
-        self, parked: str, answers: dict[str, Raw], request_id: int | str, stream: EventStream
-    ) -> Exchange | None:
-        """Hand the answers to the waiting call and let it reply on `stream`; None when it is not here (any more)."""
+    def resume(self, parked: str, answers: dict[str, Raw], request_id: int | str, stream: EventStream) -> Exchange:
+        """Hand the answers to the waiting call and let it reply on `stream`; asks again what is not answered.
+
+        Raises:
+            RpcError: -32602, it is not here any more: answered already, or expired.
+        """
         held = self._parked.pop(parked, None)
         if held is None:
-            return None
-        exchange, principal = held
-        self._forget(principal)
-        exchange.request_id, exchange.stream = request_id, stream
-        open_questions = False
-        for key, question in list(exchange.questions.items()):
+            raise RpcError(INVALID_PARAMS, "this requestState was answered already or has expired")
+        held.timer.cancel()
+        held.slot.leave()
+        held.exchange.go_on(request_id, stream)
+        for key, question in held.exchange.questions.items():
             if key in answers and not question.answer.done():
                 question.answer.set_result(answers[key])
-            else:
-                open_questions = True
-        if open_questions and exchange.on_question is not None:
-            exchange.on_question()
-        return exchange
+        asyncio.get_running_loop().call_soon(self._park, held.exchange)
+        return held.exchange
 
-    def expire(self, parked: str) -> None:
-        """Nobody came back in time: the call ends."""
-        if (held := self._parked.pop(parked, None)) is not None:
-            self._forget(held[1])
-            held[0].cancel()
+    def drop(self, matches: Callable[[str], bool] = lambda principal: True) -> None:
+        """End the parked calls of principals that `matches` names (a revoked credential), or all."""
+        for parked, held in list(self._parked.items()):
+            if matches(held.exchange.principal.id):
+                self._expire(parked)
 
-    def drop(self, matches: Callable[[str], bool]) -> None:
-        """End the parked calls of principals that `matches` names (a revoked credential)."""
-        for parked, (_, principal) in list(self._parked.items()):
-            if matches(principal):
-                self.expire(parked)
+    def _expire(self, parked: str) -> None:
+        held = self._parked.pop(parked)
+        held.timer.cancel()
+        held.slot.leave()
+        held.exchange.cancel()
 
-    def _park(self, exchange: Exchange, call: Call, digest: str) -> None:
-        pending = {k: InputRequest(q.method, q.params) for k, q in exchange.questions.items() if not q.answer.done()}
+    def _park(self, exchange: Exchange) -> None:
+        pending = {key: each for key, each in exchange.questions.items() if not each.answer.done()}
         if not pending or exchange.stream.closed:
             return
-        principal = call.principal.id
-        if len(self._parked) >= PER_NODE or self._per_principal[principal] >= PER_PRINCIPAL:
-            for question in exchange.questions.values():
-                question.answer.set_exception(Overloaded("too many calls wait for input; answer or cancel some first"))
+        try:
+            slot = self._quota.take(exchange.principal)
+        except Overloaded as error:
+            for question in pending.values():
+                question.answer.set_exception(error)
             return
         self._serial += 1
         parked = f"{self._node}.{self._serial}"
-        self._parked[parked] = (exchange, principal)
-        self._per_principal[principal] += 1
-        asyncio.get_running_loop().call_later(PARK_SECONDS, self.expire, parked)
-        state = self.seal(call, parked=parked, digest=digest)
-        exchange.finish(encode_result(exchange.request_id, input_required(pending, state)))
-
-    def _forget(self, principal: str) -> None:
-        self._per_principal[principal] -= 1
-        if self._per_principal[principal] <= 0:
-            del self._per_principal[principal]
+        timer = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, parked)
+        self._parked[parked] = Parked(exchange, slot, timer)
+        requests = {key: question.request for key, question in pending.items()}
+        exchange.finish(input_required(requests, self.seal(exchange, parked=parked)))
 
 
-def _bad_state() -> RpcError:
+def bad_state() -> RpcError:
+    """A requestState that does not belong to this request."""
     return RpcError(INVALID_PARAMS, "requestState is not valid for this request; send the request again without it")

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
-from msgspec import Raw
 
-from toolway.hookspecs.routing import Call, Reply
-from toolway.mcp.messages import encode_error, encode_result
-
-if TYPE_CHECKING:
-    from toolway.catalog.catalog import Catalog
-    from toolway.catalog.snapshot import ServerView
-    from toolway.gateway.access import Access
-    from toolway.gateway.dispatch import Dispatch
-    from toolway.gateway.exchange import Exchange
-    from toolway.gateway.legs import Legs
-    from toolway.gateway.lists import Lists
-    from toolway.gateway.parked import Parking
-    from toolway.gateway.relay import Relay
-    from toolway.gateway.sessions import Sessions
-    from toolway.gateway.subscriptions import Hub
-    from toolway.plugin import Clock
-    from toolway.plugin.kernel import Seal
-
-RPC_STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400}
-"""HTTP status of a modern error reply (MCP 2026-07-28, transports); 200 for all others."""
+from toolway.catalog.catalog import Catalog
+from toolway.catalog.snapshot import ServerView
+from toolway.errors import NotFound
+from toolway.gateway.access import Access
+from toolway.gateway.background import Background
+from toolway.gateway.dispatch import Dispatch
+from toolway.gateway.legs import Legs
+from toolway.gateway.limits import OpenStreams
+from toolway.gateway.lists import Lists
+from toolway.gateway.parked import Parking
+from toolway.gateway.relay import Relay
+from toolway.gateway.sessions import Sessions
+from toolway.gateway.subscriptions import Hub
+from toolway.plugin.kernel import Clock, Seal
 
 
 class DataPlane(msgspec.Struct, frozen=True, eq=False):
@@ -46,38 +39,28 @@ class DataPlane(msgspec.Struct, frozen=True, eq=False):
     sessions: Sessions
     relay: Relay
     hub: Hub
+    open_streams: OpenStreams
     server_info: dict[str, Any]
-    tasks: set[asyncio.Task[None]]
-    closers: set[Callable[[], None]]
+    background: Background = msgspec.field(default_factory=Background)
 
-    def end_streams(self) -> None:
-        """The gateway stops: streams that would stay open end properly."""
-        for end in list(self.closers):
-            end()
+    def view(self, server: str) -> ServerView:
+        """The virtual server as it is now; raises NotFound when it is gone."""
+        view = self.catalog.snapshot.servers.get(server)
+        if view is None:
+            raise NotFound(f"there is no server {server!r}")
+        return view
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something that may outlive its HTTP request; drained when the gateway stops."""
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-        return task
+        return self.background.start(work, "a request")
 
-    async def answer_call(self, call: Call, exchange: Exchange, view: ServerView, done: Callable[[], None]) -> None:
-        """Run a call and put its reply on whatever stream the exchange has by then."""
-        try:
-            reply = await self.dispatch.call(call, exchange, view)
-            message, status = encode_reply(exchange.request_id, reply)
-            exchange.finish(message, status)
-        finally:
-            done()
+    def sweep(self) -> None:
+        """Forget what nobody used for a while; call it every minute."""
+        self.legs.close_idle()
+        self.sessions.sweep()
 
-
-def encode_reply(request_id: int | str, reply: Reply) -> tuple[bytes, int]:
-    """The JSON-RPC response and the status that the modern era gives it."""
-    if reply.fault is not None:
-        return encode_error(request_id, reply.fault), RPC_STATUS.get(reply.fault.code, 200)
-    return encode_result(request_id, reply.result or Raw(b"{}")), 200
-
-
-def nothing() -> None:
-    """For exchanges that nobody keeps track of."""
+    async def drain(self) -> None:
+        """Streams end properly, calls that wait for a person end, other calls finish."""
+        self.open_streams.end()
+        self.parking.drop()
+        await self.background.done()

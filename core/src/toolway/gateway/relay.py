@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from toolway.errors import CallLost
-
-if TYPE_CHECKING:
-    from toolway.hookspecs.caching import PubSub
-
-log = logging.getLogger(__name__)
+from toolway.gateway.background import Background
+from toolway.hookspecs.caching import PubSub
 
 EVERYWHERE = "toolway.nodes"
 ACKNOWLEDGE_SECONDS = 3.0
+PING_SECONDS = 15.0
+SILENCE_SECONDS = 45.0
+PART_BYTES = 512 * 1024
+"""Pub/sub carries at most 1 MiB; what is longer goes in parts."""
+UNFINISHED = 64
 
 
 class Message(msgspec.Struct, array_like=True):
-    """One message: `stream` ties replies of a relayed stream together; `data` None ends it."""
+    """One message: `stream` ties the pieces of a relayed stream together; `data` None ends it."""
 
     kind: str
     sender: str
@@ -32,8 +34,8 @@ class Message(msgspec.Struct, array_like=True):
 
 
 Reply = Callable[[bytes | None], Awaitable[None]]
-Handler = Callable[[dict[str, Any]], Awaitable[None]]
-StreamHandler = Callable[[dict[str, Any], Reply], Awaitable[None]]
+Handler = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
+StreamHandler = Callable[[dict[str, Any], Reply], Coroutine[Any, Any, None]]
 
 
 class Relay:
@@ -46,7 +48,9 @@ class Relay:
         self._streams: dict[str, StreamHandler] = {}
         self._open: dict[str, asyncio.Queue[bytes | None]] = {}
         self._serving: dict[str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._parts: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._background = Background()
+        self._order = asyncio.Lock()
         self._serial = 0
 
     def on(self, kind: str, handler: Handler) -> None:
@@ -66,78 +70,104 @@ class Relay:
             try:
                 yield
             finally:
-                for task in [*self._tasks, *self._serving.values()]:
-                    task.cancel()
+                self._background.cancel()
 
-    async def send(self, node: str, kind: str, **body: Any) -> None:
-        """Tell one node."""
-        await self._publish(self._channel(node), Message(kind, self._node, body))
+    def send(self, node: str, kind: str, **body: Any) -> None:
+        """Tell one node, soon; a failure is logged."""
+        self._tell(self._channel(node), Message(kind, self._node, body))
 
-    async def tell_all(self, kind: str, **body: Any) -> None:
-        """Tell every other node."""
-        await self._publish(EVERYWHERE, Message(kind, self._node, body))
+    def tell_all(self, kind: str, **body: Any) -> None:
+        """Tell every other node, soon; a failure is logged."""
+        self._tell(EVERYWHERE, Message(kind, self._node, body))
 
     async def stream(self, node: str, kind: str, **body: Any) -> AsyncIterator[bytes]:
-        """The pieces that the other node sends; raises CallLost when it does not answer."""
+        """The pieces that the other node sends, first an empty one; raises CallLost when it does not answer (any more).
+
+        Empty pieces say only that it is still there.
+        """
         self._serial += 1
         name = f"{self._node}.{self._serial}"
         queue = self._open[name] = asyncio.Queue()
         try:
             await self._publish(self._channel(node), Message(kind, self._node, body, stream=name))
-            await _acknowledged(queue, node)
-            while (piece := await queue.get()) is not None:
+            patience = ACKNOWLEDGE_SECONDS
+            while (piece := await _next(queue, patience, node)) is not None:
                 yield piece
+                patience = SILENCE_SECONDS
         finally:
             del self._open[name]
-            await self._publish(self._channel(node), Message("end", self._node, stream=name))
+            self._tell(self._channel(node), Message("end", self._node, stream=name))
 
     @staticmethod
     def _channel(node: str) -> str:
         return f"toolway.node.{node}"
 
+    def _tell(self, channel: str, message: Message) -> None:
+        async def tell() -> None:
+            async with self._order:
+                await self._publish(channel, message)
+
+        self._background.start(tell(), f"relaying {message.kind} to {channel}")
+
     async def _publish(self, channel: str, message: Message) -> None:
-        await self._pubsub.publish(channel, msgspec.msgpack.encode(message))
+        payload = msgspec.msgpack.encode(message)
+        if len(payload) <= PART_BYTES:
+            await self._pubsub.publish(channel, payload)
+            return
+        self._serial += 1
+        name = f"{self._node}.{self._serial}"
+        for start in range(0, len(payload), PART_BYTES):
+            body = {"of": name, "last": start + PART_BYTES >= len(payload)}
+            part = Message("part", self._node, body, data=payload[start : start + PART_BYTES])
+            await self._pubsub.publish(channel, msgspec.msgpack.encode(part))
 
     async def _receive(self, payload: bytes) -> None:
         message = msgspec.msgpack.decode(payload, type=Message)
-        if message.kind == "piece":
+        if message.kind == "part":
+            await self._assemble(message)
+        elif message.kind == "piece":
             if (queue := self._open.get(message.stream)) is not None:
                 queue.put_nowait(message.data)
         elif message.kind == "end":
             if (task := self._serving.pop(message.stream, None)) is not None:
                 task.cancel()
         elif message.stream:
-            self._serving[message.stream] = asyncio.create_task(self._serve(message))
-        elif message.sender != self._node and message.kind in self._handlers:
-            task = asyncio.create_task(self._handle(message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._serving[message.stream] = self._background.start(self._serve(message), f"relayed {message.kind}")
+        elif message.sender != self._node and (handler := self._handlers.get(message.kind)) is not None:
+            self._background.start(handler(message.body), f"relayed {message.kind} from node {message.sender}")
 
-    async def _handle(self, message: Message) -> None:
-        try:
-            await self._handlers[message.kind](message.body)
-        except Exception:
-            log.exception("relayed message %r from node %s failed", message.kind, message.sender)
+    async def _assemble(self, part: Message) -> None:
+        parts = self._parts.setdefault(part.body["of"], [])
+        parts.append(part.data or b"")
+        if part.body["last"]:
+            await self._receive(b"".join(self._parts.pop(part.body["of"])))
+        elif len(self._parts) > UNFINISHED:
+            self._parts.popitem(last=False)
 
     async def _serve(self, message: Message) -> None:
         async def reply(data: bytes | None) -> None:
-            await self._publish(
-                self._channel(message.sender), Message("piece", self._node, stream=message.stream, data=data)
-            )
+            piece = Message("piece", self._node, stream=message.stream, data=data)
+            await self._publish(self._channel(message.sender), piece)
 
+        pinger = self._background.start(_ping(reply), "a ping of a relayed stream")
         try:
             await reply(b"")
             await self._streams[message.kind](message.body, reply)
-        except Exception:
-            log.exception("relayed stream %r for node %s failed", message.kind, message.sender)
         finally:
+            pinger.cancel()
             self._serving.pop(message.stream, None)
             await reply(None)
 
 
-async def _acknowledged(queue: asyncio.Queue[bytes | None], node: str) -> None:
+async def _ping(reply: Reply) -> None:
+    while True:
+        await asyncio.sleep(PING_SECONDS)
+        await reply(b"")
+
+
+async def _next(queue: asyncio.Queue[bytes | None], seconds: float, node: str) -> bytes | None:
     try:
-        async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
-            await queue.get()
+        async with asyncio.timeout(seconds):
+            return await queue.get()
     except TimeoutError:
         raise CallLost(f"node {node}, which held this call, does not answer; its outcome is unknown") from None

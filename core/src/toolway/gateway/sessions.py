@@ -6,28 +6,27 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from toolway.errors import ClientCannot
-from toolway.gateway.streams import RETAIN_BYTES, RETAIN_SECONDS, EventStream
+from toolway.gateway.exchange import Exchange
+from toolway.gateway.relay import Relay
+from toolway.gateway.streams import RETAIN_BYTES, RETAIN_SECONDS, Budget, EventStream
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.caching import KeyValueStore
 from toolway.hookspecs.routing import ClientProfile
 from toolway.mcp.errors import RpcError
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
 from toolway.mcp.session import SESSION_PURPOSE, SESSION_SECONDS, SealedSession, decode_session, encode
-
-if TYPE_CHECKING:
-    from toolway.gateway.exchange import Exchange
-    from toolway.gateway.relay import Relay
-    from toolway.hookspecs.auth import Principal
-    from toolway.hookspecs.caching import KeyValueStore
-    from toolway.plugin import Clock
-    from toolway.plugin.kernel import Seal
+from toolway.plugin.kernel import Clock, Seal
 
 LOCAL_SESSIONS = 50_000
-STREAMS_PER_SESSION = 16
+LONGEST_ID = 1024
+IDLE_SECONDS = 600.0
+KEPT_STREAMS = 8
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -44,14 +43,16 @@ class Record(msgspec.Struct, array_like=True):
 class ClientSession:
     """One legacy session as this node sees it. It is a peer: what belongs to no request goes to the GET stream."""
 
-    def __init__(self, sealed: SealedSession, record: Record, node: str, relay: Relay) -> None:
+    def __init__(self, token: str, sealed: SealedSession, record: Record, node: str, relay: Relay) -> None:
+        self.token = token
         self.sealed = sealed
         self.node = node
-        self.general = EventStream(0, retain=RETAIN_BYTES)
+        self.budget = Budget()
+        self.general = self._general()
         self.streams: dict[int, EventStream] = {}
         self.exchanges: dict[int | str, Exchange] = {}
         self.attached = False
-        self.token = ""
+        self.last_used = 0.0
         self._relay = relay
         self._asks: dict[str, asyncio.Future[Raw]] = {}
         self._serial = 0
@@ -62,6 +63,11 @@ class ClientSession:
         """The random id inside the sealed one."""
         return self.sealed.id
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether this node can forget it: the next request brings it back from its id and record."""
+        return not (self.attached or self.exchanges or self.streams or self._asks)
+
     def adopt(self, record: Record) -> None:
         """Take over a newer record."""
         self.record = record
@@ -70,28 +76,36 @@ class ClientSession:
     def open_stream(self) -> EventStream:
         """A stream for the reply to one POST, kept for resumption."""
         self._serial += 1
-        while len(self.streams) >= STREAMS_PER_SESSION and self._drop_closed_stream():
-            pass
-        stream = self.streams[self._serial] = EventStream(self._serial, retain=RETAIN_BYTES)
+        stream = self.streams[self._serial] = EventStream(self._serial, RETAIN_BYTES, self.budget)
+        kept = [each for each in self.streams.values() if each.left_at is not None and each.closed]
+        for old in kept[:-KEPT_STREAMS]:
+            self.discard(old)
         return stream
-
-    def release(self, stream: EventStream) -> None:
-        """The reply is with the client; forget the stream after the time in which it may come back."""
-        asyncio.get_running_loop().call_later(RETAIN_SECONDS, self.streams.pop, stream.number, None)
 
     def discard(self, stream: EventStream) -> None:
         """Forget a stream that nobody can come back to."""
+        stream.clear()
         self.streams.pop(stream.number, None)
 
-    def reattach(self, position: int | None) -> EventStream:
-        """A new GET stream takes the place of the old one; what the client did not get after `position` moves along."""
-        old, self.general = self.general, EventStream(0, retain=RETAIN_BYTES)
+    def discard_left(self, before: float) -> None:
+        """Forget ended streams whose reader has been gone since then."""
+        for stream in list(self.streams.values()):
+            if stream.closed and stream.left_at is not None and stream.left_at < before:
+                self.discard(stream)
+        if not self.attached and self.general.left_at is not None and self.general.left_at < before:
+            self.general.clear()
+
+    def attach(self, position: int | None) -> tuple[EventStream, int]:
+        """A new GET stream in place of the old one, and where it begins: with what the client has not got yet."""
+        old, self.general = self.general, self._general()
         start = old.delivered if position is None else min(position, old.sequence)
-        self.general.sequence = self.general.delivered = start
-        for _, message in old.since(start):
-            self.general.put(message)
-        old.close()
-        return self.general
+        self.general.take_over(old, start)
+        self.general.lossy, self.attached = False, True
+        return self.general, start
+
+    def detach(self, now: float) -> None:
+        """Nobody reads the GET stream: it keeps the newest messages for a while."""
+        self.attached, self.general.lossy, self.general.left_at = False, True, now
 
     def notify(self, method: str, params: Any) -> None:
         """Send what belongs to no request: on the GET stream, wherever it is."""
@@ -100,27 +114,25 @@ class ClientSession:
     def push(self, message: bytes) -> None:
         """Put an encoded message on the GET stream, here or on the node that holds it."""
         if not self.attached and self.record.listener not in ("", self.node):
-            self._background(self._relay.send(self.record.listener, "push", session=self.id, message=message))
+            self._relay.send(self.record.listener, "push", session=self.id, message=message)
         else:
             self.general.put(message)
 
     async def ask(self, method: str, params: Raw, stream: EventStream | None = None) -> Raw:
         """Ask the client and wait; raises ClientCannot without an open stream, RpcError as the client answers."""
-        if (stream is None or stream.closed) and not self.attached and not self.record.listener:
+        on_request = stream is not None and not stream.closed
+        if not on_request and not self.attached and not self.record.listener:
             raise ClientCannot(f"the client has no open stream on which {method} could be asked")
+        put = stream.put if stream is not None and on_request else self.push
         self._serial += 1
         request_id = f"{self.node}.{self._serial}"
         answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
         self._asks[request_id] = answer
-        message = encode_request(request_id, method, params)
-        if stream is not None and not stream.closed:
-            stream.put(message)
-        else:
-            self.push(message)
+        put(encode_request(request_id, method, params))
         try:
             return await answer
         except asyncio.CancelledError:
-            self.notify("notifications/cancelled", {"requestId": Raw(msgspec.json.encode(request_id))})
+            put(encode_notification("notifications/cancelled", {"requestId": Raw(msgspec.json.encode(request_id))}))
             raise
         finally:
             del self._asks[request_id]
@@ -130,11 +142,11 @@ class ClientSession:
         waiting = self._asks.get(envelope.id) if isinstance(envelope.id, str) else None
         if waiting is None or waiting.done():
             return
-        if envelope.error is not msgspec.UNSET and envelope.error is not None:
-            fault = envelope.error
+        fault = envelope.error
+        if fault is not UNSET and fault is not None:
             waiting.set_exception(RpcError(fault.code, fault.message, data=fault.data))
         else:
-            waiting.set_result(envelope.result if envelope.result is not msgspec.UNSET else Raw(b"{}"))
+            waiting.set_result(envelope.result if envelope.result is not UNSET else Raw(b"{}"))
 
     def close(self) -> None:
         """The session ended: every stream and running request of it ends too."""
@@ -143,49 +155,40 @@ class ClientSession:
         for stream in (self.general, *self.streams.values()):
             stream.close()
 
-    def _drop_closed_stream(self) -> bool:
-        oldest = next((number for number, stream in self.streams.items() if stream.closed), None)
-        return oldest is not None and self.streams.pop(oldest, None) is not None
-
-    @staticmethod
-    def _background(work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        _BACKGROUND.add(task)
-        task.add_done_callback(_BACKGROUND.discard)
-
-
-_BACKGROUND: set[asyncio.Future[Any]] = set()
+    def _general(self) -> EventStream:
+        stream = EventStream(0, RETAIN_BYTES, self.budget)
+        stream.lossy = True
+        return stream
 
 
 class Sessions:
     """Finds, makes and ends sessions. `closers` hear of ended ones (to close their legs)."""
 
     def __init__(self, node: str, seal: Seal, clock: Clock, keyvalue: KeyValueStore, relay: Relay) -> None:
-        self.node = node
+        self._node = node
         self._seal = seal
         self._clock = clock
         self._keyvalue = keyvalue
-        self.relay = relay
+        self._relay = relay
         self._by_token: OrderedDict[str, ClientSession] = OrderedDict()
         self._by_id: dict[str, ClientSession] = {}
         self.closers: list[Callable[[ClientSession], None]] = []
-        self.changed: list[Callable[[ClientSession], Awaitable[None]]] = []
-        relay.on("session-ended", self._on_ended)
-        relay.on("session-changed", self._on_changed)
-        relay.on("push", self._on_push)
-        relay.on("answer", self._on_answer)
-        relay.on("cancelled", self._on_cancelled)
+        self.changed: list[Callable[[ClientSession], Awaitable[object]]] = []
+        for kind, handler in {
+            "session-ended": self._on_ended,
+            "session-changed": self._on_changed,
+            "push": self._on_push,
+            "answer": self._on_answer,
+            "cancelled": self._on_cancelled,
+        }.items():
+            relay.on(kind, handler)
 
-    async def create(
-        self, principal: Principal, server: str, version: str, capabilities: dict[str, Any], info: dict[str, Any]
-    ) -> tuple[str, ClientSession]:
-        """A new session and its sealed id."""
+    async def create(self, principal: Principal, server: str, version: str, record: Record) -> ClientSession:
+        """A new session; its `token` is the sealed id."""
         expires = self._clock.now() + SESSION_SECONDS
         sealed = SealedSession(secrets.token_hex(12), version, principal.id, server, expires)
-        record = Record(capabilities, info)
         await self._keyvalue.set(_key(sealed.id), msgspec.msgpack.encode(record), ttl=SESSION_SECONDS)
-        token = self._seal.seal(SESSION_PURPOSE, encode(sealed))
-        return token, self._adopt(token, sealed, record)
+        return self._adopt(self._seal.seal(SESSION_PURPOSE, encode(sealed)), sealed, record)
 
     async def find(self, token: str, principal: Principal, server: str) -> ClientSession | None:
         """The session, or None when it is unknown, over, ended, another principal's or another server's."""
@@ -194,50 +197,49 @@ class Sessions:
             return None
         if (session.sealed.principal, session.sealed.server) != (principal.id, server):
             return None
+        session.last_used = self._clock.monotonic()
+        if session.token in self._by_token:
+            self._by_token.move_to_end(session.token)
         return session
 
     def local(self, session_id: str) -> ClientSession | None:
         """The session if this node has it in memory."""
         return self._by_id.get(session_id)
 
-    async def update(self, session: ClientSession, **changes: Any) -> None:
+    async def update(self, session: ClientSession, change: Callable[[Record], Record]) -> None:
         """Change the shared record and tell the other nodes."""
         key = _key(session.id)
         while True:
             current = await self._keyvalue.get(key)
-            record = msgspec.msgpack.decode(current, type=Record) if current else session.record
-            record = msgspec.structs.replace(record, **changes)
+            known = msgspec.msgpack.decode(current, type=Record) if current else session.record
+            record = change(known)
             left = max(session.sealed.expires - self._clock.now(), 1.0)
             if await self._keyvalue.compare_and_set(key, current, msgspec.msgpack.encode(record), ttl=left):
                 break
         session.adopt(record)
-        await self.relay.tell_all("session-changed", session=session.id)
+        if record != known:
+            self._relay.tell_all("session-changed", session=session.id)
 
     async def end(self, session: ClientSession) -> None:
         """End it on every node; its id gives 404 from now on."""
-        await self.update(session, ended=True)
         self._close(session)
-        await self.relay.tell_all("session-ended", session=session.id)
+        await self.update(session, lambda record: msgspec.structs.replace(record, ended=True))
+        self._relay.tell_all("session-ended", session=session.id)
 
-    async def answer(self, session: ClientSession, envelope: Envelope, body: bytes) -> None:
+    def answer(self, session: ClientSession, envelope: Envelope, body: bytes) -> None:
         """A client's response: to the node that asked, accepted for the same session only."""
-        node = envelope.id.rsplit(".", 1)[0] if isinstance(envelope.id, str) else self.node
-        if node == self.node:
+        node = envelope.id.rpartition(".")[0] if isinstance(envelope.id, str) else ""
+        if node == self._node:
             session.answer(envelope)
-        else:
-            await self.relay.send(node, "answer", session=session.id, message=body)
+        elif node.isalnum():
+            self._relay.send(node, "answer", session=session.id, message=body)
 
-    async def cancelled(self, session: ClientSession, request_id: int | str) -> None:
-        """`notifications/cancelled`: on the node that runs the request."""
+    def cancelled(self, session: ClientSession, request_id: int | str) -> None:
+        """`notifications/cancelled`: on the node that runs the request; unknown ids are ignored."""
         if (exchange := session.exchanges.get(request_id)) is not None:
             exchange.cancel()
         else:
-            await self.relay.tell_all("cancelled", session=session.id, request=request_id)
-
-    def close(self) -> None:
-        """The node stops: streams end, sessions live on elsewhere."""
-        for session in list(self._by_id.values()):
-            session.close()
+            self._relay.tell_all("cancelled", session=session.id, request=request_id)
 
     def drop(self, matches: Callable[[str], bool]) -> None:
         """Close what principals that `matches` names have here (a revoked credential)."""
@@ -245,19 +247,28 @@ class Sessions:
             if matches(session.sealed.principal):
                 self._close(session)
 
+    def sweep(self) -> None:
+        """Forget what nobody came back for: streams after five minutes, sessions without use after ten."""
+        now = self._clock.monotonic()
+        for session in list(self._by_id.values()):
+            session.discard_left(now - RETAIN_SECONDS)
+            if session.is_idle and session.last_used < now - IDLE_SECONDS:
+                self._close(session)
+
     async def _load(self, token: str) -> ClientSession | None:
-        payload = self._seal.open(SESSION_PURPOSE, token) if len(token) <= 1024 else None
+        payload = self._seal.open(SESSION_PURPOSE, token) if len(token) <= LONGEST_ID else None
         if payload is None:
             return None
         sealed = decode_session(payload)
         stored = await self._keyvalue.get(_key(sealed.id))
-        if stored is None:
+        record = msgspec.msgpack.decode(stored, type=Record) if stored is not None else None
+        if record is None or record.ended:
             return None
-        return self._by_id.get(sealed.id) or self._adopt(token, sealed, msgspec.msgpack.decode(stored, type=Record))
+        return self._by_id.get(sealed.id) or self._adopt(token, sealed, record)
 
     def _adopt(self, token: str, sealed: SealedSession, record: Record) -> ClientSession:
-        session = ClientSession(sealed, record, self.node, self.relay)
-        session.token = token
+        session = ClientSession(token, sealed, record, self._node, self._relay)
+        session.last_used = self._clock.monotonic()
         self._by_token[token] = self._by_id[sealed.id] = session
         while len(self._by_token) > LOCAL_SESSIONS:
             self._close(next(iter(self._by_token.values())))
@@ -265,10 +276,10 @@ class Sessions:
 
     def _close(self, session: ClientSession) -> None:
         session.close()
-        self._by_id.pop(session.id, None)
-        self._by_token.pop(session.token, None)
-        for closer in self.closers:
-            closer(session)
+        if self._by_id.get(session.id) is session:
+            del self._by_id[session.id], self._by_token[session.token]
+            for closer in self.closers:
+                closer(session)
 
     async def _on_ended(self, body: dict[str, Any]) -> None:
         if (session := self._by_id.get(body["session"])) is not None:
@@ -276,10 +287,22 @@ class Sessions:
 
     async def _on_changed(self, body: dict[str, Any]) -> None:
         session = self._by_id.get(body["session"])
-        if session is not None and (stored := await self._keyvalue.get(_key(session.id))):
-            session.adopt(msgspec.msgpack.decode(stored, type=Record))
-            for listener in self.changed:
-                await listener(session)
+        if session is None or not (stored := await self._keyvalue.get(_key(session.id))):
+            return
+        session.adopt(msgspec.msgpack.decode(stored, type=Record))
+        if session.record.listener not in ("", self._node):
+            self._hand_over(session)
+        for listener in self.changed:
+            await listener(session)
+
+    def _hand_over(self, session: ClientSession) -> None:
+        """The client reads its GET stream on another node now: what it has not got goes there."""
+        for _, message in session.general.since(session.general.delivered):
+            self._relay.send(session.record.listener, "push", session=session.id, message=message)
+        session.general.clear()
+        session.general.close()
+        session.general = session._general()
+        session.attached = False
 
     async def _on_push(self, body: dict[str, Any]) -> None:
         if (session := self._by_id.get(body["session"])) is not None:
@@ -291,8 +314,7 @@ class Sessions:
 
     async def _on_cancelled(self, body: dict[str, Any]) -> None:
         session = self._by_id.get(body["session"])
-        exchange = session.exchanges.get(body["request"]) if session else None
-        if exchange is not None:
+        if session is not None and (exchange := session.exchanges.get(body["request"])) is not None:
             exchange.cancel()
 
 

@@ -10,34 +10,40 @@ RETAIN_SECONDS = 300.0
 PENDING_BYTES = 4 * 1024 * 1024
 
 
+class Budget:
+    """Bytes that the streams of one session keep together; more than `PENDING_BYTES` ends the stream that asks."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used = 0
+
+
 class EventStream:
     """Messages of one response or of one session's GET stream, numbered from 1.
 
-    With `retain` bytes above 0 sent messages stay for `Last-Event-ID` (legacy); otherwise `forget` drops them.
-    A stream whose reader falls `PENDING_BYTES` behind is closed and marked `overflowed`.
+    With `retain` bytes above 0 sent messages stay for `Last-Event-ID` (legacy); otherwise `sent` drops them.
+    A `lossy` stream, which nobody reads at present, keeps the newest only. A stream that keeps more than
+    `PENDING_BYTES`, alone or with others of its budget, is closed and marked `overflowed`.
     """
 
-    __slots__ = ("_size", "_waiter", "closed", "delivered", "events", "number", "overflowed", "retain", "sequence")
-
-    def __init__(self, number: int = 0, retain: int = 0) -> None:
+    def __init__(self, number: int = 0, retain: int = 0, budget: Budget | None = None) -> None:
         self.number = number
         self.retain = retain
         self.events: deque[tuple[int, bytes]] = deque()
-        self.sequence = 0
-        self.delivered = 0
-        self.closed = False
-        self.overflowed = False
+        self.sequence = self.delivered = 0
+        self.closed = self.overflowed = self.lossy = False
+        self.left_at: float | None = None
         self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
+        self._budget = budget or Budget()
+        self._waiters: set[asyncio.Future[bool]] = set()
 
     def put(self, message: bytes) -> None:
         """Append one JSON-RPC message; ignored once closed."""
         if self.closed:
             return
         self.sequence += 1
-        self.events.append((self.sequence, message))
-        self._size += len(message)
-        self._trim()
+        self._append(self.sequence, message)
         self.wake()
 
     def close(self) -> None:
@@ -46,51 +52,67 @@ class EventStream:
         self.wake()
 
     def wake(self) -> None:
-        """Let a waiting reader look again."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Let every waiting reader look again."""
+        for waiter in self._waiters:
+            _settle(waiter, True)
 
     def since(self, position: int) -> list[tuple[int, bytes]]:
         """Messages after `position` that are still kept."""
-        if position >= self.sequence:
-            return []
-        return [event for event in self.events if event[0] > position]
+        return [event for event in self.events if event[0] > position] if position < self.sequence else []
 
     def sent(self, position: int) -> None:
         """Messages up to `position` are with the client."""
         self.delivered = max(self.delivered, position)
-        if not self.retain:
-            while self.events and self.events[0][0] <= position:
-                self._drop()
+        while not self.retain and self.events and self.events[0][0] <= position:
+            self._drop()
+
+    def take_over(self, old: EventStream, position: int) -> None:
+        """Go on where the client's copy of `old` ends: the same numbers, what it has not got yet."""
+        self.sequence = self.delivered = old.sequence
+        for sequence, message in old.since(position):
+            self.delivered = min(self.delivered, sequence - 1)
+            self._append(sequence, message)
+        old.clear()
+        old.close()
+
+    def clear(self) -> None:
+        """Forget what is kept."""
+        while self.events:
+            self._drop()
 
     async def wait(self, position: int, seconds: float) -> bool:
         """Wait for a message after `position`, the end or `wake`; False when `seconds` passed first."""
         if self.sequence > position or self.closed:
             return True
         loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = loop.call_later(seconds, waiter.cancel)
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self._waiters.add(waiter)
+        timer = loop.call_later(seconds, _settle, waiter, False)
         try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled() and not _cancelling():
-                return False
-            raise
+            return await waiter
         finally:
             timer.cancel()
-            self._waiter = None
-        return True
+            self._waiters.discard(waiter)
 
-    def _trim(self) -> None:
-        while self.retain and self._size > self.retain and self.events and self.events[0][0] <= self.delivered:
+    def _append(self, sequence: int, message: bytes) -> None:
+        self.events.append((sequence, message))
+        self._count(len(message))
+        while len(self.events) > 1 and self._size > self.retain > 0 and self._may_drop(self.events[0][0]):
             self._drop()
-        if self._size > PENDING_BYTES and len(self.events) > 1:
+        if self._budget.used > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
+    def _may_drop(self, sequence: int) -> bool:
+        return self.lossy or sequence <= self.delivered
+
     def _drop(self) -> None:
-        self._size -= len(self.events.popleft()[1])
+        self._count(-len(self.events.popleft()[1]))
+
+    def _count(self, size: int) -> None:
+        self._size += size
+        self._budget.used += size
 
 
-def _cancelling() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def _settle(waiter: asyncio.Future[bool], value: bool) -> None:
+    if not waiter.done():
+        waiter.set_result(value)

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
 
+from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.uris import UnknownUri
-from toolway.hookspecs.routing import ItemKind, Wants
+from toolway.errors import InvalidInput, ToolwayError
+from toolway.gateway.background import Background
+from toolway.gateway.legs import HeldLeg, Legs
+from toolway.gateway.lists import Lists
+from toolway.gateway.sessions import ClientSession
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.routing import ClientProfile, ItemKind, Wants
 
-if TYPE_CHECKING:
-    from toolway.catalog.snapshot import ServerView, Snapshot
-    from toolway.gateway.legs import HeldLeg, Legs
-    from toolway.gateway.lists import Lists
-    from toolway.gateway.sessions import ClientSession
-    from toolway.hookspecs.auth import Principal
-    from toolway.hookspecs.routing import ClientProfile
+log = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 1.0
+MOST_URIS = 1_000
 KINDS: dict[str, tuple[ItemKind, ...]] = {
     "tools": ("tool",),
     "prompts": ("prompt",),
     "resources": ("resource", "template"),
 }
+Uri = tuple[str, str]
 
 
 class Listener:
@@ -45,7 +48,8 @@ class Listener:
         self.client = client
         self.session = session
         self.wants = Wants()
-        self.exposed: dict[tuple[str, str], str] = {}
+        self.uris: frozenset[str] = frozenset()
+        self.exposed: dict[Uri, str] = {}
         self.legs: list[HeldLeg] = []
         self.emit = emit
         self._due: set[str] = set()
@@ -79,6 +83,7 @@ class Hub:
         self._lists = lists
         self._snapshot = snapshot
         self._listeners: set[Listener] = set()
+        self._background = Background()
 
     def add(self, listener: Listener, wants: Wants) -> None:
         """Report changed lists to this listener."""
@@ -91,50 +96,51 @@ class Hub:
         await self.watch(listener, frozenset())
 
     async def watch(self, listener: Listener, uris: frozenset[str]) -> frozenset[str]:
-        """Replace the resource URIs that the listener hears of; returns those that an upstream could be found for."""
+        """Replace the resource URIs that the listener hears of; returns those that are in force.
+
+        Raises:
+            InvalidInput: too many URIs.
+        """
+        if len(uris) > MOST_URIS:
+            raise InvalidInput(f"at most {MOST_URIS} resources can be subscribed to; this would be {len(uris)}")
         view = self._snapshot().servers.get(listener.server)
-        wanted = self._resolve(view, listener, uris) if view is not None else {}
-        listener.exposed = wanted
+        listener.uris = uris
+        listener.exposed = self._resolve(view, listener) if view is not None else {}
         before, listener.legs = listener.legs, []
-        by_upstream: dict[str, set[str]] = {}
-        for upstream, uri in wanted:
-            by_upstream.setdefault(upstream, set()).add(uri)
-        for name, own in by_upstream.items():
-            held = self._leg(listener, name)
-            if held is not None:
-                listener.legs.append(held)
-                await held.want(listener, frozenset(own))
+        in_force: set[str] = set()
+        for name in dict.fromkeys(upstream for upstream, _ in listener.exposed):
+            own = {uri: exposed for (upstream, uri), exposed in listener.exposed.items() if upstream == name}
+            if await self._want(listener, name, frozenset(own)):
+                in_force.update(own.values())
         for held in before:
             if held not in listener.legs:
-                await held.want(listener, frozenset())
-        return frozenset(wanted.values())
+                await _want(held, listener, frozenset())
+        return frozenset(in_force)
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
-        """Tell listeners whose lists changed."""
-        changes: dict[tuple[str, str], bool] = {}
+        """Tell listeners whose lists changed; watch again what may be elsewhere now."""
+        known: dict[tuple[str, str, str], bool] = {}
         for listener in list(self._listeners):
+            visibility = self._lists.visibility(listener.principal, listener.server)
             for kind in KINDS:
-                if getattr(listener.wants, kind) and self._changed(changes, listener, kind, old, new):
-                    listener.changed(kind)
+                key = (listener.server, visibility, kind)
+                if getattr(listener.wants, kind):
+                    if key not in known:
+                        known[key] = self._entries(old, listener, kind) != self._entries(new, listener, kind)
+                    if known[key]:
+                        listener.changed(kind)
+            if listener.uris:
+                self._background.start(self.watch(listener, listener.uris), "watching resources again")
 
-    def _changed(
-        self, known: dict[tuple[str, str], bool], listener: Listener, kind: str, old: Snapshot, new: Snapshot
-    ) -> bool:
-        before, after = old.servers.get(listener.server), new.servers.get(listener.server)
-        key = (listener.server, kind)
-        if key not in known:
-            known[key] = any(_bytes(before, item) != _bytes(after, item) for item in KINDS[kind])
-        if not known[key] or before is None or after is None:
-            return known[key]
-        return any(
-            [i.raw for i in self._lists.visible(before, item, listener.principal)]
-            != [i.raw for i in self._lists.visible(after, item, listener.principal)]
-            for item in KINDS[kind]
-        )
+    def _entries(self, snapshot: Snapshot, listener: Listener, kind: str) -> list[bytes]:
+        view = snapshot.servers.get(listener.server)
+        if view is None:
+            return []
+        return [entry.raw for item in KINDS[kind] for entry in self._lists.visible(view, item, listener.principal)]
 
-    def _resolve(self, view: ServerView, listener: Listener, uris: frozenset[str]) -> dict[tuple[str, str], str]:
+    def _resolve(self, view: ServerView, listener: Listener) -> dict[Uri, str]:
         found = {}
-        for uri in uris:
+        for uri in listener.uris:
             try:
                 target = view.resolve_uri(uri)
             except UnknownUri:
@@ -143,16 +149,20 @@ class Hub:
                 found[target.upstream, target.name] = uri
         return found
 
-    def _leg(self, listener: Listener, upstream_name: str) -> HeldLeg | None:
-        view = self._snapshot().upstreams[upstream_name]
-        if view.discovery is None or not view.upstream.endpoints:
-            return None
-        eras = view.discovery.eras
-        both = eras.modern and eras.legacy
-        era = listener.client.era if both else ("modern" if eras.modern else "legacy")
-        endpoint = view.upstream.endpoints[0]
-        return self._legs.get(view.upstream, endpoint, era, listener.principal, listener.client, listener.session)
+    async def _want(self, listener: Listener, upstream: str, uris: frozenset[str]) -> bool:
+        view = self._snapshot().upstreams.get(upstream)
+        if view is None or view.discovery is None or not view.upstream.endpoints:
+            return False
+        endpoint = self._legs.bound_endpoint(view, listener) or view.upstream.endpoints[0]
+        held = self._legs.get(view, endpoint, listener)
+        listener.legs.append(held)
+        return await _want(held, listener, uris)
 
 
-def _bytes(view: ServerView | None, kind: ItemKind) -> list[bytes]:
-    return [item.raw for item in view.listed(kind)] if view is not None else []
+async def _want(held: HeldLeg, listener: Listener, uris: frozenset[str]) -> bool:
+    try:
+        await held.want(listener, uris)
+    except ToolwayError as error:
+        log.info("upstream %s does not report its resources: %s", held.upstream.name, error.message)
+        return False
+    return True

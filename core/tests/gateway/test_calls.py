@@ -1,0 +1,118 @@
+"""Calls through a whole gateway in front of the demo server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from toolway.hookspecs.auth import Principal
+from toolway_testing.gateway import RunningGateway, StartGateway
+from toolway_testing.polling import eventually
+
+LEGACY = "2025-11-25"
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+@pytest.fixture
+async def gate(gateway: StartGateway) -> RunningGateway:
+    """A gateway whose demo server has been discovered."""
+    running = await gateway(demo=True)
+    await eventually(lambda: running.gateway.plane.view("all").listed("tool"))
+    return running
+
+
+async def initialized(gate: RunningGateway) -> dict[str, str]:
+    """The headers of a new legacy session."""
+    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    async with gate.http.post(f"{gate.url}/mcp", json=message, headers=ACCEPT) as response:
+        return {**ACCEPT, "mcp-session-id": response.headers["mcp-session-id"], "mcp-protocol-version": LEGACY}
+
+
+async def test_more_calls_than_the_node_may_have_are_told_to_come_back(gate: RunningGateway) -> None:
+    quota = gate.gateway.plane.dispatch._quota
+    quota._per_node = 0
+
+    refused = await gate.call("demo__echo", {"text": "hello"})
+
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+    assert refused.content["id"] == 1
+    quota._per_node = 1
+    assert (await gate.call("demo__echo", {"text": "hello"})).content["result"]["content"][0]["text"] == "hello"
+    assert quota.total == 0
+
+
+async def test_two_credentials_of_one_kind_are_refused(gate: RunningGateway) -> None:
+    headers = [*ACCEPT.items(), ("authorization", "Bearer a"), ("authorization", "Bearer b")]
+
+    async with gate.http.post(f"{gate.url}/mcp", json={}, headers=headers) as response:
+        assert response.status == 400
+        assert "authorization more than once" in (await response.json())["error"]["message"]
+
+
+async def test_a_session_is_unknown_on_another_server_and_without_its_record(gate: RunningGateway) -> None:
+    headers = await initialized(gate)
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+    sessions = gate.gateway.plane.sessions
+
+    async with gate.http.post(f"{gate.url}/mcp", json=ping, headers=headers) as response:
+        assert response.status == 200
+    (session,) = sessions._by_id.values()
+    sessions._close(session)
+    await gate.gateway.kernel.keyvalue.delete(f"session:{session.id}")
+    async with gate.http.post(f"{gate.url}/mcp", json=ping, headers=headers) as response:
+        assert response.status == 404
+
+
+async def test_a_stream_that_is_not_kept_any_more_is_refused_and_the_general_one_resumed(gate: RunningGateway) -> None:
+    headers = await initialized(gate)
+    async with gate.http.get(f"{gate.url}/mcp", headers=headers) as response:
+        event = (await response.content.readuntil(b"\n\n")).decode()
+    last = event.split("id: ")[1].split("\n")[0]
+    (session,) = gate.gateway.plane.sessions._by_id.values()
+    await eventually(lambda: not session.attached)
+    session.notify("notifications/message", {})
+
+    async with gate.http.get(f"{gate.url}/mcp", headers={**headers, "last-event-id": last}) as response:
+        await response.content.readuntil(b"\n\n")
+        assert b"notifications/message" in await response.content.readuntil(b"\n\n")
+
+
+async def test_a_revoked_credential_takes_its_streams_along(gate: RunningGateway) -> None:
+    plane = gate.gateway.plane
+    ended = asyncio.Event()
+
+    with plane.open_streams.opened(Principal(id="alice"), ended.set):
+        for listener in plane.access.dropped:
+            listener("alice".__eq__)
+
+    assert ended.is_set()
+
+
+async def test_draining_ends_a_subscription_with_its_response(gate: RunningGateway) -> None:
+    listening = asyncio.create_task(gate.mcp("subscriptions/listen", {"notifications": {"toolsListChanged": True}}))
+    await eventually(lambda: gate.gateway.plane.open_streams._open)
+
+    await gate.gateway.drain()
+
+    events = [json.loads(line[6:]) for line in (await listening).content.splitlines() if line.startswith("data: ")]
+    assert events[0]["method"] == "notifications/subscriptions/acknowledged"
+    assert events[-1]["result"]["resultType"] == "complete"
+
+
+async def test_an_unexpected_failure_is_an_error_id_and_nothing_else(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("the secret is 42")
+
+    monkeypatch.setattr(gate.gateway.plane.dispatch, "_route", fail)
+
+    answer = await gate.call("demo__echo", {"text": "hello"})
+
+    error = answer.content["error"]
+    assert "42" not in json.dumps(error)
+    assert error["data"]["errorId"] in caplog.text

@@ -1,0 +1,172 @@
+"""Legacy sessions on one and on two nodes that share a key-value store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from toolway.builtin.keyvalue_memory import MemoryKeyValue
+from toolway.builtin.pubsub_memory import MemoryPubSub
+from toolway.errors import ClientCannot
+from toolway.gateway.relay import Relay
+from toolway.gateway.sessions import IDLE_SECONDS, ClientSession, Record, Sessions
+from toolway.gateway.streams import RETAIN_SECONDS
+from toolway.hookspecs.auth import Principal
+from toolway.keyring import KeyRing
+from toolway.mcp.messages import decode
+from toolway.mcp.session import SESSION_SECONDS
+from toolway_testing.clock import MovedClock
+from toolway_testing.polling import eventually
+
+ALICE, BOB = Principal(id="alice"), Principal(id="bob")
+VERSION = "2025-11-25"
+
+
+class Nodes:
+    """Two nodes of one gateway."""
+
+    def __init__(self) -> None:
+        self.clock = MovedClock()
+        self.keyvalue = MemoryKeyValue(self.clock)
+        self.ring = KeyRing([(os.urandom(6), os.urandom(32))])
+        pubsub = MemoryPubSub()
+        self.relays = [Relay(name, pubsub) for name in ("one", "two")]
+        parts = (self.ring, self.clock, self.keyvalue)
+        self.one, self.two = (Sessions(r._node, *parts, r) for r in self.relays)
+
+    async def open(self, **capabilities: Any) -> ClientSession:
+        return await self.one.create(ALICE, "all", VERSION, Record(capabilities))
+
+
+@pytest_asyncio.fixture
+async def nodes() -> AsyncIterator[Nodes]:
+    made = Nodes()
+    async with AsyncExitStack() as stack:
+        for relay in made.relays:
+            await stack.enter_async_context(relay.run())
+        yield made
+
+
+async def test_a_session_is_its_principals_and_its_servers_only(nodes: Nodes) -> None:
+    session = await nodes.open()
+
+    assert await nodes.one.find(session.token, ALICE, "all") is session
+    assert await nodes.one.find(session.token, BOB, "all") is None
+    assert await nodes.one.find(session.token, ALICE, "support") is None
+    assert await nodes.one.find("x" + session.token[1:], ALICE, "all") is None
+    assert await nodes.one.find("x" * 5000, ALICE, "all") is None
+
+
+async def test_another_node_finds_the_session_until_it_ends_anywhere(nodes: Nodes) -> None:
+    session = await nodes.open(roots={})
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None and elsewhere.client.capabilities == {"roots": {}}
+
+    await nodes.one.end(session)
+
+    await eventually(lambda: nodes.two.local(session.id) is None)
+    assert await nodes.one.find(session.token, ALICE, "all") is None
+    assert await nodes.two.find(session.token, ALICE, "all") is None
+
+
+async def test_a_session_without_its_record_is_unknown_to_a_node_that_does_not_hold_it(nodes: Nodes) -> None:
+    session = await nodes.open()
+    await nodes.keyvalue.delete(f"session:{session.id}")
+
+    assert await nodes.two.find(session.token, ALICE, "all") is None
+    assert await nodes.one.find(session.token, ALICE, "all") is session
+
+
+async def test_a_session_is_over_after_twelve_hours(nodes: Nodes) -> None:
+    session = await nodes.open()
+
+    nodes.clock.time += SESSION_SECONDS + 1
+
+    assert await nodes.one.find(session.token, ALICE, "all") is None
+
+
+async def test_an_idle_session_leaves_memory_and_comes_back_with_its_id(nodes: Nodes) -> None:
+    closed: list[ClientSession] = []
+    nodes.one.closers.append(closed.append)
+    session = await nodes.open()
+
+    nodes.clock.time += IDLE_SECONDS + 1
+    nodes.one.sweep()
+
+    assert closed == [session] and nodes.one.local(session.id) is None
+    assert await nodes.one.find(session.token, ALICE, "all") is not None
+
+
+async def test_a_stream_that_nobody_comes_back_for_is_forgotten_after_five_minutes(nodes: Nodes) -> None:
+    session = await nodes.open()
+    running, ended = session.open_stream(), session.open_stream()
+    running.left_at = ended.left_at = nodes.clock.monotonic()
+    ended.close()
+
+    nodes.clock.time += RETAIN_SECONDS + 1
+    nodes.one.sweep()
+
+    assert list(session.streams.values()) == [running]
+
+
+async def test_changes_on_two_nodes_are_both_kept(nodes: Nodes) -> None:
+    session = await nodes.open()
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None
+
+    await nodes.one.update(session, lambda record: msgspec.structs.replace(record, uris=[*record.uris, "a:1"]))
+    await nodes.two.update(elsewhere, lambda record: msgspec.structs.replace(record, uris=[*record.uris, "a:2"]))
+
+    assert elsewhere.record.uris == ["a:1", "a:2"]
+    await eventually(lambda: session.record.uris == ["a:1", "a:2"])
+
+
+async def test_what_the_client_missed_follows_it_to_the_node_that_it_listens_on(nodes: Nodes) -> None:
+    session = await nodes.open()
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None
+    session.notify("notifications/message", {"level": "info"})
+
+    elsewhere.attach(None)
+    await nodes.two.update(elsewhere, lambda record: msgspec.structs.replace(record, listener="two"))
+    await eventually(lambda: elsewhere.general.events)
+    session.notify("notifications/message", {"level": "error"})
+
+    await eventually(lambda: len(elsewhere.general.events) == 2)
+    assert not session.general.events
+
+
+async def test_a_question_is_answered_in_the_same_session_only_and_by_way_of_any_node(nodes: Nodes) -> None:
+    session, stranger = await nodes.open(), await nodes.open()
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None
+    stream = session.open_stream()
+    answers: list[bytes] = []
+    asking = asyncio.create_task(_noted(session, stream, answers))
+    asked = decode((await eventually(lambda: stream.events))[0][1])
+    answer = msgspec.json.encode({"jsonrpc": "2.0", "id": asked.id, "result": {"roots": []}})
+
+    nodes.one.answer(stranger, decode(answer), answer)
+    assert not answers
+    nodes.two.answer(elsewhere, decode(answer), answer)
+
+    await asking
+    assert answers == [b'{"roots":[]}']
+
+
+async def _noted(session: ClientSession, stream: Any, answers: list[bytes]) -> None:
+    answers.append(bytes(await session.ask("roots/list", msgspec.Raw(b"{}"), stream)))
+
+
+async def test_without_an_open_stream_a_client_cannot_be_asked(nodes: Nodes) -> None:
+    session = await nodes.open(roots={})
+
+    with pytest.raises(ClientCannot, match="no open stream"):
+        await session.ask("roots/list", msgspec.Raw(b"{}"))
