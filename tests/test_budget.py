@@ -16,7 +16,7 @@ import pytest
 
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
-CEILING = 12_000  # what it has grown to; lowered with every cut until KERNEL_LINES takes its place
+CEILING = 11_300  # what it has grown to; lowered with every cut until KERNEL_LINES takes its place
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8
 

@@ -111,7 +111,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         tables = "".join(running.upstream_table(*each) for each in (("server-a", a), ("server-b", b), ("raw", raw)))
         whole = f"page_size = {PAGE_SIZE}\n\n{tables}{running.server_table('*/*', naming='prefix')}{SERVERS}"
         with running.gateway(directory, whole) as gate:
-            token = re.search(r"twa_[\w-]+", running.tail(gate.log))
+            token = re.search(r"twa_[\w-]+", gate.log.read_text())
             assert token is not None
             composed = Composed(gate, token[0])
             eventually_now(lambda: {"server-a", "server-b", "raw"} <= upstreams(composed), 30)

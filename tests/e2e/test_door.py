@@ -55,7 +55,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         tables = running.upstream_table("raw", upstream) + running.server_table("raw/*") + closed
         with running.gateway(directory, tables) as gate:
             running.wait_for_tool(gate, "echo_raw")
-            token = re.search(r"twa_[\w-]+", running.tail(gate.log))
+            token = re.search(r"twa_[\w-]+", gate.log.read_text())
             assert token is not None
             yield Door(gate, token[0])
 

@@ -90,11 +90,13 @@ class Ran:
 @pytest.fixture(scope="module")
 def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     directory = tmp_path_factory.mktemp("managed")
-    with running.everything(directory) as everything, running.raw_upstream(directory) as raw:
-        with running.gateway(directory, FILED.format(url=raw)) as gate:
-            token = re.search(r"twa_[\w-]+", running.tail(gate.log))
-            assert token is not None
-            yield Managed(gate, token[0], everything, raw, directory / "home")
+    with ExitStack() as stack:
+        everything = stack.enter_context(running.everything(directory))
+        raw = stack.enter_context(running.raw_upstream(directory))
+        gate = stack.enter_context(running.gateway(directory, FILED.format(url=raw)))
+        token = re.search(r"twa_[\w-]+", gate.log.read_text())
+        assert token is not None
+        yield Managed(gate, token[0], everything, raw, directory / "home")
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,7 @@ def pair(directory: Path, database: str, tables: str) -> Iterator[Pair]:
     with node(directory, "first", database, tables) as first, node(directory, "second", database, tables) as second:
         for each in (first, second):
             running.wait_for_tool(each.gate, "echo")
-        token = re.search(r"twa_[\w-]+", running.tail(first.gate.log))
+        token = re.search(r"twa_[\w-]+", running.tail(first.gate.log, 1_000_000))
         assert token is not None
         yield Pair(first, second, token[0])
 
@@ -398,8 +398,12 @@ def test_two_nodes_that_start_at_once_share_one_empty_database(
         session = wire.LegacyClient(first.url)
 
         assert session.at(second.url).request("ping").status == 200
-        tokens = [re.findall(r"shown once\): (twa_[\w-]+)", running.tail(each.gate.log)) for each in (first, second)]
+        tokens = [
+            re.findall(r"shown once\): (twa_[\w-]+)", running.tail(each.gate.log, 1_000_000))
+            for each in (first, second)
+        ]
         assert sum(map(len, tokens)) == 1
+        assert not any("Traceback" in running.tail(each.gate.log, 1_000_000) for each in (first, second))
 
 
 def nodes_of(nodes: Pair) -> tuple[Node, Node]:

@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from toolway.errors import ToolwayError
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from toolway.mcp.headers import encode_header_value, mcp_param_headers, x_mcp_header_map
+from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param_headers, x_mcp_header_map
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error, encode_request, split_meta
 from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
+from toolway.upstream.channel import raw
+from toolway.upstream.repeat import Tasks, repeat
+from toolway.upstream.wire import BASE_HEADERS, EVENT_STREAM, is_stream
 
 MAX_LINE = 64 * 1024 * 1024
-NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+Write = Callable[[bytes], None]
 
 
 class Bridge:
     """Reads JSON-RPC lines, sends each as a POST, writes what comes back as lines."""
 
-    def __init__(self, url: str, token: str | None, http: aiohttp.ClientSession, write: Any) -> None:
+    def __init__(self, url: str, token: str | None, http: aiohttp.ClientSession, write: Write) -> None:
         self._url = url
         self._http = http
         self._write = write
-        self._headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
-        if token:
-            self._headers["authorization"] = f"Bearer {token}"
+        self._headers = {**BASE_HEADERS, **({"authorization": f"Bearer {token}"} if token else {})}
         self._session: dict[str, str] = {}
         self._running: dict[int | str, asyncio.Task[None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._parameters: dict[str, Any] = {}
+        self._tasks = Tasks()
+        self._parameters: dict[str, HeaderMap] = {}
         self._learning = asyncio.Lock()
 
     async def run(self, lines: AsyncIterator[bytes]) -> None:
@@ -44,136 +44,118 @@ class Bridge:
         try:
             async for line in lines:
                 if line.strip():
-                    await self._take(line)
+                    await self._take(line.strip())
         finally:
-            for task in self._tasks:
-                task.cancel()
-            if "mcp-session-id" in self._session:
+            await self._tasks.close()
+            if self._session:
                 async with self._http.delete(self._url, headers={**self._headers, **self._session}):
                     pass
 
     async def _take(self, line: bytes) -> None:
         try:
-            envelope = decode(line.strip())
+            envelope = decode(line)
         except RpcError as error:
             request_id = error.request_id if isinstance(error, NotAMessage) else None
             self._write(encode_error(request_id, RpcFault(error.rpc_code, error.message)))
             return
         _, meta = split_meta(envelope.members)
         if envelope.method == "notifications/cancelled" and not self._session:
-            self._cancel(envelope.members)
-        elif meta is not None and PROTOCOL_VERSION_KEY in meta:
-            self._start(self._request(line, envelope, meta))
-        elif envelope.method == "initialize" or not isinstance(envelope.id, int | str):
-            await self._request(line, envelope)
-            if envelope.method == "notifications/initialized":
-                self._start(self._listen())
-        else:
-            self._start(self._request(line, envelope))
+            self._cancel(envelope.members.get("requestId", b"null"))
+            return
+        modern = meta if meta is not None and PROTOCOL_VERSION_KEY in meta else None
+        request_id = envelope.id if isinstance(envelope.id, int | str) and envelope.method is not UNSET else None
+        task = self._tasks.start(self._request(line, envelope, request_id, modern))
+        if request_id is not None:
+            self._running[request_id] = task
+            task.add_done_callback(lambda _: self._running.pop(request_id, None))
+        if modern is None and (envelope.method == "initialize" or request_id is None):
+            await asyncio.wait({task})  # what comes next needs the session, or may depend on the order
+        if envelope.method == "notifications/initialized":
+            self._tasks.start(repeat(self._listen, "the event stream broke"))
 
-    def _start(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _cancel(self, params: dict[str, Raw]) -> None:
-        request_id = msgspec.json.decode(params.get("requestId", Raw(b"null")))
+    def _cancel(self, raw: bytes) -> None:
+        request_id = msgspec.json.decode(raw)
         if isinstance(request_id, int | str) and (task := self._running.get(request_id)) is not None:
             task.cancel()
 
-    async def _request(self, line: bytes, envelope: Envelope, meta: dict[str, Raw] | None = None) -> None:
-        request_id = (
-            envelope.id if isinstance(envelope.id, int | str) and envelope.method is not msgspec.UNSET else None
-        )
-        task = asyncio.current_task()
-        if request_id is not None and task is not None:
-            self._running[request_id] = task
+    async def _request(
+        self, line: bytes, envelope: Envelope, request_id: int | str | None, meta: dict[str, Raw] | None
+    ) -> None:
         try:
-            headers = self._session if meta is None else await self._modern_headers(envelope, meta)
-            async with self._http.post(self._url, data=line.strip(), headers={**self._headers, **headers}) as response:
+            own = self._session if meta is None else await self._modern_headers(envelope, meta)
+            async with self._http.post(self._url, data=line, headers={**self._headers, **own}) as response:
                 if "mcp-session-id" in response.headers:
                     self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
-                await self._copy(response, request_id)
+                if response.status < 400:
+                    await self._copy(response)
+                    return
+                print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
+                fault = _fault_in(await response.read(), response.status)
         except msgspec.DecodeError:
-            self._fail(request_id, RpcFault(INVALID_PARAMS, "params has a name or protocol keys of the wrong type"))
+            fault = RpcFault(INVALID_PARAMS, "params has a name or protocol keys of the wrong type")
         except (aiohttp.ClientError, ToolwayError) as error:
             print(f"toolway stdio: {error}", file=sys.stderr)
-            self._fail(request_id, RpcFault(INTERNAL_ERROR, "the gateway cannot be reached"))
-        finally:
-            if request_id is not None:
-                self._running.pop(request_id, None)
-
-    def _fail(self, request_id: int | str | None, fault: RpcFault) -> None:
+            fault = RpcFault(INTERNAL_ERROR, "the gateway cannot be reached")
         if request_id is not None:
             self._write(encode_error(request_id, fault))
 
-    async def _listen(self) -> None:
-        headers = {**self._headers, **self._session, "accept": "text/event-stream"}
-        while True:
-            try:
-                async with self._http.get(self._url, headers=headers) as response:
-                    if response.status != 200:
-                        return
+    async def _listen(self) -> bool:
+        """The stream of what belongs to no request; whether to open it again."""
+        try:
+            async with self._http.get(
+                self._url, headers={**self._headers, **self._session, **EVENT_STREAM}
+            ) as response:
+                if response.status == 200:
                     await self._copy(response)
-            except aiohttp.ClientError as error:
-                print(
-                    f"toolway stdio: the event stream broke ({type(error).__name__}), connecting again", file=sys.stderr
-                )
-            await asyncio.sleep(1.0)
+                return response.status == 200
+        except aiohttp.ClientError as error:
+            print(f"toolway stdio: the event stream broke ({type(error).__name__})", file=sys.stderr)
+            return True
 
-    async def _copy(self, response: aiohttp.ClientResponse, request_id: int | str | None = None) -> None:
-        if response.content_type == "text/event-stream":
-            parser = SseParser()
-            async for chunk in response.content.iter_any():
-                for event in parser.feed(chunk):
-                    if event.data:
-                        self._write(event.data)
-        elif response.status < 400:
+    async def _copy(self, response: aiohttp.ClientResponse) -> None:
+        if not is_stream(response):
             if body := await response.read():
                 self._write(body)
-        else:
-            print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
-            self._fail(request_id, _fault_in(await response.read(), response.status))
+            return
+        parser = SseParser()
+        async for chunk in response.content.iter_any():
+            for event in parser.feed(chunk):
+                if event.data:
+                    self._write(event.data)
 
     async def _modern_headers(self, envelope: Envelope, meta: dict[str, Raw]) -> dict[str, str]:
+        """What mirrors the body (MCP 2026-07-28, transports)."""
         method, params = str(envelope.method), envelope.members
-        headers = {
-            "mcp-protocol-version": encode_header_value(msgspec.json.decode(meta[PROTOCOL_VERSION_KEY], type=str)),
-            "mcp-method": encode_header_value(method),
-        }
-        if (key := NAMED.get(method)) is not None and key in params:
-            headers["mcp-name"] = encode_header_value(msgspec.json.decode(params[key], type=str))
+        headers = {"mcp-protocol-version": _text(meta[PROTOCOL_VERSION_KEY]), "mcp-method": encode_header_value(method)}
+        if (key := NAMED.get(method)) in params:
+            headers["mcp-name"] = _text(params[key])
         if method == "tools/call":
-            headers.update(await self._mirrored(params, meta, headers))
+            name = msgspec.json.decode(params.get("name", b'""'), type=str)
+            async with self._learning:
+                if name not in self._parameters:
+                    await self._learn(meta, headers["mcp-protocol-version"])
+            if wanted := self._parameters.get(name):
+                headers |= mcp_param_headers(wanted, msgspec.json.decode(params.get("arguments", b"{}")))
         return headers
 
-    async def _mirrored(self, params: dict[str, Raw], meta: dict[str, Raw], headers: dict[str, str]) -> dict[str, str]:
-        name = msgspec.json.decode(params.get("name", Raw(b'""')), type=str)
-        async with self._learning:
-            if name not in self._parameters:
-                await self._learn(meta, headers)
-        wanted = self._parameters.get(name)
-        if not wanted:
-            return {}
-        return dict(mcp_param_headers(wanted, msgspec.json.decode(params.get("arguments", Raw(b"{}")))))
-
-    async def _learn(self, meta: dict[str, Raw], headers: dict[str, str]) -> None:
+    async def _learn(self, meta: dict[str, Raw], version: str) -> None:
         """Which arguments of each tool are mirrored in headers: from the server's own list."""
-        cursor: str | None = None
+        headers = {**self._headers, "mcp-protocol-version": version, "mcp-method": "tools/list"}
+        page = {"_meta": raw(meta)}
         while True:
-            page = {
-                "_meta": Raw(msgspec.json.encode(meta)),
-                **({"cursor": Raw(msgspec.json.encode(cursor))} if cursor else {}),
-            }
-            own = {**self._headers, "mcp-protocol-version": headers["mcp-protocol-version"], "mcp-method": "tools/list"}
             body = encode_request("toolway-stdio", "tools/list", page)
-            async with self._http.post(self._url, data=body, headers=own) as response:
+            async with self._http.post(self._url, data=body, headers=headers) as response:
                 result = msgspec.json.decode(await response.read()).get("result", {})
             for tool in result.get("tools", ()):
                 self._parameters[tool["name"]] = x_mcp_header_map(tool.get("inputSchema"))
-            cursor = result.get("nextCursor")
-            if cursor is None:
+            if (cursor := result.get("nextCursor")) is None:
                 return
+            page["cursor"] = raw(cursor)
+
+
+def _text(value: Raw) -> str:
+    """A JSON string as a header value; raises msgspec.DecodeError when it is none."""
+    return encode_header_value(msgspec.json.decode(value, type=str))
 
 
 def _fault_in(body: bytes, status: int) -> RpcFault:

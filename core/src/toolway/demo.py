@@ -13,7 +13,7 @@ from toolway.mcp.versions import MODERN, PROTOCOL_VERSION_KEY, negotiate
 
 INFO = {"name": "toolway-demo", "title": "Toolway demo", "version": __version__}
 CAPABILITIES: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
-READ_ONLY = {"readOnlyHint": True, "idempotentHint": True, "openWorldHint": False}
+ABOUT = "This is the small MCP server that comes with Toolway. Remove it by starting without --demo."
 
 Result = dict[str, Any]
 
@@ -21,53 +21,33 @@ Result = dict[str, Any]
 class Refused(Exception):
     """A JSON-RPC error: code and message."""
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+
+def _tool(name: str, description: str, **properties: dict[str, Any]) -> Result:
+    schema = {"type": "object", "properties": properties, "required": list(properties)}
+    hints = {"readOnlyHint": True, "idempotentHint": True, "openWorldHint": False}
+    return {"name": name, "description": description, "inputSchema": schema, "annotations": hints}
 
 
-def _schema(**properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-TOOLS: dict[str, tuple[str, dict[str, Any], Callable[[dict[str, Any]], str]]] = {
-    "echo": (
-        "Give the text back.",
-        _schema(text={"type": "string", "description": "What to give back."}),
-        lambda arguments: str(arguments["text"]),
-    ),
-    "add": (
-        "Add two numbers.",
-        _schema(a={"type": "number"}, b={"type": "number"}),
-        lambda arguments: str(arguments["a"] + arguments["b"]),
-    ),
-    "now": ("The current time in UTC.", _schema(), lambda _: datetime.now(UTC).isoformat(timespec="seconds")),
+TOOLS = [
+    _tool("echo", "Give the text back.", text={"type": "string", "description": "What to give back."}),
+    _tool("add", "Add two numbers.", a={"type": "number"}, b={"type": "number"}),
+    _tool("now", "The current time in UTC."),
+]
+ACTIONS: dict[str, Callable[[Result], str]] = {
+    "echo": lambda arguments: str(arguments["text"]),
+    "add": lambda arguments: str(arguments["a"] + arguments["b"]),
+    "now": lambda _: datetime.now(UTC).isoformat(timespec="seconds"),
 }
-PROMPT = {
-    "name": "greet",
-    "description": "Greet somebody.",
-    "arguments": [{"name": "name", "description": "Whom to greet.", "required": True}],
-}
+NAME = {"name": "name", "description": "Whom to greet.", "required": True}
+PROMPT = {"name": "greet", "description": "Greet somebody.", "arguments": [NAME]}
 RESOURCE = {"uri": "demo://about", "name": "about", "mimeType": "text/plain", "description": "What this server is."}
-ABOUT = "This is the small MCP server that comes with Toolway. Remove it by starting without --demo."
-
-
-def list_tools(_: Result) -> Result:
-    """All three tools."""
-    entries = [
-        {"name": name, "description": description, "inputSchema": schema, "annotations": READ_ONLY}
-        for name, (description, schema, _) in TOOLS.items()
-    ]
-    return {"tools": entries}
 
 
 def call_tool(params: Result) -> Result:
     """Run one; wrong arguments are a tool error that the model can read."""
-    known = TOOLS.get(str(params.get("name")))
-    if known is None:
-        raise Refused(-32602, f"Unknown tool: {params.get('name')}")
+    action = _known(ACTIONS, params.get("name"))
     try:
-        text, failed = known[2](params.get("arguments") or {}), False
+        text, failed = action(params.get("arguments") or {}), False
     except (KeyError, TypeError) as error:
         text, failed = f"the arguments do not fit the tool's schema: {error}", True
     return {"content": [{"type": "text", "text": text}], "isError": failed}
@@ -75,17 +55,15 @@ def call_tool(params: Result) -> Result:
 
 def get_prompt(params: Result) -> Result:
     """The greeting."""
-    if params.get("name") != PROMPT["name"]:
-        raise Refused(-32602, f"Unknown prompt: {params.get('name')}")
+    _known({"greet": PROMPT}, params.get("name"))
     text = f"Greet {(params.get('arguments') or {}).get('name', 'the reader')} warmly, in one sentence."
     return {"messages": [{"role": "user", "content": {"type": "text", "text": text}}]}
 
 
 def read_resource(params: Result) -> Result:
     """The text about this server."""
-    if params.get("uri") != RESOURCE["uri"]:
-        raise Refused(-32602, f"Resource not found: {params.get('uri')}")
-    return {"contents": [{"uri": RESOURCE["uri"], "mimeType": "text/plain", "text": ABOUT}]}
+    _known({"demo://about": RESOURCE}, params.get("uri"))
+    return {"contents": [{"uri": "demo://about", "mimeType": "text/plain", "text": ABOUT}]}
 
 
 def initialize(params: Result) -> Result:
@@ -94,16 +72,11 @@ def initialize(params: Result) -> Result:
     return {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": INFO}
 
 
-def discover(_: Result) -> Result:
-    """The discovery of 2026-07-28."""
-    return {"supportedVersions": list(MODERN), "capabilities": CAPABILITIES}
-
-
 METHODS: dict[str, Callable[[Result], Result]] = {
     "initialize": initialize,
-    "server/discover": discover,
+    "server/discover": lambda _: {"supportedVersions": list(MODERN), "capabilities": CAPABILITIES},
     "ping": lambda _: {},
-    "tools/list": list_tools,
+    "tools/list": lambda _: {"tools": TOOLS},
     "tools/call": call_tool,
     "prompts/list": lambda _: {"prompts": [PROMPT]},
     "prompts/get": get_prompt,
@@ -117,17 +90,21 @@ def answer(message: Result) -> Result | None:
     """The response to one message; None for notifications."""
     if "id" not in message:
         return None
-    params = message.get("params") or {}
+    response, params = {"jsonrpc": "2.0", "id": message["id"]}, message.get("params") or {}
     try:
-        method = METHODS.get(str(message.get("method")))
-        if method is None:
-            raise Refused(-32601, f"Method not found: {message.get('method')}")
-        result = method(params)
+        result = _known(METHODS, message.get("method"), -32601)(params)
     except Refused as refused:
-        return {"jsonrpc": "2.0", "id": message["id"], "error": {"code": refused.code, "message": str(refused)}}
+        code, text = refused.args
+        return {**response, "error": {"code": code, "message": text}}
     if PROTOCOL_VERSION_KEY in (params.get("_meta") or {}):
         result |= {"resultType": "complete", "ttlMs": 60_000, "cacheScope": "public"}
-    return {"jsonrpc": "2.0", "id": message["id"], "result": result}
+    return {**response, "result": result}
+
+
+def _known(table: dict[str, Any], name: object, code: int = -32602) -> Any:
+    if str(name) not in table:
+        raise Refused(code, f"Not known here: {name}")
+    return table[str(name)]
 
 
 def main() -> None:

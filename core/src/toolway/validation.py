@@ -10,6 +10,8 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from toolway.errors import InvalidInput
+
 _SHOULD = re.compile(r"^(?:Value error, |Assertion failed, )?(?:Input |String |Value |value )?(?=should |must |is )")
 _SHAPES = {"tuple_type": "a list", "list_type": "a list", "dict_type": "a table", "model_type": "a table"}
 _PREFIX = re.compile(r"^(?:Value error|Assertion failed), ")
@@ -36,6 +38,17 @@ def problems(error: ValidationError, model: type[BaseModel], prefix: Location = 
             location = tuple(part for part in each["loc"] if not _is_type_name(part))
             merged.setdefault(location, []).append(_complaint(each["type"], each["msg"], location, model))
     return [Problem(prefix + at, written(prefix + at) + " or".join(found)) for at, found in merged.items()]
+
+
+def refusal(found: Sequence[Problem], what: str = "") -> InvalidInput:
+    """The error that names all problems of `what`; its details have each under `errors` with a JSON pointer."""
+    errors = [{"pointer": _pointer(each.location), "detail": each.sentence} for each in found[:50]]
+    return InvalidInput(what + "; ".join(each.sentence for each in found[:5]), errors=errors)
+
+
+def _pointer(location: Location) -> str:
+    """RFC 6901."""
+    return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in location)
 
 
 def _is_type_name(part: str | int) -> bool:

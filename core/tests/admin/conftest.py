@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 
 from toolway.admin.api import admin_routes
 from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.problems import problem_handlers
 from toolway.catalog.snapshot import Snapshot, UpstreamView, build_snapshot
 from toolway.errors import NotFound, Unauthenticated, UpstreamUnreachable
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
@@ -130,7 +131,7 @@ class Gate:
             version="1.2.3",
         )
         self.context = context
-        self.app = Starlette(routes=admin_routes(context))
+        self.app = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
 
     async def authenticate(self, headers: Headers, address: str) -> Principal:
         credential = headers.get("authorization")

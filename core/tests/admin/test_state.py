@@ -25,7 +25,8 @@ async def test_the_definition_of_an_item_survives_with_big_integers(api: httpx2.
 
 async def test_collisions_name_both_sides(api: httpx2.AsyncClient) -> None:
     answer = await api.get("/api/v1/servers/plain/collisions")
-    assert answer.json() == {"items": [{"kind": "tool", "name": "x", "items": ["a/x", "b/x"], "resolved": "error"}]}
+    collision = {"kind": "tool", "name": "x", "items": ["a/x", "b/x"], "resolved": "error"}
+    assert answer.json()["items"] == [collision]
 
 
 async def test_an_upstream_is_refreshed_on_demand(api: httpx2.AsyncClient) -> None:

@@ -98,7 +98,8 @@ class File:
         self.desired = Desired()
 
     async def load(self) -> Desired:
-        return self.desired
+        servers = {server.name: server for server in (ServerSettings(name="all"), *self.desired.servers)}
+        return Desired(self.desired.upstreams, tuple(servers.values()))
 
 
 def settings(name: str, **more: Any) -> UpstreamSettings:
@@ -129,7 +130,7 @@ def file() -> File:
 def catalog(shelf: Shelf, file: File, kind: Any, clock: Any) -> Catalog:
     return Catalog(
         store=shelf,
-        records=shelf,
+        records=shelf,  # type: ignore[arg-type]
         upstreams=Collection(shelf, "upstreams"),
         servers=Collection(shelf, "servers"),
         sources=[file],
@@ -157,7 +158,7 @@ async def test_what_is_stored_and_declared_is_discovered_and_shown(
         assert tools(catalog, "one") == ["filed__x"]
     assert catalog.snapshot.upstreams["filed"].upstream.managed_by == "file"
     assert list(catalog.filed("upstreams")) == ["filed"]
-    assert list(catalog.filed("servers")) == ["one", "all"]
+    assert list(catalog.filed("servers")) == ["all", "one"]
 
 
 async def test_the_file_wins_over_the_database_and_the_loser_is_told(
@@ -229,8 +230,9 @@ async def test_the_last_good_list_survives_a_restart(
     async with catalog.run():
         await until(lambda: "a" in shelf.kept, 5)
     kind.down.add("local")
+    records: Any = shelf
     again = Catalog(
-        store=shelf, records=shelf, upstreams=Collection(shelf, "upstreams"), servers=Collection(shelf, "servers"),
+        store=shelf, records=records, upstreams=Collection(shelf, "upstreams"), servers=Collection(shelf, "servers"),
         sources=[file], resolve=resolve, kinds={"local": kind}, authorize=lambda upstream: no_headers, pubsub=shelf,
         clock=clock,
     )  # fmt: skip

@@ -19,11 +19,15 @@ class Running:
 
     def __init__(self, kind: Any, clock: Any, until: Any) -> None:
         self.kind, self.clock, self._until = kind, clock, until
-        self.views: dict[str, UpstreamView] = {}
-        self.discoverer = Discoverer({"local": kind}, lambda upstream: no_headers, clock, self.heard)
+        self.heard: list[str] = []
+        self.discoverer = Discoverer({"local": kind}, lambda upstream: no_headers, clock, self.heard.append)
 
-    def heard(self, view: UpstreamView) -> None:
-        self.views[view.upstream.name] = view
+    @property
+    def views(self) -> dict[str, UpstreamView]:
+        return self.discoverer.views
+
+    def follow(self, *upstreams: Upstream) -> None:
+        self.discoverer.follow({upstream.name: upstream for upstream in upstreams}, {})
 
     async def until(self, claim: Callable[[], bool], seconds: float = 5.0) -> None:
         await self._until(claim, seconds)
@@ -40,21 +44,21 @@ async def no_headers(challenge: Challenge | None) -> Mapping[str, str]:
     return {}
 
 
-def upstream(name: str = "a", kind: str = "local", endpoints: tuple[str, ...] = ("local",)) -> UpstreamView:
+def upstream(name: str = "a", kind: str = "local", endpoints: tuple[str, ...] = ("local",)) -> Upstream:
     settings = UpstreamSettings(name=name, kind=kind)
-    return UpstreamView(Upstream(name, kind, settings, tuple(Endpoint(one) for one in endpoints)))
+    return Upstream(name, kind, settings, tuple(Endpoint(one) for one in endpoints))
 
 
 @pytest_asyncio.fixture
 async def running(kind: Any, clock: Any, until: Any) -> AsyncIterator[Running]:
     started = Running(kind, clock, until)
-    yield started
-    await started.discoverer.close()
+    async with started.discoverer.run():
+        yield started
     assert started.kind.open == []
 
 
 async def test_an_upstream_is_discovered_on_a_leg_without_client_capabilities(running: Running) -> None:
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: running.tools() == ["x"])
     view, leg = running.views["a"], running.kind.open[0].leg
     assert (view.status, view.since) == ("up", 1000.0)
@@ -63,7 +67,7 @@ async def test_an_upstream_is_discovered_on_a_leg_without_client_capabilities(ru
 
 
 async def test_a_changed_list_is_discovered_again(running: Running) -> None:
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: bool(running.kind.open) and running.kind.open[0].wants.tools)
     running.kind.tools.append("y")
     running.kind.open[0].leg.peer.notify("notifications/tools/list_changed", {})
@@ -72,7 +76,7 @@ async def test_a_changed_list_is_discovered_again(running: Running) -> None:
 
 async def test_an_upstream_that_is_down_at_first_comes_in_within_two_seconds(running: Running) -> None:
     running.kind.down.add("local")
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: running.status() == "down" and len(running.kind.probed) > 2)
     assert running.views["a"].error == "endpoint local does not answer"
     running.kind.down.clear()
@@ -80,7 +84,7 @@ async def test_an_upstream_that_is_down_at_first_comes_in_within_two_seconds(run
 
 
 async def test_items_of_an_upstream_that_went_down_stay_for_the_grace_period(running: Running) -> None:
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: running.status() == "up")
     running.kind.down.add("local")
     with pytest.raises(UpstreamUnreachable):
@@ -94,39 +98,40 @@ async def test_items_of_an_upstream_that_went_down_stay_for_the_grace_period(run
 
 async def test_the_next_endpoint_is_asked_when_one_is_down(running: Running) -> None:
     running.kind.down.add("one")
-    running.discoverer.follow([upstream(endpoints=("one", "two"))])
+    running.follow(upstream(endpoints=("one", "two")))
     await running.until(lambda: running.status() == "up")
     assert running.kind.open[0].endpoint.id == "two"
 
 
 async def test_a_refresh_on_demand_returns_the_new_items(running: Running) -> None:
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: running.status() == "up")
     running.kind.tools[:] = ["z"]
     discovery = await running.discoverer.refresh("a")
     assert [item.name for item in discovery.items] == ["z"]
+    assert running.heard == ["a", "a"]
     assert running.tools() == ["z"]
 
 
 async def test_a_removed_upstream_is_closed_and_a_changed_one_connected_anew(running: Running) -> None:
-    running.discoverer.follow([upstream("a"), upstream("b")])
+    running.follow(upstream("a"), upstream("b"))
     await running.until(lambda: running.status("a") == running.status("b") == "up")
-    running.discoverer.follow([upstream("a", endpoints=("two",))])
+    running.follow(upstream("a", endpoints=("two",)))
     await running.until(lambda: [one.endpoint.id for one in running.kind.open] == ["two"])
     with pytest.raises(NotFound):
         await running.discoverer.refresh("b")
 
 
 async def test_an_unchanged_upstream_keeps_its_connection(running: Running) -> None:
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.until(lambda: running.status() == "up")
     connection = running.kind.open[0]
-    running.discoverer.follow([upstream()])
+    running.follow(upstream())
     await running.discoverer.refresh("a")
     assert running.kind.open == [connection]
 
 
 async def test_an_unknown_kind_is_told(running: Running) -> None:
-    running.discoverer.follow([upstream(kind="rest")])
+    running.follow(upstream(kind="rest"))
     await running.until(lambda: running.status() == "down")
     assert running.views["a"].error == "no enabled plugin offers upstreams of kind 'rest'"

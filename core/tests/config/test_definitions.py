@@ -65,14 +65,14 @@ GOOD = {"name": "a", "endpoints": ENDPOINTS, "auth": {"type": "bearer", "token":
 
 def refusal(raw: dict[str, Any], **options: Any) -> str:
     with pytest.raises(InvalidInput) as caught:
-        DEFINITIONS.upstream(raw, **options)
+        DEFINITIONS.settings(raw, **options)
     return caught.value.message
 
 
 def test_an_upstream_without_a_kind_is_http_and_its_auth_is_read_by_its_type() -> None:
-    upstream = DEFINITIONS.upstream(GOOD, "api", 3)
+    upstream = DEFINITIONS.resolve(DEFINITIONS.settings(GOOD))
 
-    assert (upstream.name, upstream.kind, upstream.managed_by, upstream.revision) == ("a", "http", "api", 3)
+    assert (upstream.name, upstream.kind) == ("a", "http")
     assert upstream.endpoints == (Endpoint(ENDPOINTS[0]),)
     assert isinstance(upstream.settings, HttpSettings)
     assert isinstance(upstream.auth, BearerSettings)
@@ -117,7 +117,7 @@ def test_a_wrong_upstream_is_refused_with_the_path_and_without_values(change: di
 
 def test_the_details_of_a_refusal_have_json_pointers() -> None:
     with pytest.raises(InvalidInput) as caught:
-        DEFINITIONS.upstream({**GOOD, "auth": {"type": "bearer"}})
+        DEFINITIONS.settings({**GOOD, "auth": {"type": "bearer"}})
 
     assert caught.value.details["errors"] == [{"pointer": "/auth/token", "detail": "auth.token is missing; add it"}]
 
@@ -125,15 +125,15 @@ def test_the_details_of_a_refusal_have_json_pointers() -> None:
 def test_kinds_that_start_programs_are_refused_from_the_api_and_accepted_from_the_file() -> None:
     raw = {"name": "time", "kind": "stdio", "command": ["mcp-server-time"]}
 
-    assert DEFINITIONS.upstream(raw).endpoints == (Endpoint("local"),)
-    assert refusal(raw, managed_by="api") == (
+    assert DEFINITIONS.resolve(DEFINITIONS.settings(raw)).endpoints == (Endpoint("local"),)
+    assert refusal(raw, from_api=True) == (
         "upstream 'time': upstreams of kind 'stdio' can start programs; declare it in the configuration file"
     )
 
 
 def test_the_api_refuses_types_that_the_environment_may_use() -> None:
-    assert DEFINITIONS.upstream({**GOOD, "retries": "1"}).settings.retries == 1
-    assert "retries should be a valid integer" in refusal({**GOOD, "retries": "1"}, managed_by="api")
+    assert DEFINITIONS.settings({**GOOD, "retries": "1"}).retries == 1
+    assert "retries should be a valid integer" in refusal({**GOOD, "retries": "1"}, from_api=True)
 
 
 def test_the_adapter_validates_bodies_and_describes_what_the_api_takes() -> None:

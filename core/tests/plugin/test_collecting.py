@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from toolway.errors import ConfigError, PluginError
-from toolway.hookspecs.routing import Attempt, Balancer, Call, Endpoint, toolway_balancers
+from toolway.hookspecs.auth import toolway_authorizers
+from toolway.hookspecs.routing import Attempt, Balancer, Call, Endpoint, toolway_balancers, toolway_policies
+from toolway.hookspecs.secrets import toolway_secret_schemes
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
 from toolway.plugin.collect import Plugins
 from toolway.plugin.host import PluginHost
@@ -48,7 +50,7 @@ def load(*names: str, optional: Sequence[str] = ()) -> Plugins:
 
 
 def names_of(plugins: Plugins, **options: str) -> list[str]:
-    return [each.name for each in plugins.provided("toolway_balancers", None, **options)]  # type: ignore[arg-type]
+    return [each.name for each in plugins.provided(toolway_balancers, None, **options)]  # type: ignore[arg-type]
 
 
 def test_providers_come_in_the_order_of_the_enabled_list_with_built_in_ones_last(install: Install) -> None:
@@ -72,9 +74,10 @@ def test_each_provider_is_tied_to_its_plugin(install: Install) -> None:
 
     first, *_, last = load("a").provided(toolway_balancers, None)
 
-    assert (first.plugin, first.distribution, first.version, first.name) == ("a", "corp-a", "3.1", "a1")
+    origin = first.origin
+    assert (origin.name, origin.distribution, origin.version, first.name) == ("a", "corp-a", "3.1", "a1")
     assert last.builtin
-    assert last.distribution == "toolway"
+    assert last.origin.distribution == "toolway"
 
 
 def test_collecting_by_the_hookspec_itself_types_the_result() -> None:
@@ -88,7 +91,7 @@ def test_the_kernel_is_handed_to_every_hook(install: Install) -> None:
 
     kernel: Any = "a whole kernel"
 
-    assert "a whole kernel" in [each.name for each in load("a").collect("toolway_balancers", kernel)]
+    assert "a whole kernel" in [each.name for each in load("a").collect(toolway_balancers, kernel)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +125,7 @@ def test_a_hook_that_gives_something_else_is_refused(install: Install, body: str
     install("a", plugin("toolway_balancers", body), version="2.0")
 
     with pytest.raises(PluginError) as caught:
-        load("a").collect("toolway_balancers", None)
+        load("a").collect(toolway_balancers, None)
 
     assert caught.value.message == f"plugin 'a' (toolway-a 2.0): {sentence}"
 
@@ -139,14 +142,14 @@ def test_an_authorizer_whose_decision_is_a_coroutine_is_refused_because_it_would
     install("a", source)
 
     with pytest.raises(PluginError, match="whose 'decide' is async where Authorizer is not; write `def`"):
-        load("a").collect("toolway_authorizers", None)
+        load("a").collect(toolway_authorizers, None)
 
 
 def test_a_generator_that_fails_halfway_is_refused(install: Install) -> None:
     install("a", plugin("toolway_balancers", "yield Balancer('x'); raise OSError('no disk')"))
 
     with pytest.raises(PluginError, match="hook 'toolway_balancers' failed: OSError: no disk"):
-        load("a").collect("toolway_balancers", None)
+        load("a").collect(toolway_balancers, None)
 
 
 def test_two_providers_with_one_name_are_refused_naming_both_plugins(install: Install) -> None:
@@ -154,7 +157,7 @@ def test_two_providers_with_one_name_are_refused_naming_both_plugins(install: In
     install("b", plugin("toolway_secret_schemes", "return [Scheme('vault')]"), version="2.0")
 
     with pytest.raises(PluginError) as caught:
-        load("a", "b").collect("toolway_secret_schemes", None)
+        load("a", "b").collect(toolway_secret_schemes, None)
 
     assert caught.value.message == (
         "plugin 'a' (toolway-a 1.0) and plugin 'b' (toolway-b 2.0) both provide "
@@ -169,7 +172,7 @@ def test_a_plugin_cannot_shadow_a_built_in_provider(install: Install) -> None:
     with pytest.raises(
         PluginError, match=r"plugin 'a' \(toolway-a 1.0\) and the gateway itself both provide a Balancer"
     ):
-        load("a").collect("toolway_balancers", None)
+        load("a").collect(toolway_balancers, None)
 
 
 def test_an_optional_plugin_whose_hook_fails_is_quarantined_and_not_asked_again(install: Install) -> None:
@@ -185,7 +188,7 @@ def test_an_optional_plugin_whose_hook_fails_is_quarantined_and_not_asked_again(
 
     assert names_of(plugins) == ["round-robin", "random"]
     assert plugins.quarantined == ("a",)
-    assert plugins.collect("toolway_policies", None) == ()
+    assert plugins.collect(toolway_policies, None) == ()
 
 
 def test_the_built_in_provider_acts_when_no_plugin_offers_one() -> None:
@@ -216,7 +219,7 @@ def test_two_plugins_that_offer_what_only_one_can_do_need_a_choice(install: Inst
 
 def test_a_chosen_name_that_nothing_provides_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        load().one("toolway_balancers", None, "round-robbin")
+        load().one(toolway_balancers, None, "round-robbin")
 
     assert caught.value.message == (
         "gateway.balancer is 'round-robbin', which nothing provides; did you mean 'round-robin'?"

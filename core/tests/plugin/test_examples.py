@@ -15,8 +15,9 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials
-from toolway.hookspecs.routing import Call, ClientProfile, Reply, Target
+from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, toolway_authenticators
+from toolway.hookspecs.routing import Call, ClientProfile, Reply, Target, toolway_request_middleware
+from toolway.hookspecs.secrets import toolway_secret_schemes
 from toolway.plugin import ClientCannot, Forbidden, SecretUnavailable, Unauthenticated
 from toolway.plugin.collect import Plugins
 from toolway.plugin.host import PluginHost
@@ -70,7 +71,7 @@ def load(name: str, **settings: Any) -> Plugins:
 
 
 def authenticator() -> Any:
-    return load("header-keys", keys="file:/keys").collect("toolway_authenticators", KERNEL)[0]
+    return load("header-keys", keys="file:/keys").collect(toolway_authenticators, KERNEL)[0]
 
 
 async def test_a_known_key_is_the_service_of_its_line() -> None:
@@ -107,7 +108,7 @@ class Client:
 
 async def call_tool(tool: str, client: Client) -> Reply:
     middleware = load("tool-approval", refuse=["files/delete_*"], ask=["files/write*"]).collect(
-        "toolway_request_middleware", KERNEL
+        toolway_request_middleware, KERNEL
     )[0]
     upstream, _, name = tool.partition("/")
     profile = ClientProfile("2026-07-28")
@@ -146,7 +147,7 @@ async def test_a_client_that_cannot_be_asked_cannot_call_what_needs_a_yes() -> N
 
 
 def scheme(path: Path) -> Any:
-    return load("pass-file", path=str(path)).collect("toolway_secret_schemes", KERNEL)[0]
+    return load("pass-file", path=str(path)).collect(toolway_secret_schemes, KERNEL)[0]
 
 
 async def test_a_secret_is_the_line_of_its_name_and_is_read_again_later(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolway.errors import PluginError
+from toolway.hookspecs.routing import toolway_policies
 from toolway.plugin.host import PluginHost
 
 POLICY = """
@@ -120,7 +121,7 @@ def test_a_hook_with_other_arguments_is_refused(install: Install, arguments: str
 def test_a_hook_may_leave_the_kernel_out(install: Install) -> None:
     install("corp", POLICY.replace("self, kernel", "self"))
 
-    assert len(PluginHost().load(["corp"]).collect("toolway_policies", None)) == 1
+    assert len(PluginHost().load(["corp"]).collect(toolway_policies, None)) == 1
 
 
 def test_an_async_hook_is_refused(install: Install) -> None:
@@ -237,7 +238,7 @@ def test_an_optional_plugin_that_fails_is_quarantined_logged_and_reported(
     assert info.error is not None
     assert info.error in caplog.text
     assert plugins.quarantined == ("extra",)
-    assert plugins.collect("toolway_policies", None) == ()
+    assert plugins.collect(toolway_policies, None) == ()
 
 
 def test_an_optional_plugin_with_a_wrong_setting_is_quarantined(install: Install) -> None:
@@ -298,6 +299,6 @@ def test_the_report_names_the_hooks_that_an_enabled_plugin_uses(install: Install
 def test_two_gateways_in_one_process_have_their_own_instances(install: Install) -> None:
     install("corp", POLICY)
 
-    first, second = (PluginHost().load(["corp"]).collect("toolway_policies", None) for _ in range(2))
+    first, second = (PluginHost().load(["corp"]).collect(toolway_policies, None) for _ in range(2))
 
     assert first[0] is not second[0]

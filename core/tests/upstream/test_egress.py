@@ -218,7 +218,11 @@ async def test_a_name_with_several_refused_addresses_is_refused_with_the_same_er
         await get(EgressGuard(), "http://rebound.example/")
 
 
-def test_a_refusal_says_that_nothing_was_sent() -> None:
+def test_a_refusal_says_that_nothing_was_sent_and_tells_the_address_to_the_log_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with pytest.raises(UpstreamUnreachable) as refused:
         EgressGuard().check_address(ip_address("10.0.0.1"))
     assert (refused.value.sent, refused.value.code) == (False, "egress_refused")
+    assert "10.0.0.1" not in refused.value.message
+    assert "10.0.0.1" in caplog.text

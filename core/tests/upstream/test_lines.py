@@ -155,7 +155,7 @@ async def test_a_modern_programs_changes_come_on_a_subscription(start: Dial) -> 
 
 
 async def test_the_old_transport_carries_calls_and_questions(everything_sse: str, dial: Dial, http: Any) -> None:
-    http._transports[everything_sse] = "sse"
+    http._old.add(everything_sse)
     ear = Ear(elicitation_create=ACCEPTED)
     connection = dial(everything_sse, leg("legacy", capabilities=ASKED))
     reply = await connection.request(call("test_elicitation", ear, message="who?"))
@@ -174,6 +174,6 @@ async def test_an_endpoint_event_of_another_origin_is_refused(dial: Dial, http: 
         return response
 
     async with serving(lure) as url:
-        http._transports[url] = "sse"
+        http._old.add(url)
         with pytest.raises(UpstreamProtocol, match="another origin"):
             await dial(url, leg("legacy")).request(request("ping"))

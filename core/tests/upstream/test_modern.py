@@ -199,7 +199,7 @@ async def test_many_calls_at_once_get_their_own_answers(scripted: Scripted, dial
         assert b'"arguments":{"n":%d}' % n in bytes(reply.result)
 
 
-async def test_tools_with_invalid_header_annotations_are_left_out(dial: Dial) -> None:
+async def test_tools_with_invalid_header_annotations_are_left_out_and_reported(dial: Dial) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "number", "x-mcp-header": "A"}}}
 
     async def answer(asked: web.Request) -> web.Response:
@@ -216,6 +216,7 @@ async def test_tools_with_invalid_header_annotations_are_left_out(dial: Dial) ->
     async with serving(answer) as url:
         found = await dial(url, leg("modern")).discover()
     assert [item.name for item in found.items] == ["good"]
+    assert [problem.partition(": x-mcp")[0] for problem in found.problems] == ["upstream 'up': tool 'bad' is left out"]
 
 
 async def test_a_notification_outside_of_a_watch_does_not_disturb(scripted: Scripted, dial: Dial) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
 from toolway.upstream.egress import EgressRefused
-from toolway.upstream.oauth import ClientCredentials, TokenRefused
+from toolway.upstream.oauth import Client, ClientCredentials, TokenRefused
 from toolway.upstream.outgoing import OutgoingHttp
 
 CLIENT_ID, SECRET = "a client", "s:e/cret+ä"
@@ -78,7 +78,7 @@ async def secret() -> str:
 
 
 def source(outgoing: OutgoingHttp, server: TokenServer, clock: Clock, **options: Any) -> ClientCredentials:
-    return ClientCredentials(outgoing, server.url, CLIENT_ID, secret, monotonic=clock, **options)
+    return ClientCredentials(outgoing, Client(server.url, CLIENT_ID, **options), secret, clock)
 
 
 async def test_a_token_is_used_until_shortly_before_it_expires(outgoing: OutgoingHttp, server: TokenServer) -> None:
@@ -114,7 +114,7 @@ async def test_the_client_identifies_itself_by_basic_with_encoded_parts(
 async def test_the_client_identifies_itself_by_post_where_configured(
     outgoing: OutgoingHttp, server: TokenServer
 ) -> None:
-    await source(outgoing, server, Clock(), auth_method="post").token()
+    await source(outgoing, server, Clock(), method="post").token()
     assert server.authorizations == [None]
     assert server.forms == [{"grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": SECRET}]
 
@@ -187,11 +187,11 @@ async def test_an_answer_without_a_usable_token_is_refused(
 async def test_a_dead_token_endpoint_means_that_nothing_was_sent(outgoing: OutgoingHttp, unused_tcp_port: int) -> None:
     url = f"http://127.0.0.1:{unused_tcp_port}/token"
     with pytest.raises(UpstreamUnreachable) as raised:
-        await ClientCredentials(outgoing, url, CLIENT_ID, secret, monotonic=Clock()).token()
+        await ClientCredentials(outgoing, Client(url, CLIENT_ID), secret, Clock()).token()
     assert raised.value.sent is False
 
 
 async def test_the_secret_is_not_sent_in_clear_across_the_internet() -> None:
     with pytest.raises(EgressRefused, match="https"):
-        ClientCredentials(OutgoingHttp(), "http://as.example/token", CLIENT_ID, secret, monotonic=Clock())
-    ClientCredentials(OutgoingHttp(), "https://as.example/token", CLIENT_ID, secret, monotonic=Clock())
+        ClientCredentials(OutgoingHttp(), Client("http://as.example/token", CLIENT_ID), secret, Clock())
+    ClientCredentials(OutgoingHttp(), Client("https://as.example/token", CLIENT_ID), secret, Clock())

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.upstream.egress import EgressRefused
-from toolway.upstream.outgoing import OutgoingHttp, RedirectRefused, TlsOptions, dial_error, tls_context
+from toolway.upstream.outgoing import ClientTls, OutgoingHttp, RedirectRefused, dial_error, tls_context
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -31,7 +31,7 @@ class Site:
         self.seen.append(request)
         await request.read()
         behaviours: dict[str, Callable[[], web.StreamResponse]] = {
-            "/json": lambda: web.json_response({"big": 2**70}, headers={"Set-Cookie": "a=b", "X-Upper": "Yes"}),
+            "/json": lambda: web.json_response({"big": 2**70}, headers={"Set-Cookie": "a=b"}),
             "/denied": lambda: web.json_response({"error": "no"}, status=403),
             "/redirect": lambda: web.Response(status=302, headers={"Location": "/json"}),
             "/text": lambda: web.Response(text="hello"),
@@ -72,15 +72,6 @@ async def test_one_session_per_key_and_way_of_dialling(outgoing: OutgoingHttp) -
     assert outgoing.session("a") is first
     assert outgoing.session("b") is not first
     assert outgoing.session("a", allow_private=True) is not first
-    assert outgoing.session("a", read_timeout=1.0) is not first
-
-
-async def test_a_dropped_key_gets_a_new_session(outgoing: OutgoingHttp) -> None:
-    first, other = outgoing.session("a"), outgoing.session("b")
-    await outgoing.drop("a")
-    assert first.closed
-    assert not other.closed
-    assert not outgoing.session("a").closed
 
 
 async def test_private_addresses_need_the_permission_of_the_upstream(site: Site) -> None:
@@ -117,10 +108,10 @@ async def test_proxies_of_the_environment_are_not_used(
         assert response.status == 200
 
 
-async def test_a_document_keeps_status_headers_and_big_integers(site: Site, outgoing: OutgoingHttp) -> None:
-    document = await outgoing.fetch_json("GET", f"{site.url}/json")
-    assert (document.status, document.content, document.headers["x-upper"]) == (200, {"big": 2**70}, "Yes")
-    assert (await outgoing.fetch_json("POST", f"{site.url}/denied", data={"a": "b"})).status == 403
+async def test_a_document_keeps_status_and_big_integers(site: Site, outgoing: OutgoingHttp) -> None:
+    document = await outgoing.fetch_json("the site", "GET", f"{site.url}/json")
+    assert (document.status, document.content) == (200, {"big": 2**70})
+    assert (await outgoing.fetch_json("the site", "POST", f"{site.url}/denied", data={"a": "b"})).status == 403
 
 
 @pytest.mark.parametrize(
@@ -138,33 +129,34 @@ async def test_a_bad_document_is_a_typed_error(
     path: str, error: type[Exception], site: Site, outgoing: OutgoingHttp
 ) -> None:
     with pytest.raises(error) as raised:
-        await outgoing.fetch_json("GET", f"{site.url}{path}?secret=x", limit=4096, timeout=0.5)
-    assert "secret" not in str(raised.value)
+        await outgoing.fetch_json("the site", "GET", f"{site.url}{path}?secret=x", limit=4096, timeout=0.5)
+    assert "secret" not in raised.value.message
+    assert "127.0.0.1" not in raised.value.message
 
 
 async def test_a_document_of_a_closed_port_is_unreachable(outgoing: OutgoingHttp, unused_tcp_port: int) -> None:
     with pytest.raises(UpstreamUnreachable) as raised:
-        await outgoing.fetch_json("GET", f"http://127.0.0.1:{unused_tcp_port}/")
+        await outgoing.fetch_json("the site", "GET", f"http://127.0.0.1:{unused_tcp_port}/")
     assert raised.value.sent is False
 
 
 async def test_a_document_is_not_fetched_from_a_private_address(site: Site) -> None:
     strict = OutgoingHttp()
     with pytest.raises(EgressRefused):
-        await strict.fetch_json("GET", f"{site.url}/json")
+        await strict.fetch_json("the site", "GET", f"{site.url}/json")
     await strict.close()
     assert site.seen == []
 
 
 def test_an_unknown_failure_may_have_been_sent() -> None:
-    error = dial_error(aiohttp.ServerDisconnectedError(), "https://a.example/x?key=1")
-    assert (type(error), error.sent, "key" in error.message) == (UpstreamError, True, False)
+    error = dial_error(aiohttp.ServerDisconnectedError(), "the site")
+    assert (type(error), error.sent) == (UpstreamError, True)
 
 
 def test_tls_options_make_one_context_and_bad_files_are_named(tmp_path: Path) -> None:
-    assert tls_context(TlsOptions()) is tls_context(TlsOptions())
+    assert tls_context(ClientTls()) is tls_context(ClientTls())
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(ConfigError, match=r"ca\.pem"):
-        tls_context(TlsOptions(ca=tmp_path / "ca.pem"))
+        tls_context(ClientTls(ca=tmp_path / "ca.pem"))
     with pytest.raises(ConfigError, match=r"none\.pem"):
-        tls_context(TlsOptions(ca=tmp_path / "none.pem"))
+        tls_context(ClientTls(ca=tmp_path / "none.pem"))

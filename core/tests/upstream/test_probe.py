@@ -65,6 +65,29 @@ async def test_an_unknown_modern_version_alone_is_not_ours(http: HttpKind) -> No
             await probe_http(http, url)
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, -32020), (400, -32021), (404, -32601)])
+async def test_a_refusal_in_modern_words_counts_as_modern(status: int, code: int, http: HttpKind) -> None:
+    async def refuse(asked: web.Request) -> web.Response:
+        message = await asked.json()
+        if message["method"] == "initialize":
+            return web.Response(status=400)
+        error = {"code": code, "message": "no"}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "error": error}, status=status)
+
+    async with serving(refuse) as url:
+        assert await probe_http(http, url) == Eras("2026-07-28", None)
+
+
+async def test_an_unknown_method_with_status_200_is_not_modern(http: HttpKind) -> None:
+    async def refuse(asked: web.Request) -> web.Response:
+        error = {"code": -32601, "message": "no"}
+        return web.json_response({"jsonrpc": "2.0", "id": (await asked.json())["id"], "error": error})
+
+    async with serving(refuse) as url:
+        with pytest.raises(UpstreamProtocol):
+            await probe_http(http, url)
+
+
 async def test_a_private_address_is_refused_without_leave(http: HttpKind, everything: str) -> None:
     upstream = http_upstream(http, everything, allow_private=False)
     with pytest.raises(UpstreamUnreachable):

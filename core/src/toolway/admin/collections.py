@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolway.admin.operations import ANY, Answer, Incoming, Operation, refuse
-from toolway.admin.pages import PageQuery, page
+from toolway.admin.operations import Answer, Incoming, Operation
+from toolway.admin.pages import Page, PageQuery, listing
+from toolway.admin.state import described
 from toolway.catalog.entities import hidden
 from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
 from toolway.hookspecs.system import Entity, Stored
@@ -32,131 +32,95 @@ class Member(BaseModel):
     meta: Meta
 
 
-class MemberPage(BaseModel):
-    """One page of a collection, sorted by name."""
-
-    items: list[Member]
-    next_cursor: str | None = Field(description="For the next page; null on the last one.")
-
-
-Describe = Callable[[Incoming, str], Mapping[str, Any]]
-"""Tells what `meta` says of the object with that name besides revision and origin."""
-
-
 class Collection:
-    """The operations on one entity. `changed` is awaited after each change, before the answer."""
+    """The operations on one entity; after each change the snapshot is made anew before the answer."""
 
-    def __init__(self, entity: Entity, describe: Describe, changed: Callable[[], Awaitable[None]]) -> None:
-        self._entity = entity
-        self._describe = describe
-        self._changed = changed
+    def __init__(self, entity: Entity) -> None:
+        self._entity, self._kind = entity, entity.kind
         self._read, self._write = f"{entity.kind}:read", f"{entity.kind}:write"
         self._part: str = getattr(entity, "part", entity.kind)
 
     def operations(self) -> list[Operation]:
         """What the API offers for it."""
-        kind, schema = self._entity.kind, self._entity.schema
+        kind, schema, read, write = self._kind, self._entity.schema, self._read, self._write
         path, one = f"/api/v1/{kind}", f"/api/v1/{kind}/{{name}}"
-        read, write = self._read, self._write
-        replaced = (200, 201)
+        page, put = Page[Member], (200, 201)
         return [
-            Operation("GET", path, read, f"List {kind}.", self.list, None, PageQuery, MemberPage, filters=True),
+            Operation("GET", path, read, f"List {kind}.", self.list, None, PageQuery, page, filters=True),
             Operation("POST", path, write, f"Add one to {kind}.", self.create, schema, None, Member, (201,)),
             Operation("GET", one, read, f"Read one of {kind}.", self.get, None, None, Member, conditional=True),
-            Operation("PUT", one, write, f"Set one of {kind}.", self.put, schema, None, Member, replaced, False, True),
+            Operation("PUT", one, write, f"Set one of {kind}.", self.put, schema, None, Member, put, conditional=True),
             Operation("DELETE", one, write, f"Remove one of {kind}.", self.delete, success=(204,), conditional=True),
         ]
 
-    async def list(self, incoming: Incoming, query: PageQuery) -> dict[str, Any]:
+    async def list(self, incoming: Incoming, query: PageQuery) -> Page[dict[str, Any]]:
         """The objects that the principal may see."""
         async with incoming.context.store.read() as tx:
             stored = {one.name: one for one in await self._entity.list(tx)}
-        stored |= incoming.context.catalog.filed(self._entity.kind)
-        seen = {name: one for name, one in stored.items() if incoming.may(self._read, name)}
-        if not seen and not incoming.may(self._read, ANY):
-            refuse(incoming, self._read)
-        shown = page(seen, query)
-        return {**shown, "items": [self._shown(incoming, one) for one in shown["items"]]}
+        stored |= incoming.context.catalog.filed(self._kind)
+        return listing(incoming, self._read, stored, query, lambda one: self._shown(incoming, one))
 
     async def get(self, incoming: Incoming) -> Answer:
         """One object with its `ETag`."""
-        return self._answer(incoming, await self._stored(incoming, incoming.name))
+        return await self._answer(incoming, incoming.name)
 
-    async def create(self, incoming: Incoming, body: BaseModel) -> Answer:
+    async def create(self, incoming: Incoming, body: Any) -> Answer:
         """Add an object that does not exist yet."""
-        name = _name_of(body)
-        if not incoming.may(self._write, name):
-            refuse(incoming, self._write)
-        async with self._change(incoming, "create", name) as tx:
-            if await self._entity.get(tx, name) is not None:
-                raise Conflict(f"{self._entity.kind} has {name!r} already; use PUT to replace it")
+        incoming.demand(self._write, body.name)
+        async with self._change(incoming, "create", body.name) as tx:
+            if await self._entity.get(tx, body.name) is not None:
+                raise Conflict(f"{self._kind} has {body.name!r} already; use PUT to replace it")
             await self._entity.put(tx, body)
-        return await self._after(incoming, name, 201)
+        return await self._changed(incoming, body.name, 201)
 
-    async def put(self, incoming: Incoming, body: BaseModel) -> Answer:
+    async def put(self, incoming: Incoming, body: Any) -> Answer:
         """Create or replace; the same body twice changes nothing the second time."""
-        name = _name_of(body)
-        if name != incoming.name:
-            raise InvalidInput(f"the body names {name!r}, the path {incoming.name!r}; they must agree")
+        if body.name != incoming.name:
+            raise InvalidInput(f"the body names {body.name!r}, the path {incoming.name!r}; they must agree")
         async with incoming.context.store.read() as tx:
-            old = await self._entity.get(tx, name)
-        if old is not None and old.value == body and old.managed_by == "api":
+            old = await self._entity.get(tx, body.name)
+        is_own = body.name not in incoming.context.catalog.filed(self._kind)
+        if is_own and old is not None and old.value == body:
             _check_precondition(incoming, old)
-            return self._answer(incoming, old)
-        async with self._change(incoming, "put", name) as tx:
-            old = await self._entity.get(tx, name)
+            return await self._answer(incoming, body.name)
+        async with self._change(incoming, "put", body.name) as tx:
+            old = await self._entity.get(tx, body.name)
             _check_precondition(incoming, old)
             await self._entity.put(tx, body)
-        return await self._after(incoming, name, 201 if old is None else 200)
+        return await self._changed(incoming, body.name, 201 if old is None else 200)
 
     async def delete(self, incoming: Incoming) -> Answer:
         """Remove an object."""
         async with self._change(incoming, "delete", incoming.name) as tx:
-            old = await self._entity.get(tx, incoming.name)
-            if old is None:
-                raise self._missing(incoming.name)
-            _check_precondition(incoming, old)
+            _check_precondition(incoming, await self._entity.get(tx, incoming.name))
             await self._entity.delete(tx, incoming.name)
-        await self._changed()
+        await incoming.context.catalog.reload()
         return Answer(None, 204)
 
     def _change(self, incoming: Incoming, action: str, name: str) -> Any:
-        kind = self._entity.kind
-        if name in incoming.context.catalog.filed(kind):
+        if name in incoming.context.catalog.filed(self._kind):
             raise Conflict(f"{name!r} is declared in the configuration; change it there")
-        return incoming.context.store.change(self._part, incoming.principal.id, f"{kind}.{action}", f"{kind}/{name}")
+        subject = f"{self._kind}/{name}"
+        return incoming.context.store.change(self._part, incoming.principal.id, f"{self._kind}.{action}", subject)
 
-    async def _after(self, incoming: Incoming, name: str, status: int) -> Answer:
-        await self._changed()
-        location = {"location": f"/api/v1/{self._entity.kind}/{name}"} if status == 201 else {}
-        return self._answer(incoming, await self._stored(incoming, name), status, location)
+    async def _changed(self, incoming: Incoming, name: str, status: int) -> Answer:
+        await incoming.context.catalog.reload()
+        return await self._answer(incoming, name, status)
 
-    async def _stored(self, incoming: Incoming, name: str) -> Stored:
-        stored = incoming.context.catalog.filed(self._entity.kind).get(name)
+    async def _answer(self, incoming: Incoming, name: str, status: int = 200) -> Answer:
+        stored = incoming.context.catalog.filed(self._kind).get(name)
         if stored is None:
             async with incoming.context.store.read() as tx:
                 stored = await self._entity.get(tx, name)
         if stored is None:
-            raise self._missing(name)
-        return stored
-
-    def _missing(self, name: str) -> NotFound:
-        return NotFound(f"{self._entity.kind} has no {name!r}")
-
-    def _answer(
-        self, incoming: Incoming, stored: Stored, status: int = 200, headers: Mapping[str, str] | None = None
-    ) -> Answer:
-        return Answer(self._shown(incoming, stored), status, {"etag": _etag(stored), **(headers or {})})
+            raise NotFound(f"{self._kind} has no {name!r}")
+        location = {"location": f"/api/v1/{self._kind}/{name}"} if status == 201 else {}
+        return Answer(self._shown(incoming, stored), status, {"etag": _etag(stored), **location})
 
     def _shown(self, incoming: Incoming, stored: Stored) -> dict[str, Any]:
-        described = self._describe(incoming, stored.name)
-        meta = {"revision": stored.revision, "managed_by": stored.managed_by, **described}
+        more = described(incoming.context.catalog.snapshot, self._kind, stored.name)
+        meta = {"revision": stored.revision, "managed_by": stored.managed_by, **more}
         return {**hidden(stored.value.model_dump(mode="json")), "meta": meta}
-
-
-def _name_of(body: BaseModel) -> str:
-    name: str = body.name  # type: ignore[attr-defined]
-    return name
 
 
 def _etag(stored: Stored) -> str:

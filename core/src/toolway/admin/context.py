@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.datastructures import Headers
@@ -45,5 +45,5 @@ class AdminContext:
     authorize: Callable[[Principal, str, Resource], bool]
     plugins: Callable[[], Sequence[Mapping[str, Any]]]
     phase: Callable[[], Phase]
-    checks: Sequence[ReadyCheck] = field(default=())
+    checks: Sequence[ReadyCheck] = ()
     version: str = ""

@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from toolway.admin.operations import ANY, Incoming, operation, refuse
-from toolway.admin.pages import PageQuery, page
-from toolway.catalog.snapshot import ITEM_KINDS, ServerView, Snapshot
+from toolway.admin.operations import Incoming, operation
+from toolway.admin.pages import Page, PageQuery, listing
+from toolway.catalog.snapshot import ITEM_KINDS, Snapshot
 from toolway.errors import NotFound
-from toolway.hookspecs.routing import Item, ItemKind
-
-READ = "items:read"
+from toolway.hookspecs.routing import Item
 
 
 class ItemQuery(PageQuery):
@@ -28,8 +26,6 @@ class ItemQuery(PageQuery):
 class ItemReport(BaseModel):
     """One item."""
 
-    model_config = ConfigDict(extra="forbid")
-
     canonical: str = Field(description="Canonical name, `upstream/item`.")
     kind: Literal["tool", "prompt", "resource", "template"]
     upstream: str
@@ -39,42 +35,28 @@ class ItemReport(BaseModel):
     definition: dict[str, Any] = Field(description="Its list entry.")
 
 
-class ItemPage(BaseModel):
-    """One page of items, sorted by canonical name."""
-
-    items: list[ItemReport]
-    next_cursor: str | None = Field(description="For the next page; null on the last one.")
-
-
 Found = tuple[Item, str | None, bytes]
 """An item, what the server calls it, and its list entry."""
 
 
-@operation("GET", "/api/v1/items", READ, filters=True)
-async def items(incoming: Incoming, query: ItemQuery) -> ItemPage:
+@operation("GET", "/api/v1/items", "items:read", filters=True)
+async def items(incoming: Incoming, query: ItemQuery) -> Page[ItemReport]:
     """List items."""
+    snapshot = incoming.context.catalog.snapshot
+    every = _shown_by(snapshot, query.server) if query.server else _offered(snapshot)
     found = {
-        f"{item.canonical}\0{item.kind}": (item, exposed, raw)
-        for item, exposed, raw in _found(incoming.context.catalog.snapshot, query)
-        if incoming.may(READ, item.canonical)
+        f"{item.canonical}\n{item.kind}": (item, exposed, raw)
+        for item, exposed, raw in every
+        if query.kind in ("", item.kind) and query.upstream in ("", item.upstream)
     }
-    if not found and not incoming.may(READ, ANY):
-        refuse(incoming, READ)
-    shown = page(found, query)
-    return ItemPage(items=[_report(one) for one in shown["items"]], next_cursor=shown["next_cursor"])
+    return listing(incoming, "items:read", found, query, _report)
 
 
-def _found(snapshot: Snapshot, query: ItemQuery) -> Iterable[Found]:
-    kinds: tuple[ItemKind, ...] = (query.kind,) if query.kind else ITEM_KINDS
-    offered = _shown_by(snapshot, query.server, kinds) if query.server else _offered(snapshot)
-    return (one for one in offered if one[0].kind in kinds and query.upstream in ("", one[0].upstream))
-
-
-def _shown_by(snapshot: Snapshot, server: str, kinds: tuple[ItemKind, ...]) -> Iterable[Found]:
-    view: ServerView | None = snapshot.servers.get(server)
+def _shown_by(snapshot: Snapshot, server: str) -> Iterable[Found]:
+    view = snapshot.servers.get(server)
     if view is None:
         raise NotFound(f"servers has no {server!r}")
-    return ((one.item, one.name, one.raw) for kind in kinds for one in view.listed(kind))
+    return ((one.item, one.name, one.raw) for kind in ITEM_KINDS for one in view.listed(kind))
 
 
 def _offered(snapshot: Snapshot) -> Iterable[Found]:

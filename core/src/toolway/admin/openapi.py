@@ -44,13 +44,9 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[Key, Any], dict[str,
     """The schema of each body, answer and query, and the components that they refer to."""
     inputs: list[tuple[Key, Any, TypeAdapter[Any]]] = [(("", "problem"), "serialization", TypeAdapter(Problem))]
     for one in operations:
-        for role, schema, mode in (
-            ("body", one.body, "validation"),
-            ("query", one.query, "validation"),
-            ("answer", one.answer, "serialization"),
-        ):
-            if schema is not None:
-                inputs.append(((one.id, role), mode, adapter_of(schema)))
+        modes = {"body": "validation", "query": "validation", "answer": "serialization"}
+        given = ((role, mode) for role, mode in modes.items() if getattr(one, role) is not None)
+        inputs += [((one.id, role), mode, adapter_of(getattr(one, role))) for role, mode in given]
     by_key, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)
     return {key: schema for (key, _), schema in by_key.items()}, shared.get("$defs", {})
 

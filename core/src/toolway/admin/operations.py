@@ -12,22 +12,28 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from toolway.admin.bodies import Reader
 from toolway.admin.context import AdminContext
-from toolway.admin.problems import MethodNotAllowed, answer_for, document
-from toolway.errors import Forbidden, InvalidInput, PluginError, ToolwayError, Unauthenticated
+from toolway.admin.problems import MethodNotAllowed, UnsupportedMediaType, answer_for, document
+from toolway.errors import Forbidden, PluginError, Unauthenticated
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
 
 ANY = "*"
 """The name of the resource when an action is about a whole collection."""
 
+PUBLIC: frozenset[tuple[str, str]] = frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/api/v1/openapi.json")})
+
+_UNNAMEABLE = re.compile(r"[^a-zA-Z0-9]+")
+
+Handler = Callable[..., Awaitable[Any]]
+
 
 @dataclass(frozen=True)
 class Incoming:
-    """An authorized request."""
+    """An authenticated request."""
 
     context: AdminContext
     principal: Principal
@@ -36,12 +42,25 @@ class Incoming:
 
     @property
     def name(self) -> str:
-        """The object named in the path."""
-        return self.path["name"]
+        """The object named in the path; `ANY` when the path is about a whole collection."""
+        return self.path.get("name", ANY)
 
     def may(self, action: str, name: str) -> bool:
         """Whether the principal may do it on that object."""
         return self.context.authorize(self.principal, action, Resource(name))
+
+    def demand(self, action: str, name: str) -> None:
+        """Refuse what the principal may not do.
+
+        Raises:
+            Unauthenticated: nobody asks; a credential may help.
+            Forbidden: the permission is missing.
+        """
+        if self.may(action, name):
+            return
+        if self.principal.kind == "anonymous":
+            raise Unauthenticated("a credential is needed here; send 'Authorization: Bearer <token>'")
+        raise Forbidden(f"permission {action!r} is needed here", permission=action)
 
 
 @dataclass(frozen=True)
@@ -53,9 +72,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-_UNNAMEABLE = re.compile(r"[^a-zA-Z0-9]+")
-
-Handler = Callable[..., Awaitable[Any]]
+class NoQuery(BaseModel, extra="forbid"):
+    """For operations that take no query parameters."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,7 @@ class Operation:
     @property
     def id(self) -> str:
         """Unique name, for clients that are made from the OpenAPI document."""
-        is_versioned = self.path.startswith("/api/v1/")
-        path = self.path.removeprefix("/api/v1") if is_versioned else f"/probe{self.path}"
-        return _UNNAMEABLE.sub("_", f"{self.method.lower()}{path}").strip("_")
-
-
-PUBLIC: frozenset[tuple[str, str]] = frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/api/v1/openapi.json")})
+        return _UNNAMEABLE.sub("_", f"{self.method.lower()}{self.path}").strip("_")
 
 
 def operation(
@@ -96,17 +109,15 @@ def operation(
 
     def declare(handler: Handler) -> Operation:
         hints = get_type_hints(handler)
-        summary = (handler.__doc__ or "").strip().split("\n")[0]
-        answer = hints.get("return")
-        is_model = isinstance(answer, type) and issubclass(answer, BaseModel)
+        answer = hints["return"] if hints["return"] is not Answer else None
+        summary = (handler.__doc__ or "").partition("\n")[0]
         body, query = hints.get("body"), hints.get("query")
-        model = answer if is_model else None
-        return Operation(method, path, permission, summary, handler, body, query, model, success, filters)
+        return Operation(method, path, permission, summary, handler, body, query, answer, success, filters)
 
     return declare
 
 
-def routes(context: AdminContext, operations: Iterable[Operation]) -> list[BaseRoute]:
+def routes(context: AdminContext, operations: Iterable[Operation]) -> list[Route]:
     """One route per path; fixed paths come before those with parameters.
 
     Raises:
@@ -129,88 +140,55 @@ class PathEndpoint:
     """Answers all methods of one path; every failure becomes a problem document."""
 
     def __init__(self, context: AdminContext, operations: Mapping[str, Operation]) -> None:
-        self.operations = dict(operations)
         self._context = context
-        self._bodies = {one.method: Reader(one.body) for one in operations.values() if one.body is not None}
-        self._queries = {one.method: Reader(one.query or NoQuery) for one in operations.values()}
+        self._operations = dict(operations)
+        self._bodies = {method: Reader(one.body) for method, one in operations.items() if one.body is not None}
+        self._queries = {method: Reader(one.query or NoQuery) for method, one in operations.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application of the path."""
-        request = Request(scope, receive)
         try:
-            response = await self._respond(request)
+            response = await self._respond(Request(scope, receive))
         except ClientDisconnect:
             return
-        except ToolwayError as error:
-            allow = {"allow": ", ".join(sorted(self._methods()))} if isinstance(error, MethodNotAllowed) else None
-            response = answer_for(error, allow)
-        except Exception as error:  # noqa: BLE001 - answered and logged with an error id
+        except Exception as error:  # noqa: BLE001 - answered; what is unexpected is logged with an error id
             response = answer_for(error)
         await response(scope, receive, send)
 
-    def _methods(self) -> set[str]:
-        return {*self.operations, *({"HEAD"} if "GET" in self.operations else ())}
-
     async def _respond(self, request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        chosen = self.operations.get(method)
+        chosen = self._operations.get(method)
         if chosen is None:
-            raise MethodNotAllowed(f"{request.method} is not possible on {request.url.path}; use one of those in Allow")
-        incoming = await self._admit(request, chosen)
-        arguments = await self._arguments(request, chosen)
-        result = await chosen.handler(incoming, **arguments)
-        return _response(result)
+            raise MethodNotAllowed({*self._operations, *({"HEAD"} if "GET" in self._operations else ())})
+        incoming = Incoming(self._context, await self._principal(request, chosen), request.headers, request.path_params)
+        if chosen.permission is not None and not chosen.filters:
+            incoming.demand(chosen.permission, incoming.name)
+        return _response(await chosen.handler(incoming, **await self._arguments(request, method, chosen)))
 
-    async def _admit(self, request: Request, chosen: Operation) -> Incoming:
-        """Authenticate and authorize; collections decide on each object themselves."""
-        context, path = self._context, request.path_params
+    async def _principal(self, request: Request, chosen: Operation) -> Principal:
         if chosen.permission is None:
-            return Incoming(context, ANONYMOUS, request.headers, path)
-        address = request.client.host if request.client else ""
-        principal = await context.authenticate(request.headers, address)
-        incoming = Incoming(context, principal, request.headers, path)
-        if not chosen.filters and not incoming.may(chosen.permission, path.get("name", ANY)):
-            refuse(incoming, chosen.permission)
-        return incoming
+            return ANONYMOUS
+        return await self._context.authenticate(request.headers, request.client.host if request.client else "")
 
-    async def _arguments(self, request: Request, chosen: Operation) -> dict[str, Any]:
+    async def _arguments(self, request: Request, method: str, chosen: Operation) -> dict[str, Any]:
         arguments: dict[str, Any] = {}
-        query = self._queries[chosen.method].query(request.query_params.multi_items())
+        query = self._queries[method].query(request.query_params.multi_items())
         if chosen.query is not None:
             arguments["query"] = query
         if chosen.body is not None:
             _check_content_type(request.headers)
-            arguments["body"] = self._bodies[chosen.method].body(await request.body())
+            arguments["body"] = self._bodies[method].body(await request.body())
         return arguments
 
 
-class NoQuery(BaseModel, extra="forbid"):
-    """For operations that take no query parameters."""
-
-
-def refuse(incoming: Incoming, permission: str) -> None:
-    """Raise what fits: without a credential one is asked for, with one the permission is missing."""
-    if incoming.principal.kind == "anonymous":
-        raise Unauthenticated("a credential is needed here; send 'Authorization: Bearer <token>'")
-    raise Forbidden(f"permission {permission!r} is needed here", permission=permission)
-
-
 def _check_content_type(headers: Headers) -> None:
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType("the body must be sent with Content-Type: application/json")
-
-
-class UnsupportedMediaType(InvalidInput):
-    """The body is announced as something else than JSON (RFC 9110 section 15.5.16)."""
-
-    code = "unsupported_media_type"
-    status = 415
 
 
 def _response(result: Any) -> Response:
     answer = result if isinstance(result, Answer) else Answer(result)
     if answer.value is None:
-        return Response(status_code=answer.status, headers=dict(answer.headers))
+        return Response(status_code=answer.status, headers=answer.headers)
     value = answer.value.model_dump(mode="json") if isinstance(answer.value, BaseModel) else answer.value
     return document(value, answer.status, answer.headers)

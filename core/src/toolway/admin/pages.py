@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import bisect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolway.errors import InvalidInput
+from toolway.admin.operations import ANY, Incoming
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class PageQuery(BaseModel):
@@ -19,24 +20,30 @@ class PageQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(100, ge=1, le=500, description="Objects per page.")
-    cursor: str = Field("", max_length=4096, description="`next_cursor` of the page before.")
+    cursor: str = Field("", description="`next_cursor` of the page before.")
 
 
-def page(objects: Mapping[str, Any], query: PageQuery) -> dict[str, Any]:
-    """The page of `objects`, by sort key, that the query asks for; raises InvalidInput for a cursor of no list."""
-    keys = sorted(objects)
-    start = bisect.bisect_right(keys, _opened(query.cursor)) if query.cursor else 0
+class Page(BaseModel, Generic[T]):
+    """One page of a list, sorted by name."""
+
+    items: list[T]
+    next_cursor: str | None = Field(None, description="For the next page; null on the last one.")
+
+
+def listing(
+    incoming: Incoming, permission: str, objects: Mapping[str, V], query: PageQuery, show: Callable[[V], Any]
+) -> Page[Any]:
+    """The page that the query asks for of the objects that the principal may see; each is `show`n.
+
+    Keys sort the objects and begin with their names; what tells equal names apart follows after a line feed.
+
+    Raises:
+        Forbidden, Unauthenticated: it may see none of them, nor the collection.
+    """
+    keys = sorted(key for key in objects if incoming.may(permission, key.partition("\n")[0]))
+    if not keys:
+        incoming.demand(permission, ANY)
+    start = bisect.bisect_right(keys, query.cursor) if query.cursor else 0
     chosen = keys[start : start + query.limit]
-    more = start + query.limit < len(keys)
-    return {"items": [objects[key] for key in chosen], "next_cursor": _cursor(chosen[-1]) if more else None}
-
-
-def _cursor(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode("utf-8", "surrogatepass")).decode()
-
-
-def _opened(cursor: str) -> str:
-    try:
-        return base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode("utf-8", "surrogatepass")
-    except (binascii.Error, UnicodeError):
-        raise InvalidInput("cursor is not one that this API gave; begin without it") from None
+    is_last = start + query.limit >= len(keys)
+    return Page(items=[show(objects[key]) for key in chosen], next_cursor=None if is_last else chosen[-1])

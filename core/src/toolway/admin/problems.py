@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -39,9 +39,25 @@ class MethodNotAllowed(ToolwayError):
     code = "method_not_allowed"
     status = 405
 
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allow = ", ".join(sorted(allowed))
+        super().__init__(f"this method is not possible here; use one of {self.allow}")
 
-def problem(error: ToolwayError, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for an expected error."""
+
+class UnsupportedMediaType(InvalidInput):
+    """The body is announced as something else than JSON (RFC 9110 section 15.5.16)."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+def answer_for(error: Exception) -> Response:
+    """The answer for any exception; the text of an unexpected one is only in the log, under an error id."""
+    if not isinstance(error, ToolwayError):
+        error_id = secrets.token_hex(8)
+        log.error("request failed, error id %s", error_id, exc_info=error)
+        message = f"the gateway failed to answer; its log has the reason under error id {error_id}"
+        error = ToolwayError(message, error_id=error_id)
     body = {
         **error.details,
         "type": f"urn:toolway:error:{error.code}",
@@ -50,22 +66,15 @@ def problem(error: ToolwayError, headers: Mapping[str, str] | None = None) -> Re
         "code": error.code,
         "detail": error.message,
     }
-    challenge = {"www-authenticate": 'Bearer realm="toolway"'} if isinstance(error, Unauthenticated) else {}
-    retry = {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return Response(msgspec.json.encode(body), error.status, {**challenge, **retry, **(headers or {})}, MEDIA_TYPE)
+    return Response(msgspec.json.encode(body), error.status, _headers(error), MEDIA_TYPE)
 
 
-def unexpected(error: Exception) -> Response:
-    """The answer for anything else: an error id that the log has too."""
-    error_id = secrets.token_hex(8)
-    log.error("request failed, error id %s", error_id, exc_info=error)
-    message = f"the gateway failed to answer; its log has the reason under error id {error_id}"
-    return problem(ToolwayError(message, error_id=error_id))
-
-
-def answer_for(error: Exception, headers: Mapping[str, str] | None = None) -> Response:
-    """The answer for any exception."""
-    return problem(error, headers) if isinstance(error, ToolwayError) else unexpected(error)
+def _headers(error: ToolwayError) -> dict[str, str]:
+    if isinstance(error, MethodNotAllowed):
+        return {"allow": error.allow}
+    if isinstance(error, Unauthenticated):
+        return {"www-authenticate": 'Bearer realm="toolway"'}
+    return {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
 def document(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -75,16 +84,9 @@ def document(value: Any, status: int = 200, headers: Mapping[str, str] | None = 
 
 
 def problem_handlers() -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
-    """Exception handlers for Starlette: what no route answers becomes a problem document too."""
+    """Exception handlers for Starlette: paths that no route has are answered with a problem document too."""
 
-    async def refused(request: Request, error: HTTPException) -> Response:
-        if error.status_code == HTTPStatus.NOT_FOUND:
-            return problem(NotFound(f"there is no {request.url.path}"))
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            return problem(MethodNotAllowed(f"{request.method} is not possible here"), error.headers)
-        return problem(InvalidInput("the request is not acceptable"), error.headers)
+    async def missing(request: Request, error: HTTPException) -> Response:
+        return answer_for(NotFound(f"there is no {request.scope['path']}; /api/v1/openapi.json lists what there is"))
 
-    async def failed(request: Request, error: Exception) -> Response:
-        return answer_for(error)
-
-    return {HTTPException: refused, ToolwayError: failed, Exception: failed}
+    return {HTTPStatus.NOT_FOUND: missing}

@@ -13,7 +13,7 @@ from toolway.hookspecs.definitions import Definition, SecretRef
 from toolway.hookspecs.routing import Upstream
 from toolway.hookspecs.secrets import Challenge, SettingsModel
 from toolway.plugin.kernel import Clock, Secrets
-from toolway.upstream.oauth import ClientCredentials
+from toolway.upstream.oauth import Client, ClientCredentials
 from toolway.upstream.outgoing import OutgoingHttp
 
 
@@ -109,15 +109,9 @@ class ClientCredentialsProvider:
         auth = cast(ClientCredentialsAuth, upstream.auth)
         source = self._sources.get(auth)
         if source is None:
+            private = upstream.settings.allow_private
+            client = Client(auth.token_url, auth.client_id, auth.scope, auth.resource, auth.method, private)
             source = self._sources[auth] = ClientCredentials(
-                self._outgoing,
-                auth.token_url,
-                auth.client_id,
-                lambda: self._secrets.get(auth.client_secret),
-                monotonic=self._clock.monotonic,
-                scope=auth.scope,
-                resource=auth.resource,
-                auth_method=auth.method,
-                allow_private=upstream.settings.allow_private,
+                self._outgoing, client, lambda: self._secrets.get(auth.client_secret), self._clock.monotonic
             )
         return {"authorization": f"Bearer {await source.token(challenged=challenge is not None)}"}

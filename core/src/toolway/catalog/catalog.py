@@ -6,19 +6,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from toolway.catalog.declared import Declared, Resolve, load
-from toolway.catalog.discovery import Discoverer, is_same
-from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot
+from toolway.catalog.discovery import Discoverer
+from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot
 from toolway.catalog.watcher import Authorize
 from toolway.errors import ToolwayError
 from toolway.hookspecs.caching import PubSub
 from toolway.hookspecs.routing import CatalogSource, Discovery, Upstream, UpstreamKind
-from toolway.hookspecs.system import Entity, Stored, Transaction
+from toolway.hookspecs.system import Entity, Stored
 from toolway.plugin.kernel import Clock, Database
+
+if TYPE_CHECKING:
+    from toolway.catalog.records import CatalogRecords
 
 log = logging.getLogger(__name__)
 
@@ -30,19 +31,6 @@ SETTLE_SECONDS = 0.05
 SwapListener = Callable[[Snapshot, Snapshot], None]
 
 
-class Records(Protocol):
-    """What the catalog keeps in the database besides declared objects."""
-
-    async def revisions(self, tx: Transaction) -> Mapping[str, int]:
-        """The revision of each snapshot part."""
-
-    async def discoveries(self, tx: Transaction) -> Mapping[str, Discovery]:
-        """The last good discovery of each upstream."""
-
-    async def save_discovery(self, tx: Transaction, upstream: str, discovery: Discovery | None) -> None:
-        """Replace or remove it."""
-
-
 class Catalog:
     """Holds the current snapshot. `failure` says why the last load failed, empty when it did not."""
 
@@ -50,7 +38,7 @@ class Catalog:
         self,
         *,
         store: Database,
-        records: Records,
+        records: CatalogRecords,
         upstreams: Entity,
         servers: Entity,
         sources: Sequence[CatalogSource],
@@ -60,20 +48,17 @@ class Catalog:
         pubsub: PubSub,
         clock: Clock,
     ) -> None:
-        self.snapshot = EMPTY
+        self.snapshot, self.failure = EMPTY, ""
         self._store, self._records, self._pubsub = store, records, pubsub
         self._entities = (upstreams, servers)
         self._sources, self._resolve = tuple(sources), resolve
         self._discoverer = Discoverer(kinds, authorize, clock, self._heard)
         self._declared = Declared()
-        self._views: dict[str, UpstreamView] = {}
         self._revisions: Mapping[str, int] = {}
-        self.failure = ""
         self._listeners: list[SwapListener] = []
         self._unsaved: set[str] = set()
         self._news, self._check = asyncio.Event(), asyncio.Event()
         self._loading = asyncio.Lock()
-        self._is_following = False
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -124,7 +109,7 @@ class Catalog:
         """Make a snapshot of what is known now and swap, if anything changed."""
         old = self.snapshot
         servers = list(self._declared.servers.values())
-        new = build_snapshot(old.number + 1, list(self._views.values()), servers, old)
+        new = build_snapshot(old.number + 1, list(self._discoverer.views.values()), servers, old)
         if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
             return
         self.snapshot = new
@@ -134,18 +119,14 @@ class Catalog:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Discover and follow changes while the context is open."""
-        self._is_following = True
-        self._discoverer.follow(self._views.values())
         loops = [asyncio.create_task(loop) for loop in (self._follow_revisions(), self._follow_news())]
         try:
-            async with self._pubsub.subscribe(CHANNEL, self._hinted):
+            async with self._discoverer.run(), self._pubsub.subscribe(CHANNEL, self._hinted):
                 yield
         finally:
-            self._is_following = False
             for task in loops:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            await self._discoverer.close()
 
     async def _load(self) -> None:
         """One consistent read; the views of unchanged upstreams stay."""
@@ -154,33 +135,16 @@ class Catalog:
             upstreams, servers = [await entity.list(tx) for entity in self._entities]
             known = await self._records.discoveries(tx)
         self._declared = await load(self._sources, upstreams, servers, self._resolve)
-        declared = self._declared.upstreams
-        self._views = {name: self._view(upstream, known.get(name)) for name, upstream in declared.items()}
+        self._discoverer.follow(self._declared.upstreams, known)
         self._revisions = revisions
-        if self._is_following:
-            self._discoverer.follow(self._views.values())
-            self._unsaved |= known.keys() - declared.keys()
-            self._news.set()
+        for name in known.keys() - self._declared.upstreams.keys():
+            self._heard(name)
 
-    def _view(self, upstream: Upstream, stored: Discovery | None) -> UpstreamView:
-        """The view to go on with: the current one, or what is known from before until there is news."""
-        view = self._views.get(upstream.name)
-        if view is None:
-            return UpstreamView(upstream, stored)
-        if is_same(view.upstream, upstream):
-            return msgspec.structs.replace(view, upstream=upstream)
-        was_there = view.upstream.kind == upstream.kind and view.upstream.endpoints == upstream.endpoints
-        return UpstreamView(upstream, view.discovery if was_there else None)
-
-    def _heard(self, view: UpstreamView) -> None:
-        """A watcher reports."""
-        name = view.upstream.name
-        known = self._views.get(name)
-        if known is None:
-            return
-        if known.discovery is not view.discovery:
+    def _heard(self, name: str) -> None:
+        """What is known of an upstream changed."""
+        shown, known = self.snapshot.upstreams.get(name), self._discoverer.views.get(name)
+        if shown is None or known is None or shown.discovery is not known.discovery:
             self._unsaved.add(name)
-        self._views[name] = view
         self._news.set()
 
     async def _hinted(self, payload: bytes) -> None:
@@ -214,13 +178,12 @@ class Catalog:
 
     async def _save(self) -> None:
         """Keep the last good lists for the next start."""
-        names = set(self._unsaved)
+        names, views = set(self._unsaved), self._discoverer.views
         if not names:
             return
         async with self._store.write() as tx:
             for name in names:
-                view = self._views.get(name)
-                await self._records.save_discovery(tx, name, view.discovery if view else None)
+                await self._records.save_discovery(tx, name, views[name].discovery if name in views else None)
         self._unsaved -= names
 
     async def _surviving(self, work: Coroutine[Any, Any, None]) -> None:

@@ -14,10 +14,9 @@ from toolway.errors import InvalidInput
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import Upstream, UpstreamKind
 from toolway.hookspecs.secrets import UpstreamAuth
-from toolway.validation import Problem, did_you_mean, problems
+from toolway.validation import Problem, did_you_mean, problems, refusal
 
 DEFAULT_KIND = "http"
-ManagedBy = Literal["api", "file"]
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -32,18 +31,12 @@ class Definitions:
         self._kinds = kinds
         self._auths = {name: auth_model(name, auth.settings) for name, auth in auths.items()}
 
-    def upstream(self, raw: Mapping[str, Any], managed_by: ManagedBy = "file", revision: int = 0) -> Upstream:
-        """A declared upstream, ready to be reached."""
-        return self.resolve(self.settings(raw, from_api=managed_by == "api"), managed_by, revision)
-
-    def resolve(self, settings: UpstreamSettings, managed_by: ManagedBy = "file", revision: int = 0) -> Upstream:
+    def resolve(self, settings: UpstreamSettings) -> Upstream:
         """Make an upstream of settings, which are read again when they were not made by `settings`."""
         kind = self._kind(settings.kind, f"upstream {settings.name!r}")
         if not isinstance(settings, kind.settings) or isinstance(settings.auth, Mapping):
             settings = self.settings(settings.model_dump(exclude_unset=True))
-        return Upstream(
-            settings.name, kind.kind, settings, kind.endpoints(settings), settings.auth, managed_by, revision
-        )
+        return Upstream(settings.name, kind.kind, settings, kind.endpoints(settings), settings.auth)
 
     def settings(self, raw: Mapping[str, Any], *, from_api: bool = False) -> UpstreamSettings:
         """The settings of an upstream as its kind's model, `auth` as its type's model; the default kind is `http`.
@@ -57,17 +50,17 @@ class Definitions:
                 f"{what}: upstreams of kind {kind.kind!r} can start programs; declare it in the configuration file"
             )
         values = {**raw, "kind": kind.kind, "auth": None}
-        read, wrong = _read(kind.settings, values, (), from_api)
+        read, wrong = _read(kind.settings, values, strict=from_api)
         auth, wrong_auth = self._read_auth(raw.get("auth"), from_api)
         if read is None or wrong_auth:
-            raise _refusal(what, [*wrong, *wrong_auth])
+            raise refusal([*wrong, *wrong_auth], f"{what}: ")
         return read.model_copy(update={"auth": auth})
 
-    def server(self, raw: Mapping[str, Any], *, from_api: bool = False) -> ServerSettings:
+    def server(self, raw: Mapping[str, Any]) -> ServerSettings:
         """The settings of a virtual server."""
-        read, wrong = _read(ServerSettings, raw, (), from_api)
+        read, wrong = _read(ServerSettings, raw)
         if read is None:
-            raise _refusal(_what("server", raw), wrong)
+            raise refusal(wrong, f"{_what('server', raw)}: ")
         return read
 
     def schema(self) -> TypeAdapter[UpstreamSettings]:
@@ -94,7 +87,7 @@ class Definitions:
         model = self._auths.get(raw["type"]) if isinstance(raw["type"], str) else None
         if model is None:
             return None, [Problem(("auth", "type"), f"auth.type {_unknown(raw['type'], self._auths)}")]
-        return _read(model, raw, ("auth",), strict)
+        return _read(model, raw, ("auth",), strict=strict)
 
 
 def auth_model(name: str, settings: type[BaseModel]) -> type[BaseModel]:
@@ -120,7 +113,7 @@ def _tagged(what: str, tag: str, value: str, model: type[BaseModel], default: An
 
 
 def _read(
-    model: type[M], raw: Mapping[str, Any], prefix: tuple[str, ...], strict: bool
+    model: type[M], raw: Mapping[str, Any], prefix: tuple[str, ...] = (), *, strict: bool = False
 ) -> tuple[M | None, list[Problem]]:
     try:
         if strict:  # as JSON, because strict Python values would refuse lists where the model has tuples
@@ -138,8 +131,3 @@ def _what(noun: str, raw: Mapping[str, Any]) -> str:
 def _unknown(name: Any, known: Mapping[str, Any]) -> str:
     guess = did_you_mean(str(name), known) or f"known: {', '.join(sorted(known)) or 'none'}"
     return f"{name!r} is not known; {guess} (a plugin that adds more must be in plugins.enable)"
-
-
-def _refusal(what: str, wrong: list[Problem]) -> InvalidInput:
-    errors = [{"pointer": "".join(f"/{part}" for part in each.location), "detail": each.sentence} for each in wrong]
-    return InvalidInput(f"{what}: {'; '.join(each.sentence for each in wrong)}", errors=errors)

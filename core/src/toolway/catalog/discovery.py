@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -14,40 +14,63 @@ from toolway.errors import NotFound
 from toolway.hookspecs.routing import Discovery, Upstream, UpstreamKind
 from toolway.plugin.kernel import Clock
 
-log = logging.getLogger(__name__)
-
 
 class Discoverer:
-    """Runs a watcher for every enabled upstream; `report` hears of each changed view, on the event loop."""
+    """Knows what every upstream offers; `changed` hears the name of each whose view changed, on the event loop."""
 
     def __init__(
         self,
         kinds: Mapping[str, UpstreamKind],
         authorize: Callable[[Upstream], Authorize],
         clock: Clock,
-        report: Callable[[UpstreamView], None],
+        changed: Callable[[str], None],
     ) -> None:
         self._kinds = kinds
         self._authorize = authorize
         self._clock = clock
-        self._report = report
+        self._changed = changed
         self._watchers: dict[str, Watcher] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._is_running = False
 
-    def follow(self, views: Iterable[UpstreamView]) -> None:
-        """Watch exactly these; an upstream that changed is connected to anew, starting from the given view."""
-        wanted = {view.upstream.name: view for view in views if view.upstream.settings.enabled}
-        for name in self._watchers.keys() - wanted.keys():
-            self._stop(name)
-        for name, view in wanted.items():
+    @property
+    def views(self) -> dict[str, UpstreamView]:
+        """What is known of each upstream, by name."""
+        return {name: watcher.view for name, watcher in self._watchers.items()}
+
+    def follow(self, upstreams: Mapping[str, Upstream], stored: Mapping[str, Discovery]) -> None:
+        """Know exactly these from now on; `stored` is what is known of them from an earlier run.
+
+        An upstream that changed is connected to anew; until there is news of it, its last good list stays if it is
+        still at the same place.
+        """
+        for name in self._watchers.keys() - upstreams.keys():
+            self._stop(self._watchers.pop(name))
+        for name, upstream in upstreams.items():
             watcher = self._watchers.get(name)
-            if watcher is None or not is_same(watcher.upstream, view.upstream):
-                self._stop(name)
-                self._start(view)
+            if watcher is None:
+                self._watch(UpstreamView(upstream, stored.get(name)))
+            elif is_same(watcher.view.upstream, upstream):
+                watcher.view = msgspec.structs.replace(watcher.view, upstream=upstream)
             else:
-                watcher.upstream = view.upstream
-                watcher.view = msgspec.structs.replace(watcher.view, upstream=view.upstream)
+                self._stop(watcher)
+                old = watcher.view.upstream
+                was_there = (old.kind, old.endpoints) == (upstream.kind, upstream.endpoints)
+                self._watch(UpstreamView(upstream, watcher.view.discovery if was_there else None))
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Contact the upstreams while the context is open; then close all connections."""
+        self._is_running = True
+        for watcher in self._watchers.values():
+            watcher.start()
+        try:
+            yield
+        finally:
+            self._is_running = False
+            for watcher in self._watchers.values():
+                self._stop(watcher)
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
     def stir(self, name: str) -> None:
         """Discover the upstream again soon: somebody heard that a list of it changed."""
@@ -62,34 +85,24 @@ class Discoverer:
             UpstreamError: it does not answer.
         """
         watcher = self._watchers.get(name)
-        if watcher is None:
+        if watcher is None or watcher.task is None:
             raise NotFound(f"there is no enabled upstream {name!r}")
         return await watcher.refresh()
 
-    async def close(self) -> None:
-        """Stop all watchers and close their connections."""
-        for name in list(self._watchers):
-            self._stop(name)
-        await asyncio.gather(*self._ending, return_exceptions=True)
-
-    def _start(self, view: UpstreamView) -> None:
+    def _watch(self, view: UpstreamView) -> None:
         upstream = view.upstream
         kind = self._kinds.get(upstream.kind)
-        watcher = Watcher(upstream, kind, self._authorize(upstream), self._clock, self._report, view)
+        watcher = Watcher(view, kind, self._authorize(upstream), self._clock, lambda: self._changed(upstream.name))
         self._watchers[upstream.name] = watcher
-        self._tasks[upstream.name] = asyncio.create_task(watcher.run(), name=f"discovery of {upstream.name}")
-        self._tasks[upstream.name].add_done_callback(self._ended)
+        if self._is_running:
+            watcher.start()
 
-    def _stop(self, name: str) -> None:
-        if self._watchers.pop(name, None) is not None:
-            task = self._tasks.pop(name)
+    def _stop(self, watcher: Watcher) -> None:
+        task, watcher.task = watcher.task, None
+        if task is not None:
             self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
             task.cancel()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._ending.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s ended: this is a bug", task.get_name(), exc_info=error)
 
 
 def is_same(old: Upstream, new: Upstream) -> bool:

@@ -39,7 +39,7 @@ class Parsed(msgspec.Struct, frozen=True, eq=False):
 def parse(discovery: Discovery) -> Parsed:
     """Decode all list entries; those that are no objects and repeated ones are left out and told in `problems`."""
     entries: dict[tuple[ItemKind, str], Entry] = {}
-    problems = []
+    problems = list(discovery.problems)
     for item in discovery.items:
         if (item.kind, item.canonical) in entries:
             problems.append(f"{item.kind} {item.canonical} is listed twice by its upstream; the first one is used")

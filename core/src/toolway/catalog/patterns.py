@@ -13,55 +13,24 @@ def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in literal) or r"(?!)")
 
 
-def _positions(pattern: str, text: str) -> set[int]:
-    """Where in `pattern` a match may stand after all of `text` was read."""
-    positions = {0}
-    for character in text:
-        positions = _behind_stars(pattern, positions)
-        positions = {
-            at if pattern[at] == "*" else at + 1
-            for at in positions
-            if at < len(pattern) and pattern[at] in ("*", character)
-        }
-    return positions
-
-
-def _behind_stars(pattern: str, positions: set[int]) -> set[int]:
-    """The positions and those reached by letting stars match nothing."""
-    reached = set(positions)
-    for start in positions:
-        at = start
-        while at < len(pattern) and pattern[at] == "*":
-            at += 1
-            reached.add(at)
-    return reached
-
-
 class Selection:
-    """The include and exclude patterns of one server."""
+    """The include and exclude patterns of one server; exclusion wins over inclusion."""
 
     def __init__(self, include: Iterable[str], exclude: Iterable[str] = ()) -> None:
-        self._include, self._exclude = tuple(include), tuple(exclude)
-        self._included, self._excluded = _compiled(self._include), _compiled(self._exclude)
-
-    def includes(self, canonical: str) -> bool:
-        """Whether an include pattern matches."""
-        return self._included.match(canonical) is not None
+        include, exclude = tuple(include), tuple(exclude)
+        self._included, self._excluded = _compiled(include), _compiled(exclude)
+        self._begun = _compiled(pattern[:end] for pattern in include for end in range(1, len(pattern) + 1))
+        self._covered = _compiled(pattern for pattern in exclude if pattern.endswith("*"))
 
     def excludes(self, canonical: str) -> bool:
-        """Whether an exclude pattern matches; exclusion wins over inclusion."""
+        """Whether an exclude pattern matches."""
         return self._excluded.match(canonical) is not None
 
     def selects(self, canonical: str) -> bool:
         """Whether the item `upstream/name` is part of the server."""
-        return self.includes(canonical) and not self.excludes(canonical)
+        return self._included.match(canonical) is not None and not self.excludes(canonical)
 
     def reaches(self, upstream: str) -> bool:
         """Whether some item of the upstream could be selected, whatever it is called."""
         prefix = f"{upstream}/"
-        covered = any(
-            pattern[at:].strip("*") == "" and pattern.endswith("*")
-            for pattern in self._exclude
-            for at in _positions(pattern, prefix)
-        )
-        return not covered and any(_positions(pattern, prefix) for pattern in self._include)
+        return self._begun.match(prefix) is not None and self._covered.match(prefix) is None

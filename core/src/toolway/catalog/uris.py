@@ -45,12 +45,6 @@ class UriTable:
         self._owners: dict[tuple[ItemKind, str], dict[str, Claim]] = defaultdict(dict)
         for claim in claims:
             self._owners[claim.kind, claim.uri].setdefault(claim.upstream, claim)
-        self._own = {
-            self.exposed(claim.kind, claim.upstream, claim.uri): claim
-            for (kind, _), owners in self._owners.items()
-            for claim in owners.values()
-            if len(owners) > 1 and kind == "resource"
-        }
         self._templates = [
             (templates.compile(claim.uri), claim)
             for (kind, _), owners in self._owners.items()
@@ -89,18 +83,13 @@ class UriTable:
         return Target(readable[0], uri)
 
     def _own_form(self, uri: str) -> Target:
-        if claim := self._own.get(uri):
-            return self._target(uri, claim)
-        for _, claim in self._templates:
-            if len(self._owners["template", claim.uri]) > 1 and (original := unexpand(claim.upstream, claim.uri, uri)):
-                return self._target(uri, Claim("resource", claim.upstream, original))
-        parsed = parse_own_uri(uri)
-        if parsed is None:
-            raise UnknownUri(uri)
-        upstream, original = parsed
+        upstream, original = parse_own_uri(uri) or ("", "")
         if owner := self._owners.get(("resource", original), {}).get(upstream):
             return self._target(uri, owner)
-        is_templated = any(c.upstream == upstream and t.match(original) for t, c in self._templates)
+        for _, claim in self._templates:
+            if len(self._owners["template", claim.uri]) > 1 and (expanded := unexpand(claim.upstream, claim.uri, uri)):
+                return self._target(uri, Claim("resource", claim.upstream, expanded))
+        is_templated = any(claim.upstream == upstream and each.match(original) for each, claim in self._templates)
         if not is_templated and not (upstream in self._upstreams and self._selection.selects(f"{upstream}/{original}")):
             raise UnknownUri(uri)
         return self._target(uri, Claim("resource", upstream, original))

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
 
 import msgspec
 from msgspec import Raw
@@ -16,11 +17,9 @@ from toolway.hookspecs.routing import (
     ClientProfile,
     Connection,
     Discovery,
-    Endpoint,
     Era,
     Eras,
     Leg,
-    Upstream,
     UpstreamKind,
     Wants,
 )
@@ -63,24 +62,23 @@ class ListChanges:
 
 
 class Watcher:
-    """Discovers one upstream again and again and reports each change of its view; `run` ends when cancelled."""
+    """Discovers one upstream again and again while its task runs; `view` is what is known of it."""
 
     def __init__(
         self,
-        upstream: Upstream,
+        view: UpstreamView,
         kind: UpstreamKind | None,
         authorize: Authorize,
         clock: Clock,
-        report: Callable[[UpstreamView], None],
-        known: UpstreamView,
+        changed: Callable[[], None],
     ) -> None:
-        """`kind` is None when no enabled plugin offers it; `known` is the last view; it stays until there is news."""
-        self.upstream = upstream
-        self.view = known
+        """`kind` is None when no enabled plugin offers it; `changed` is called after each change of the view."""
+        self.view = view
+        self.task: asyncio.Task[None] | None = None
         self._kind = kind
         self._authorize = authorize
         self._clock = clock
-        self._report = report
+        self._changed = changed
         self._connection: Connection | None = None
         self._eras = Eras()
         self._failures = 0
@@ -88,15 +86,11 @@ class Watcher:
         self._wake = asyncio.Event()
         self._demands: list[asyncio.Future[Discovery]] = []
 
-    async def run(self) -> None:
-        """Discover at once, then whenever there is a reason."""
-        try:
-            while True:
-                delay = await self._attempt()
-                await self._pause(delay)
-        finally:
-            self._answer(self._demands, UpstreamError(f"upstream {self.upstream.name!r} was changed or removed"))
-            await self._disconnect()
+    def start(self) -> None:
+        """Begin, if the upstream is enabled."""
+        if self.view.upstream.settings.enabled:
+            self.task = asyncio.create_task(self._run(), name=f"discovery of {self._name}")
+            self.task.add_done_callback(_ended)
 
     def stir(self) -> None:
         """Somebody heard that a list changed: discover again soon."""
@@ -104,11 +98,22 @@ class Watcher:
 
     async def refresh(self) -> Discovery:
         """Discover now; raises UpstreamError when the upstream does not answer."""
-        demand = asyncio.get_running_loop().create_future()
+        demand: asyncio.Future[Discovery] = asyncio.get_running_loop().create_future()
         self._demands.append(demand)
         self._wake.set()
-        answer: Discovery = await demand
-        return answer
+        return await demand
+
+    @property
+    def _name(self) -> str:
+        return self.view.upstream.name
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._pause(await self._attempt())
+        finally:
+            self._answer(self._demands, UpstreamError(f"upstream {self._name!r} was changed or removed"))
+            await self._disconnect()
 
     async def _pause(self, delay: float) -> None:
         """Wait for `delay` seconds, a demand, or a changed list; changes that come in a burst count once."""
@@ -123,22 +128,19 @@ class Watcher:
     async def _attempt(self) -> float:
         """Discover once; returns after how many seconds to do it again."""
         self._wake.clear()
-        demands, self._demands = self._demands, []
+        demands = list(self._demands)
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                discovery = await self._discover()
+                answer: Discovery | ToolwayError = self._came_up(await self._discover())
         except Exception as error:  # noqa: BLE001 - logged; one upstream must not end another
-            failure = self._explained(error)
+            answer = self._explained(error)
             await self._disconnect()
-            self._went_down(failure)
-            self._answer(demands, failure)
+            self._went_down(answer)
+        self._demands = self._demands[len(demands) :]
+        self._answer(demands, answer)
+        if self._failures:
             return self._backoff()
-        except asyncio.CancelledError:
-            self._demands += demands
-            raise
-        self._came_up(discovery)
-        self._answer(demands, self.view.discovery or discovery)
-        return self.upstream.settings.refresh_interval * random.uniform(0.8, 1.2)
+        return self.view.upstream.settings.refresh_interval * random.uniform(0.8, 1.2)
 
     async def _discover(self) -> Discovery:
         if self._connection is not None:
@@ -155,72 +157,63 @@ class Watcher:
         return msgspec.structs.replace(await connection.discover(), eras=self._eras)
 
     async def _connect(self) -> Connection:
+        """A connection to the first endpoint that answers."""
+        upstream = self.view.upstream
         if self._kind is None:
-            raise UpstreamError(f"no enabled plugin offers upstreams of kind {self.upstream.kind!r}", sent=False)
-        failure: UpstreamError = UpstreamError(f"upstream {self.upstream.name!r} has no endpoint", sent=False)
-        for endpoint in self.upstream.endpoints:
+            raise UpstreamError(f"no enabled plugin offers upstreams of kind {upstream.kind!r}", sent=False)
+        failure = UpstreamError(f"upstream {self._name!r} has no endpoint", sent=False)
+        for endpoint in upstream.endpoints:
             try:
-                self._eras = await self._kind.probe(self.upstream, endpoint, self._leg("modern"))
+                self._eras = await self._kind.probe(upstream, endpoint, self._leg("modern"))
             except UpstreamError as error:
                 failure = error
                 continue
-            return self._kind.connect(self.upstream, endpoint, self._leg(self._era(endpoint)))
+            if self._eras == Eras():
+                raise UpstreamProtocol(f"endpoint {endpoint.id} of upstream {self._name!r} speaks no known MCP version")
+            return self._kind.connect(upstream, endpoint, self._leg("modern" if self._eras.modern else "legacy"))
         raise failure
-
-    def _era(self, endpoint: Endpoint) -> Era:
-        if self._eras.modern:
-            return "modern"
-        if self._eras.legacy:
-            return "legacy"
-        raise UpstreamProtocol(f"endpoint {endpoint.id} of upstream {self.upstream.name!r} speaks no known MCP version")
 
     def _leg(self, era: Era) -> Leg:
         version = getattr(self._eras, era) or LATEST[era]
         client = ClientProfile(version, {}, CLIENT_INFO)
-        return Leg(era, "", client, ListChanges(self._wake.set), self._authorize, version)
+        return Leg(era, "", client, ListChanges(self.stir), self._authorize, version)
 
     async def _watch(self, connection: Connection, discovery: Discovery) -> None:
         """Ask for news of the lists that can change, then look once more: they may have changed meanwhile."""
-        offered = discovery.capabilities
-        tools, prompts, resources = (
-            bool(isinstance(offered.get(name), dict) and offered[name].get("listChanged"))
-            for name in ("tools", "prompts", "resources")
-        )
-        if not (tools or prompts or resources):
+        lists = ((name, discovery.capabilities.get(name)) for name in ("tools", "prompts", "resources"))
+        changing = {name: True for name, each in lists if isinstance(each, dict) and each.get("listChanged")}
+        if not changing:
             return
         try:
             async with asyncio.timeout(WATCH_SECONDS):
-                await connection.watch(Wants(tools, prompts, resources))
+                await connection.watch(msgspec.convert(changing, Wants))
         except (UpstreamError, TimeoutError) as error:
-            log.info("upstream %s does not report changed lists: %s", self.upstream.name, error)
+            log.info("upstream %s does not report changed lists: %s", self._name, error)
         else:
-            self._wake.set()
+            self.stir()
 
-    def _came_up(self, discovery: Discovery) -> None:
+    def _came_up(self, discovery: Discovery) -> Discovery:
+        """Keeps the old object when nothing changed, so that what was made of it stays valid."""
         self._failures = 0
         if discovery == self.view.discovery:
             discovery = self.view.discovery
-        self._show(msgspec.structs.replace(self._with_status("up"), discovery=discovery, error=""))
+        self._show("up", discovery)
+        return discovery
 
     def _went_down(self, failure: ToolwayError) -> None:
         if self._failures == 0:
             self._down_since = self._clock.monotonic()
-            log.warning("upstream %s is down: %s", self.upstream.name, failure.message)
+            log.warning("upstream %s is down: %s", self._name, failure.message)
         self._failures += 1
-        view = msgspec.structs.replace(self._with_status("down"), error=failure.message)
-        if view.discovery and self._clock.now() - view.since > GRACE_SECONDS:
-            view = msgspec.structs.replace(view, discovery=None)
-        self._show(view)
+        is_stale = self.view.status == "down" and self._clock.now() - self.view.since > GRACE_SECONDS
+        self._show("down", None if is_stale else self.view.discovery, failure.message)
 
-    def _with_status(self, status: str) -> UpstreamView:
-        since = self.view.since if self.view.status == status else self._clock.now()
-        return msgspec.structs.replace(self.view, status=status, since=since)
-
-    def _show(self, view: UpstreamView) -> None:
-        is_news = view.discovery is not self.view.discovery or view != self.view
-        self.view = view
-        if is_news:
-            self._report(view)
+    def _show(self, status: Literal["up", "down"], discovery: Discovery | None, error: str = "") -> None:
+        old = self.view
+        since = old.since if old.status == status else self._clock.now()
+        self.view = UpstreamView(old.upstream, discovery, status, error, since)
+        if discovery is not old.discovery or (status, error) != (old.status, old.error):
+            self._changed()
 
     def _backoff(self) -> float:
         """Full jitter below a bound that doubles; bounded lower while the upstream went down only recently."""
@@ -232,9 +225,9 @@ class Watcher:
         if isinstance(error, ToolwayError):
             return error
         if isinstance(error, TimeoutError):
-            return UpstreamTimeout(f"upstream {self.upstream.name!r} was not discovered within {ATTEMPT_SECONDS:g} s")
-        log.error("discovery of upstream %s failed", self.upstream.name, exc_info=error)
-        return UpstreamError(f"discovery of upstream {self.upstream.name!r} failed; the log says why")
+            return UpstreamTimeout(f"upstream {self._name!r} was not discovered within {ATTEMPT_SECONDS:g} s")
+        log.error("discovery of upstream %s failed", self._name, exc_info=error)
+        return UpstreamError(f"discovery of upstream {self._name!r} failed; the log says why")
 
     def _answer(self, demands: list[asyncio.Future[Discovery]], answer: Discovery | ToolwayError) -> None:
         for demand in demands:
@@ -252,4 +245,9 @@ class Watcher:
         try:
             await connection.close()
         except Exception:
-            log.warning("closing the connection to upstream %s failed", self.upstream.name, exc_info=True)
+            log.warning("closing the connection to upstream %s failed", self._name, exc_info=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s ended: this is a bug", task.get_name(), exc_info=error)

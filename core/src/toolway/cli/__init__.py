@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from toolway.cli import calls, objects
-from toolway.cli.client import Client, Failure
-from toolway.cli.context import options, wants_json
-from toolway.cli.profile import load_profile, save_profile
-from toolway.cli.show import as_json, note, table
+from toolway.cli.client import FAILED, Failure, client, mcp_path
+from toolway.cli.profile import load_profile, options, save_profile
+from toolway.cli.show import as_json, note, show
 
 app = typer.Typer(
     no_args_is_help=True, pretty_exceptions_enable=False, help="Toolway: one endpoint for many MCP servers."
@@ -56,13 +55,12 @@ def check(config: ConfigFile = None) -> None:
     from toolway.checking import check_configuration
 
     findings = check_configuration(config)
-    if wants_json():
-        as_json([{"level": f.level, "message": f.message} for f in findings])
+    if options.json:
+        as_json([{"level": finding.level, "message": finding.message} for finding in findings])
     else:
-        for finding in findings:
-            print(f"{finding.level}: {finding.message}")
+        print(*(f"{finding.level}: {finding.message}\n" for finding in findings), sep="", end="")
     if any(finding.level == "error" for finding in findings):
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
     note("the configuration is good")
 
 
@@ -79,12 +77,7 @@ def plugins(config: ConfigFile = None) -> None:
     """List plugins: installed, enabled, broken; with distribution, version and hooks."""
     from toolway.checking import list_plugins
 
-    found = list_plugins(config)
-    if wants_json():
-        as_json(found)
-        return
-    rows = [(p["name"], p["state"], p["distribution"], p["version"], ", ".join(p["hooks"]), p["error"]) for p in found]
-    table("Plugins", ("name", "state", "distribution", "version", "hooks", "error"), rows)
+    show("Plugins", list_plugins(config), ("name", "state", "distribution", "version", "hooks", "error"))
 
 
 @app.command()
@@ -93,8 +86,9 @@ def login(
     url: Annotated[str | None, typer.Option(help="The gateway's base URL.")] = None,
 ) -> None:
     """Check a token and keep it for the next commands."""
-    profile = load_profile(url or options.url, token)
-    Client(profile).api("GET", "/upstreams?limit=1")
+    options.url, options.token = url or options.url, token
+    client().api("GET", "/upstreams?limit=1")
+    profile = load_profile()
     path = save_profile(profile)
     note(f"logged in to {profile.url}; saved in {path}")
 
@@ -106,9 +100,8 @@ def stdio(server: Annotated[str, typer.Option(help="The virtual server to bridge
 
     from toolway.bridge import run_bridge
 
-    profile = load_profile(options.url, options.token)
-    path = "/mcp" if server == "all" else f"/servers/{server}/mcp"
-    asyncio.run(run_bridge(profile.url + path, profile.token))
+    profile = load_profile()
+    asyncio.run(run_bridge(profile.url + mcp_path(server), profile.token))
 
 
 def main() -> None:

@@ -1,86 +1,82 @@
 """Commands that use a server as a client would: call a tool, read a resource, get a prompt."""
 
-from __future__ import annotations
-
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from toolway.cli.client import FAILED, Failure
-from toolway.cli.context import client, wants_json
+from toolway.cli import complete
+from toolway.cli.client import FAILED, WRONG_USE, Failure, client
+from toolway.cli.profile import options
 from toolway.cli.show import Progress, as_json
 
-Server = Annotated[str, typer.Option(help="The virtual server to use.")]
-Argument = Annotated[list[str] | None, typer.Option("--arg", "-a", help="key=value; a JSON value, or text.")]
+ServerOption = Annotated[
+    str, typer.Option("--server", help="The virtual server to use.", autocompletion=complete.names("/servers"))
+]
+Arguments = Annotated[list[str] | None, typer.Option("--arg", "-a", help="key=value; a JSON value, or text.")]
+
+
+def _named(kind: str) -> Any:
+    complete_names = complete.names("/items", "exposed", server="all", kind=kind)
+    return typer.Argument(help="Exposed or canonical name.", autocompletion=complete_names)
 
 
 def call(
-    tool: Annotated[str, typer.Argument(help="Exposed or canonical name.")],
-    arg: Argument = None,
+    tool: Annotated[str, _named("tool")],
+    arg: Arguments = None,
     arguments: Annotated[str | None, typer.Option("--args-json", help="All arguments as one JSON object.")] = None,
-    server: Server = "all",
+    server: ServerOption = "all",
 ) -> None:
     """Call a tool and print what it returns; exit code 1 when the tool reports an error."""
-    values = _object(arguments) if arguments else _pairs(arg or [], parse=True)
-    with Progress(f"calling {tool}") as progress:
-        result = client().mcp(server, "tools/call", {"name": tool, "arguments": values}, progress.notified)
-    _print_content(result, result.get("content", []))
+    values = {key: _value(text) for key, text in _pairs(arg).items()}
+    if arguments is not None and not isinstance(values := _value(arguments), dict):
+        raise Failure("--args-json must be a JSON object", WRONG_USE)
+    result = _ask(server, "tools/call", {"name": tool, "arguments": values})
+    _print(result, [_text(part) for part in result.get("content", [])])
     if result.get("isError"):
         raise typer.Exit(FAILED)
 
 
-def read(uri: Annotated[str, typer.Argument(help="The resource's URI.")], server: Server = "all") -> None:
+def read(uri: Annotated[str, typer.Argument(help="The resource's URI.")], server: ServerOption = "all") -> None:
     """Read a resource."""
-    with Progress(f"reading {uri}") as progress:
-        result = client().mcp(server, "resources/read", {"uri": uri}, progress.notified)
-    _print_content(result, result.get("contents", []))
+    result = _ask(server, "resources/read", {"uri": uri})
+    _print(result, [_text(part) for part in result["contents"]])
 
 
-def prompt(
-    name: Annotated[str, typer.Argument(help="Exposed or canonical name.")],
-    arg: Argument = None,
-    server: Server = "all",
-) -> None:
+def prompt(name: Annotated[str, _named("prompt")], arg: Arguments = None, server: ServerOption = "all") -> None:
     """Get a prompt's messages."""
-    values = _pairs(arg or [], parse=False)
-    with Progress(f"getting {name}") as progress:
-        result = client().mcp(server, "prompts/get", {"name": name, "arguments": values}, progress.notified)
-    if wants_json():
-        as_json(result)
-        return
-    for message in result.get("messages", []):
-        print(f"{message.get('role', '')}: {_text(message.get('content', {}))}")
+    result = _ask(server, "prompts/get", {"name": name, "arguments": _pairs(arg)})
+    _print(result, [f"{message['role']}: {_text(message['content'])}" for message in result["messages"]])
 
 
-def _print_content(result: dict[str, Any], content: list[dict[str, Any]]) -> None:
+def _ask(server: str, method: str, params: dict[str, Any]) -> Any:
+    with Progress(method) as progress:
+        result = client().mcp(server, method, params, progress.notified)
     if result.get("resultType") == "input_required":
-        raise Failure("the server asks for input, which this command cannot give; use an interactive client", FAILED)
-    if wants_json():
+        raise Failure("the server asks for input, which this command cannot give; use an interactive client")
+    return result
+
+
+def _print(result: dict[str, Any], lines: list[str]) -> None:
+    if options.json:
         as_json(result)
-        return
-    for part in content:
-        print(_text(part))
+    else:
+        print(*lines, sep="\n")
 
 
 def _text(part: dict[str, Any]) -> str:
     if "text" in part:
         return str(part["text"])
     if part.get("type") == "resource":
-        return _text(part.get("resource", {}))
+        return _text(part["resource"])
     size = len(part.get("data", part.get("blob", "")))
     return f"[{part.get('type', 'blob')} {part.get('mimeType', '')}, {size} base64 characters; use --json to see them]"
 
 
-def _pairs(pairs: list[str], *, parse: bool) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise Failure(f"--arg {pair!r} must be key=value", 2)
-        values[key] = _value(value) if parse else value
-    return values
+def _pairs(pairs: list[str] | None) -> dict[str, str]:
+    if wrong := [pair for pair in pairs or () if "=" not in pair]:
+        raise Failure(f"--arg {wrong[0]!r} must be key=value", WRONG_USE)
+    return dict(pair.split("=", 1) for pair in pairs or ())
 
 
 def _value(text: str) -> Any:
@@ -88,13 +84,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(sys.stdin.read() if text == "-" else text)
-    except ValueError as error:
-        raise Failure(f"--args-json is not JSON: {error}", 2) from None
-    if not isinstance(value, dict):
-        raise Failure("--args-json must be a JSON object", 2)
-    return value

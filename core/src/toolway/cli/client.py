@@ -4,140 +4,146 @@ from __future__ import annotations
 
 import http.client
 import json
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
-from toolway.cli.profile import Profile
+from toolway.cli.profile import Profile, load_profile
 
 VERSION = "2026-07-28"
-CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 900.0
+ANSWER_SECONDS = 90.0
+"""Without a byte of the answer: the gateway sends something sooner, or discovers for at most a minute."""
+
+FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND = 1, 2, 3, 4, 5
+"""Exit codes."""
+
+Notified = Callable[[dict[str, Any]], None]
 
 
 class Failure(Exception):
     """The gateway refused or cannot be reached; `exit_code` says which (see `docs/reference/commands`)."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
 
 
-UNREACHABLE, REFUSED, NOT_FOUND, FAILED = 3, 4, 5, 1
+class _NoRedirect(HTTPRedirectHandler):
+    """A redirect is an answer: the token goes to the gateway only."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+_opener = build_opener(ProxyHandler({}), _NoRedirect)
 
 
 class Client:
-    """Talks to one gateway: its REST API and, for calls, its MCP endpoints."""
+    """Talks to one gateway: its REST API and, for calls, its MCP endpoints. All methods raise Failure."""
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
-        self._parts = urlsplit(profile.url)
-        if self._parts.scheme not in ("http", "https") or not self._parts.hostname:
-            raise Failure(f"{profile.url!r} is not an http(s) URL", 2)
+        if not profile.url.startswith(("http://", "https://")):
+            raise Failure(f"{profile.url!r} is not an http(s) URL", WRONG_USE)
 
-    def api(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
-        """One request to `/api/v1`; the decoded answer. Raises Failure."""
-        payload = None if body is None else json.dumps(body).encode()
-        response = self._send(method, f"/api/v1{path}", payload, {"accept": "application/json", **(headers or {})})
-        content = response.read()
-        if response.status >= 400:
-            raise _failure(response.status, content)
-        return json.loads(content) if content else None
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to `/api/v1`; the decoded answer."""
+        return self._send(method, f"/api/v1{path}", body, {"accept": "application/json"}, _decoded)
 
-    def pages(self, path: str) -> Iterator[dict[str, Any]]:
+    def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All objects of a collection, page by page."""
-        cursor = ""
-        while True:
-            mark = "&" if "?" in path else "?"
-            page = self.api("GET", path + (f"{mark}cursor={quote(cursor)}" if cursor else ""))
+        query = "".join(f"&{key}={quote(value, safe='')}" for key, value in filters.items() if value)
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.api("GET", f"{path}?cursor={quote(cursor, safe='')}{query}")
             yield from page["items"]
-            cursor = page.get("next_cursor") or ""
-            if not cursor:
-                return
+            cursor = page["next_cursor"]
 
-    def mcp(
-        self, server: str, method: str, params: dict[str, Any], notified: Callable[[dict[str, Any]], None]
-    ) -> dict[str, Any]:
-        """One MCP request in the newest version; `notified` gets what comes before the result. Raises Failure."""
+    def mcp(self, server: str, method: str, params: dict[str, Any], notified: Notified) -> Any:
+        """The result of one MCP request in the newest version; `notified` gets what comes before it."""
+        from toolway.mcp.headers import encode_header_value
+
         meta = {
             "io.modelcontextprotocol/protocolVersion": VERSION,
             "io.modelcontextprotocol/clientCapabilities": {},
             "io.modelcontextprotocol/clientInfo": {"name": "toolway-cli", "version": "1"},
             "progressToken": 1,
         }
-        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
         headers = {
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": VERSION,
             "mcp-method": method,
+            "mcp-name": encode_header_value(params.get("name") or params["uri"]),
         }
-        if name := params.get("name", params.get("uri")):
-            headers["mcp-name"] = _header_value(name)
-        path = "/mcp" if server == "all" else f"/servers/{quote(server)}/mcp"
-        response = self._send("POST", path, json.dumps(message).encode(), headers)
-        answer = _last_message(response, notified)
-        if "error" in answer:
-            raise Failure(f"{answer['error']['message']} (code {answer['error']['code']})", FAILED)
-        if "result" not in answer:
-            raise _failure(response.status, json.dumps(answer).encode())
-        result: dict[str, Any] = answer["result"]
-        return result
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
+        return self._send("POST", mcp_path(server), message, headers, lambda response: _result(response, notified))
 
-    def _send(self, method: str, path: str, payload: bytes | None, headers: dict[str, str]) -> http.client.HTTPResponse:
+    def _send(self, method: str, path: str, body: Any, headers: dict[str, str], read: Callable[[Any], Any]) -> Any:
+        """What `read` makes of the answer, whatever its status."""
         if self.profile.token:
             headers["authorization"] = f"Bearer {self.profile.token}"
-        if payload is not None:
+        if body is not None:
             headers["content-type"] = "application/json"
-        connection = self._connection()
+        payload = None if body is None else json.dumps(body).encode()
+        request = Request(self.profile.url + path, payload, headers, method=method)  # noqa: S310 - checked above
         try:
-            connection.connect()
-            connection.sock.settimeout(ANSWER_SECONDS)
-            connection.request(method, self._parts.path.rstrip("/") + path, body=payload, headers=headers)
-            return connection.getresponse()
+            try:
+                response = _opener.open(request, timeout=ANSWER_SECONDS)
+            except HTTPError as error:
+                response = error
+            with response:
+                return read(response)
         except (OSError, http.client.HTTPException) as error:
-            reason = (
-                f"{self.profile.url} does not answer ({error}); is the gateway running? start it with: toolway serve"
-            )
-            raise Failure(reason, UNREACHABLE) from None
-
-    def _connection(self) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        if self._parts.scheme == "https":
-            context = ssl.create_default_context()
-            return http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=context)
-        return http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
+            where = f"{self.profile.url} does not answer ({error})"
+            raise Failure(f"{where}; is the gateway running? start it with: toolway serve", UNREACHABLE) from None
 
 
-def _last_message(response: http.client.HTTPResponse, notified: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    if not response.headers.get("content-type", "").startswith("text/event-stream"):
-        content = response.read()
-        try:
-            answer: dict[str, Any] = json.loads(content)
-        except ValueError:
-            raise _failure(response.status, content) from None
-        return answer
-    for line in response:
-        if line.startswith(b"data: ") and line[6:].strip():
-            message: dict[str, Any] = json.loads(line[6:])
-            if "method" not in message:
-                return message
-            notified(message)
-    raise Failure("the gateway closed the stream before the result", FAILED)
+def client() -> Client:
+    """The client for the chosen gateway."""
+    return Client(load_profile())
+
+
+def mcp_path(server: str) -> str:
+    """Where a virtual server is."""
+    return "/mcp" if server == "all" else f"/servers/{quote(server, safe='')}/mcp"
+
+
+def _decoded(response: Any) -> Any:
+    content = response.read()
+    if response.status >= 300:
+        raise _failure(response.status, content)
+    return json.loads(content) if content else None
+
+
+def _result(response: Any, notified: Notified) -> Any:
+    """The result in a JSON answer, or in the message that ends a stream."""
+    is_stream = response.headers.get("content-type", "").startswith("text/event-stream")
+    for data in (line[6:] for line in response if line.startswith(b"data: {")) if is_stream else (response.read(),):
+        message = _object(data)
+        if "result" in message:
+            return message["result"]
+        if "method" not in message:
+            raise _failure(response.status, data)
+        notified(message)
+    raise Failure("the gateway closed the stream before the result")
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    """A JSON object; an empty one for anything else."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _failure(status: int, content: bytes) -> Failure:
-    try:
-        problem = json.loads(content)
-        message = problem.get("detail") or problem.get("error", {}).get("message") or problem.get("title")
-    except (ValueError, AttributeError):
-        message = None
-    exit_code = {401: REFUSED, 403: REFUSED, 404: NOT_FOUND}.get(status, FAILED)
+    """What a problem document or a JSON-RPC error says."""
+    problem = _object(content)
+    if isinstance(error := problem.get("error"), dict):
+        return Failure(f"{error.get('message')} (code {error.get('code')})")
+    message = problem.get("detail") or f"the gateway answered {status}"
     hint = "; log in with: toolway login --token TOKEN" if status == 401 else ""
-    return Failure(f"{message or f'the gateway answered {status}'}{hint}", exit_code)
-
-
-def _header_value(value: str) -> str:
-    from toolway.mcp.headers import encode_header_value
-
-    return encode_header_value(value)
+    return Failure(message + hint, {401: REFUSED, 403: REFUSED, 404: NOT_FOUND}.get(status, FAILED))

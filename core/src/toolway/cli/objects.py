@@ -1,196 +1,146 @@
 """Commands on what is registered: upstreams, servers, items."""
 
-from __future__ import annotations
-
 import json
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from toolway.cli.client import Client, Failure
-from toolway.cli.context import client, wants_json
-from toolway.cli.show import Progress, as_json, note, table
+from toolway.cli import complete
+from toolway.cli.client import WRONG_USE, Client, Failure, client, mcp_path
+from toolway.cli.profile import options
+from toolway.cli.show import Progress, as_json, note, show
 
-upstreams = typer.Typer(no_args_is_help=True, help="What is registered behind the gateway.")
-servers = typer.Typer(no_args_is_help=True, help="Virtual servers: named selections of items.")
-items = typer.Typer(no_args_is_help=True, help="Tools, prompts and resources that upstreams offer.")
-
-Name = Annotated[str, typer.Argument(help="Its name.")]
+NewName = Annotated[str, typer.Argument(help="Its name.")]
+UpstreamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/upstreams"))]
+ServerName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/servers"))]
 File = Annotated[
-    Path | None, typer.Option("--file", "-f", help="A JSON file with the whole definition; - for standard input.")
+    typer.FileText | None,
+    typer.Option("--file", "-f", help="A JSON file with the whole definition; - for standard input."),
 ]
+Replace = Annotated[bool, typer.Option(help="Replace it if it exists.")]
 
 
-@upstreams.command("list")
-def list_upstreams() -> None:
-    """List upstreams with their state."""
-    found = list(client().pages("/upstreams"))
-    if wants_json():
-        as_json(found)
-        return
-    rows = [
-        (u["name"], u["kind"], _state(u["meta"]), u["meta"].get("items", ""), _reached(u), u["meta"]["managed_by"])
-        for u in found
-    ]
-    table("Upstreams", ("name", "kind", "state", "items", "endpoints", "managed by"), rows)
+def _collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str]) -> typer.Typer:
+    """The commands that all collections have."""
+    group = typer.Typer(no_args_is_help=True, help=help_text)
+
+    @group.command("list")
+    def list_all() -> None:
+        """List them with their state."""
+        show(f"{noun}s".capitalize(), client().pages(f"/{noun}s"), columns)
+
+    @group.command("get")
+    def get(name: name_type) -> None:
+        """Show one as JSON; credentials are references or hidden."""
+        as_json(client().api("GET", f"/{noun}s/{quote(name, safe='')}"))
+
+    @group.command("remove")
+    def remove(name: name_type) -> None:
+        """Remove one."""
+        client().api("DELETE", f"/{noun}s/{quote(name, safe='')}")
+        note(f"{noun} {name} removed")
+
+    return group
 
 
-@upstreams.command("get")
-def get_upstream(name: Name) -> None:
-    """Show one upstream; credentials are references."""
-    as_json(client().api("GET", f"/upstreams/{quote(name)}"))
+upstreams = _collection(
+    "upstream",
+    "What is registered behind the gateway.",
+    UpstreamName,
+    ("name", "kind", "meta.status", "meta.error", "meta.items", "endpoints", "command", "meta.managed_by"),
+)
+servers = _collection(
+    "server",
+    "Virtual servers: named selections of items.",
+    ServerName,
+    ("name", "meta.path", "access", "naming", "include", "exclude", "meta.tools", "meta.collisions", "meta.managed_by"),
+)
+items = typer.Typer(no_args_is_help=True, help="Tools, prompts and resources that upstreams offer.")
 
 
 @upstreams.command("add")
 def add_upstream(
-    name: Name,
+    name: NewName,
     url: Annotated[list[str] | None, typer.Argument(help="URLs of its endpoints.")] = None,
     file: File = None,
     bearer: Annotated[str | None, typer.Option(help="Secret reference of a bearer token, e.g. env:NAME.")] = None,
     allow_private: Annotated[bool, typer.Option(help="Allow addresses that are not public.")] = False,
-    replace: Annotated[bool, typer.Option(help="Replace it if it exists.")] = False,
+    replace: Replace = False,
 ) -> None:
     """Register an upstream and discover what it offers."""
-    body: dict[str, Any] = _definition(file) if file else {"kind": "http", "endpoints": url or []}
-    body["name"] = name
-    if bearer:
-        body["auth"] = {"type": "bearer", "token": bearer}
-    if allow_private:
-        body["allow_private"] = True
-    api = client()
-    _put(api, "upstreams", body, replace)
-    _refresh(api, name)
-
-
-@upstreams.command("remove")
-def remove_upstream(name: Name) -> None:
-    """Remove an upstream."""
-    client().api("DELETE", f"/upstreams/{quote(name)}")
-    note(f"upstream {name} removed")
+    auth = {"type": "bearer", "token": bearer} if bearer else None
+    body = _body(name, file, {"kind": "http"}, endpoints=url, auth=auth, allow_private=allow_private)
+    _save(client(), "upstreams", body, replace)
+    refresh_upstream(name)
 
 
 @upstreams.command("refresh")
-def refresh_upstream(name: Name) -> None:
+def refresh_upstream(name: UpstreamName) -> None:
     """Discover again what an upstream offers."""
-    _refresh(client(), name)
-
-
-@servers.command("list")
-def list_servers() -> None:
-    """List virtual servers."""
-    found = list(client().pages("/servers"))
-    if wants_json():
+    with Progress(f"discovering {name}"):
+        found = client().api("POST", f"/upstreams/{quote(name, safe='')}/refresh")
+    if options.json:
         as_json(found)
-        return
-    rows = [(s["name"], s["access"], s["naming"], " ".join(s["include"]), s["meta"]["managed_by"]) for s in found]
-    table("Servers", ("name", "access", "naming", "include", "managed by"), rows)
-
-
-@servers.command("get")
-def get_server(name: Name) -> None:
-    """Show one virtual server."""
-    as_json(client().api("GET", f"/servers/{quote(name)}"))
+    else:
+        note(f"upstream {name} offers {found['items']} items")
 
 
 @servers.command("add")
 def add_server(
-    name: Name,
+    name: NewName,
     include: Annotated[list[str] | None, typer.Option(help="Pattern of canonical names, e.g. 'time/*'.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of what to leave out.")] = None,
-    naming: Annotated[str, typer.Option(help="prefix or plain.")] = "prefix",
-    access: Annotated[str, typer.Option(help="authenticated or public.")] = "authenticated",
+    naming: Annotated[str | None, typer.Option(help="prefix (the default) or plain.")] = None,
+    access: Annotated[str | None, typer.Option(help="authenticated (the default) or public.")] = None,
     file: File = None,
-    replace: Annotated[bool, typer.Option(help="Replace it if it exists.")] = False,
+    replace: Replace = False,
 ) -> None:
     """Make a virtual server."""
-    body: dict[str, Any] = _definition(file) if file else {"naming": naming, "access": access}
-    body["name"] = name
-    if include:
-        body["include"] = include
-    if exclude:
-        body["exclude"] = exclude
+    body = _body(name, file, {}, include=include, exclude=exclude, naming=naming, access=access)
     api = client()
-    _put(api, "servers", body, replace)
-    path = "/mcp" if name == "all" else f"/servers/{name}/mcp"
-    note(f"server {name} is at {api.profile.url}{path}")
-    _show_collisions(api, name)
-
-
-@servers.command("remove")
-def remove_server(name: Name) -> None:
-    """Remove a virtual server."""
-    client().api("DELETE", f"/servers/{quote(name)}")
-    note(f"server {name} removed")
+    _save(api, "servers", body, replace)
+    note(f"server {name} is at {api.profile.url}{mcp_path(name)}")
+    collisions(name)
 
 
 @servers.command("collisions")
-def collisions(name: Name) -> None:
+def collisions(name: ServerName) -> None:
     """Show which names collide, with both sides."""
-    _show_collisions(client(), name)
+    found = client().api("GET", f"/servers/{quote(name, safe='')}/collisions")["items"]
+    rows = [{**one, "between": " against ".join(one["items"])} for one in found]
+    show("Collisions", rows, ("kind", "name", "between", "resolved"))
 
 
 @items.command("list")
 def list_items(
-    server: Annotated[str | None, typer.Option(help="As this server shows them.")] = None,
-    upstream: Annotated[str | None, typer.Option(help="Of this upstream only.")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="As this server shows them.", autocompletion=complete.names("/servers"))
+    ] = None,
+    upstream: Annotated[
+        str | None, typer.Option(help="Of this upstream only.", autocompletion=complete.names("/upstreams"))
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="tool, prompt, resource or template.")] = None,
 ) -> None:
     """List items by canonical name."""
-    filters = {"server": server, "upstream": upstream, "kind": kind}
-    query = "&".join(f"{key}={quote(value)}" for key, value in filters.items() if value)
-    found = list(client().pages(f"/items?{query}" if query else "/items"))
-    if wants_json():
-        as_json(found)
-        return
-    rows = [(i["kind"], i["canonical"], i.get("exposed") or "", _first_line(i.get("description"))) for i in found]
-    table("Items", ("kind", "canonical name", "exposed as", "description"), rows)
+    found = client().pages("/items", server=server, upstream=upstream, kind=kind)
+    show("Items", found, ("kind", "canonical", "exposed", "description"))
 
 
-def _reached(upstream: dict[str, Any]) -> str:
-    return ", ".join(upstream.get("endpoints", ())) or " ".join(upstream.get("command", ()))
+def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **given: Any) -> dict[str, Any]:
+    """The definition in the file, if there is one, with the name and what options say."""
+    try:
+        definition = json.load(file) if file else defaults
+    except ValueError as error:
+        raise Failure(f"the file is not JSON: {error}", WRONG_USE) from None
+    if not isinstance(definition, dict):
+        raise Failure("the file must hold one JSON object", WRONG_USE)
+    return {**definition, "name": name, **{key: value for key, value in given.items() if value}}
 
 
-def _state(meta: dict[str, Any]) -> str:
-    status, error = meta.get("status", ""), meta.get("error", "")
-    return f"{status}: {error}" if error else str(status)
-
-
-def _first_line(text: Any) -> str:
-    lines = str(text or "").strip().splitlines()
-    return lines[0][:80] if lines else ""
-
-
-def _definition(file: Path) -> dict[str, Any]:
-    text = sys.stdin.read() if str(file) == "-" else file.read_text()
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise Failure(f"{file} must hold one JSON object", 2)
-    return content
-
-
-def _put(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
     if replace:
-        api.api("PUT", f"/{collection}/{quote(body['name'])}", body)
+        api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
     else:
         api.api("POST", f"/{collection}", body)
-
-
-def _refresh(api: Client, name: str) -> None:
-    with Progress(f"discovering {name}"):
-        found = api.api("POST", f"/upstreams/{quote(name)}/refresh")
-    if wants_json():
-        as_json(found)
-    else:
-        note(f"upstream {name} offers {found.get('items', 0)} items")
-
-
-def _show_collisions(api: Client, name: str) -> None:
-    found = api.api("GET", f"/servers/{quote(name)}/collisions")["items"]
-    if wants_json():
-        as_json(found)
-    elif found:
-        rows = [(c["kind"], c["name"], " against ".join(c["items"]), c["resolved"]) for c in found]
-        table("Collisions", ("kind", "name", "between", "resolved by"), rows)

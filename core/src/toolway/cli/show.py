@@ -1,4 +1,4 @@
-"""Output of the commands: tables and colours for people, JSON for scripts."""
+"""Output of the commands: tables and progress for people, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -7,30 +7,44 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from toolway.cli.profile import options
+
 
 def as_json(value: Any) -> None:
     """Print indented JSON."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; says so when there is nothing to show."""
+def show(title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print objects: a table for people, all of each object for scripts.
+
+    `columns` are members, such as `name` or `meta.status`; one that is empty everywhere is left out.
+    """
+    found = list(objects)
+    if options.json:
+        as_json(found)
+        return
+
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    count = 0
-    for row in rows:
-        drawn.add_row(*[Text(str(cell)) for cell in row])
-        count += 1
-    console = Console()
-    if count:
-        console.print(drawn)
-    else:
-        console.print(Text(f"{title}: none"))
+    cells = {column: [_cell(one, column) for one in found] for column in columns}
+    filled = {column: texts for column, texts in cells.items() if any(texts)}
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in filled:
+        table.add_column(column.rpartition(".")[2].replace("_", " "), overflow="fold")
+    for row in zip(*filled.values(), strict=True):
+        table.add_row(*map(Text, row))
+    Console().print(table if found else Text(f"{title}: none"))
+
+
+def _cell(one: Any, column: str) -> str:
+    """The member as one line."""
+    for key in column.split("."):
+        one = one.get(key) if isinstance(one, dict) else None
+    text = ", ".join(map(str, one)) if isinstance(one, list) else str("" if one is None else one)
+    return text.strip().partition("\n")[0]
 
 
 def note(text: str) -> None:
@@ -57,11 +71,7 @@ class Progress:
 
     def notified(self, message: dict[str, Any]) -> None:
         """Take an MCP progress notification (others are ignored)."""
-        if message.get("method") == "notifications/progress":
-            params = message.get("params", {})
-            self._bar.update(
-                self._task,
-                completed=params.get("progress", 0),
-                total=params.get("total"),
-                description=str(params.get("message") or "working"),
-            )
+        if message["method"] == "notifications/progress":
+            params = message["params"]
+            text = str(params.get("message") or "working")
+            self._bar.update(self._task, completed=params["progress"], total=params.get("total"), description=text)

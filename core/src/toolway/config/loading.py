@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import InitSettingsSource
 
 from toolway.config.tables import Config
 from toolway.errors import ConfigError
 from toolway.validation import Location, Problem, problems
 
-PREFIX = "TOOLWAY_"
 DEFAULT_FILE = Path("toolway.toml")
 Origins = dict[Location, str]
 
@@ -33,16 +31,19 @@ def load_config(path: Path | str | None = None, environ: Mapping[str, str] = os.
         ConfigError: one sentence (line) per thing that is wrong, with the file or variable it is in.
     """
     file = _file(path, environ)
-    origins: Origins = {}
-    written = _read_file(file) if file else {}
-    mounted = _nested(_mounted(environ.get("TOOLWAY_SECRETS_DIR")), origins)
-    exported = _nested(environ.items(), origins)
-    layers = tuple(InitSettingsSource(Config, init_kwargs=layer) for layer in (exported, mounted, written))
     source = file.name if file else "the configuration"
+    values = _read_file(file) if file else {}
+    origins: Origins = {}
+    for layer in (_mounted(environ.get("TOOLWAY_SECRETS_DIR")), environ):
+        for name in sorted(layer):
+            if keys := _keys_of(name):
+                _place(values, keys, _value(layer[name]), name)
+                origins[keys] = name
     try:
-        config = Config(_build_sources=(layers, {}))
+        config = Config.model_validate(values)
     except ValidationError as error:
-        raise _refusal(error, origins, source) from None
+        found = problems(error, Config)
+        raise ConfigError("\n".join(_line(each, _origin(each.location, origins), source) for each in found)) from None
     config._source = source
     return config
 
@@ -63,12 +64,13 @@ def _read_file(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file} is not TOML: {error}; correct it there") from None
 
 
-def _mounted(directory: str | None) -> list[tuple[str, str]]:
+def _mounted(directory: str | None) -> dict[str, str]:
+    """The files of a directory with mounted secrets that are named like variables."""
     if not directory:
-        return []
+        return {}
     try:
-        files = [file for file in sorted(Path(directory).iterdir()) if file.is_file() and _path_of(file.name)]
-        return [(file.name, file.read_text("utf-8").rstrip("\r\n")) for file in files]
+        files = [file for file in Path(directory).iterdir() if file.is_file() and _keys_of(file.name)]
+        return {file.name: file.read_text("utf-8").rstrip("\r\n") for file in files}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a file in it is not UTF-8"
         raise ConfigError(
@@ -76,22 +78,11 @@ def _mounted(directory: str | None) -> list[tuple[str, str]]:
         ) from None
 
 
-def _nested(variables: Iterable[tuple[str, str]], origins: Origins) -> dict[str, Any]:
-    """The variables as nested tables; `origins` learns where each value came from."""
-    nested: dict[str, Any] = {}
-    for name, text in sorted(variables):
-        if path := _path_of(name):
-            _place(nested, path, _value(text), name)
-            origins[path] = name
-    return nested
-
-
-def _path_of(name: str) -> tuple[str, ...]:
+def _keys_of(name: str) -> tuple[str, ...]:
     """Keys that a variable means; empty for others, such as `TOOLWAY_DATABASE`, which only references mention."""
-    if not name.upper().startswith(PREFIX):
-        return ()
-    keys = name[len(PREFIX) :].lower().split("__")
-    if len(keys) == 1 and keys[0] not in Config.model_fields:
+    prefix, _, rest = name.upper().partition("_")
+    keys = rest.lower().split("__")
+    if prefix != "TOOLWAY" or (len(keys) == 1 and keys[0] not in Config.model_fields):
         return ()
     if keys[0] == "plugins" and len(keys) > 2:
         keys[1] = keys[1].replace("_", "-")
@@ -99,25 +90,19 @@ def _path_of(name: str) -> tuple[str, ...]:
 
 
 def _value(text: str) -> Any:
-    if text.lstrip().startswith(("[", "{")):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text  # an address such as [::1]:4440, or no JSON: then the type of the setting refuses it
-    return text
+    try:
+        return json.loads(text) if text.lstrip().startswith(("[", "{")) else text
+    except ValueError:
+        return text  # an address such as [::1]:4440, or no JSON: then the type of the setting refuses it
 
 
-def _place(nested: dict[str, Any], path: tuple[str, ...], value: Any, name: str) -> None:
-    for key in path[:-1]:
-        nested = nested.setdefault(key, {})
-        if not isinstance(nested, dict):
-            raise ConfigError(f"{name} contradicts a variable that sets {key!r} as a whole; set only one of them")
-    nested[path[-1]] = value
-
-
-def _refusal(error: ValidationError, origins: Origins, source: str) -> ConfigError:
-    found = problems(error, Config)
-    return ConfigError("\n".join(_line(each, _origin(each.location, origins), source) for each in found))
+def _place(table: dict[str, Any], keys: tuple[str, ...], value: Any, variable: str) -> None:
+    """Set what the variable means; what it sets wins over what is there."""
+    for key in keys[:-1]:
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{variable} contradicts a variable that sets {key!r} as a whole; set only one of them")
+    table[keys[-1]] = value
 
 
 def _line(problem: Problem, variable: str | None, source: str) -> str:

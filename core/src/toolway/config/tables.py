@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from toolway.edge.settings import EdgeSettings, Network
 from toolway.hookspecs.definitions import SecretRef
@@ -108,10 +107,10 @@ class PluginTables(BaseModel):
         return dict(self.__pydantic_extra__)
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """Everything that is configured. Upstreams and servers are raw tables: their kinds check them."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     gateway: GatewaySettings = Field(default=GatewaySettings(), description="The gateway itself.")
     plugins: PluginTables = Field(default=PluginTables(), description="Plugins and their settings.")
@@ -125,14 +124,3 @@ class Config(BaseSettings):
     def source(self) -> str:
         """How messages call the configuration: the file's name, if there is one."""
         return self._source
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        *_: Any,
-        **__: Any,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing is read behind the caller's back: `load_config` passes every source."""
-        return (init_settings,)

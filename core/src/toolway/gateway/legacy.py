@@ -101,8 +101,6 @@ class LegacyMethods:
 
     async def attached(self, session: ClientSession, principal: Principal) -> None:
         """The session's GET stream is on this node now: changed lists and updates are reported here."""
-        node = self._plane.node
-        await self._plane.sessions.update(session, lambda record: replace(record, listener=node))
         self._plane.hub.add(self._listener(session, principal), Wants(tools=True, prompts=True, resources=True))
         await self._follow(session)
 

@@ -110,6 +110,7 @@ class LegacyHttp:
             session.general.close()
 
         with self._plane.open_streams.opened(request.principal, end):
+            await self._plane.sessions.claim(session)
             stream, start = session.attach(position)
             try:
                 await self._methods.attached(session, request.principal)

@@ -34,6 +34,7 @@ class LegacySse:
         """The GET: names the URL for POSTs, then carries every message to the client."""
         session = await self._plane.sessions.create(request.principal, request.server, VERSION, Record())
         try:
+            await self._plane.sessions.claim(session)
             stream, _ = session.attach(None)
             with self._plane.open_streams.opened(request.principal, stream.close):
                 await self._methods.attached(session, request.principal)

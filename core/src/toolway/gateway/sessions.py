@@ -30,13 +30,14 @@ KEPT_STREAMS = 8
 
 
 class Record(msgspec.Struct, array_like=True):
-    """What every node must know of a session; `listener` is the node that holds its GET stream."""
+    """What every node must know of a session; `listener` is the node that holds its GET stream, `revision` grows."""
 
     capabilities: dict[str, Any] = {}
     info: dict[str, Any] = {}
     log_level: str | None = None
     uris: list[str] = []
     listener: str = ""
+    revision: int = 0
     ended: bool = False
 
 
@@ -212,13 +213,18 @@ class Sessions:
         while True:
             current = await self._keyvalue.get(key)
             known = msgspec.msgpack.decode(current, type=Record) if current else session.record
-            record = change(known)
+            changed = change(known)
+            record = known if changed == known else msgspec.structs.replace(changed, revision=known.revision + 1)
             left = max(session.sealed.expires - self._clock.now(), 1.0)
             if await self._keyvalue.compare_and_set(key, current, msgspec.msgpack.encode(record), ttl=left):
                 break
         session.adopt(record)
-        if record != known:
+        if record is not known:
             self._relay.tell_all("session-changed", session=session.id)
+
+    async def claim(self, session: ClientSession) -> None:
+        """This node is about to hold the GET stream; attach it only then, or news of an older claim would end it."""
+        await self.update(session, lambda record: msgspec.structs.replace(record, listener=self._node))
 
     async def end(self, session: ClientSession) -> None:
         """End it on every node; its id gives 404 from now on."""
@@ -289,7 +295,10 @@ class Sessions:
         session = self._by_id.get(body["session"])
         if session is None or not (stored := await self._keyvalue.get(_key(session.id))):
             return
-        session.adopt(msgspec.msgpack.decode(stored, type=Record))
+        record = msgspec.msgpack.decode(stored, type=Record)
+        if record.revision < session.record.revision:
+            return  # read before this node's own change
+        session.adopt(record)
         if session.record.listener not in ("", self._node):
             self._hand_over(session)
         for listener in self.changed:

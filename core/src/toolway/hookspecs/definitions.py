@@ -23,7 +23,7 @@ def _reference(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 """The name of an upstream or server: 1 to 48 of a-z, 0-9 and '-'."""
 
 SecretRef = Annotated[str, AfterValidator(_reference), Field(json_schema_extra={"format": "secret-reference"})]

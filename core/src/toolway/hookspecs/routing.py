@@ -65,13 +65,17 @@ class Eras(msgspec.Struct, frozen=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What an upstream said about itself; raw where the gateway does not need to look inside."""
+    """What an upstream said about itself; raw where the gateway does not need to look inside.
+
+    `problems` tells what of its lists is left out, and why.
+    """
 
     eras: Eras
     capabilities: dict[str, Any] = {}
     server_info: dict[str, Any] = {}
     instructions: str | None = None
     items: tuple[Item, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 class ClientProfile(msgspec.Struct, frozen=True):

@@ -43,9 +43,8 @@ def fault_of(error: Exception, error_id: str) -> RpcFault:
     if isinstance(error, ToolwayError):
         rpc_code = INVALID_PARAMS if isinstance(error, NotFound | CallLost) else INTERNAL_ERROR
         return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id))
-    return RpcFault(
-        INTERNAL_ERROR, f"internal error (error id {error_id})", _data(code="internal_error", errorId=error_id)
-    )
+    data = _data(code="internal_error", errorId=error_id)
+    return RpcFault(INTERNAL_ERROR, f"internal error (error id {error_id})", data)
 
 
 def _missing_capability(error: ClientCannot) -> RpcFault:
@@ -53,9 +52,8 @@ def _missing_capability(error: ClientCannot) -> RpcFault:
     if not capability:
         return RpcFault(INTERNAL_ERROR, error.message, _data(code=error.code))
     required: dict[str, Any] = {}
-    inner = required
-    for part in capability.split("."):
-        inner = inner.setdefault(part, {})
+    for part in reversed(capability.split(".")):
+        required = {part: required}
     return RpcFault(MISSING_CAPABILITY, error.message, _data(requiredCapabilities=required))
 
 

@@ -34,17 +34,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DECIMAL = re.compile(r"(-?[0-9]+)(?:\.0+)?")
 _PRIMITIVE = ("string", "integer", "boolean")
 _SINGLE = (
-    "items",
-    "contains",
-    "unevaluatedItems",
-    "additionalProperties",
-    "propertyNames",
-    "unevaluatedProperties",
-    "not",
-    "if",
-    "then",
-    "else",
-    "contentSchema",
+    *("items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties"),
+    *("not", "if", "then", "else", "contentSchema"),
 )
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _MAPS = ("patternProperties", "dependentSchemas", "$defs", "definitions")
@@ -79,7 +70,9 @@ def decode_header_value(value: str) -> str | None:
 
 def x_mcp_header_map(schema: Any) -> dict[tuple[str, ...], str]:
     """The `x-mcp-header` annotations of an inputSchema; empty when it has none or any of them is invalid."""
-    return {} if find_invalid_x_mcp_header(schema) else dict(_annotated(schema))
+    if find_invalid_x_mcp_header(schema):
+        return {}
+    return {path: node["x-mcp-header"] for path, node in _positions(schema) if path and "x-mcp-header" in node}
 
 
 def find_invalid_x_mcp_header(schema: Any) -> str | None:
@@ -112,11 +105,7 @@ def mcp_param_headers(wanted: HeaderMap, arguments: Any) -> dict[str, str]:
 
 
 def validate(
-    method: str,
-    params: Mapping[str, Raw],
-    headers: Mapping[str, str],
-    repeated: Collection[str],
-    wanted: HeaderMap,
+    method: str, params: Mapping[str, Raw], headers: Mapping[str, str], repeated: Collection[str], wanted: HeaderMap
 ) -> None:
     """Check the headers of a request against its body.
 
@@ -126,59 +115,41 @@ def validate(
     Raises:
         HeaderMismatch: a header is missing, repeated, badly encoded or differs.
     """
+    names = {f"{PARAM_PREFIX}{token.lower()}": path for path, token in wanted.items()}
     for name in repeated:
-        if name in ROUTING:
+        if name in ROUTING or name in names:
             raise HeaderMismatch(f"header {name} came more than once")
     if headers.get("mcp-method") != method:
         raise HeaderMismatch("header Mcp-Method is missing or differs from the method of the body")
-    key = NAMED.get(method)
-    if key is not None and key in params and bytes(params[key]) != b"null":
-        _check_name(key, params[key], headers.get("mcp-name"))
-    if wanted:
-        _check_parameters(wanted, params.get("arguments"), headers, repeated)
+    key = NAMED.get(method, "")
+    if bytes(params.get(key, b"null")) != b"null":
+        header = headers.get("mcp-name")
+        if header is None or decode_header_value(header) != _text(params[key]):
+            raise HeaderMismatch(f"header Mcp-Name is missing, badly encoded or differs from params.{key}")
+    arguments = msgspec.json.decode(params.get("arguments", b"{}")) if names else {}
+    for name, path in names.items():
+        _check_parameter(name, headers.get(name), _at(arguments, path))
 
 
-def _check_name(key: str, raw: Raw, header: str | None) -> None:
-    if header is None:
-        raise HeaderMismatch("header Mcp-Name is missing")
-    decoded = decode_header_value(header)
-    if decoded is None or decoded != _text(raw):
-        raise HeaderMismatch(f"header Mcp-Name differs from params.{key} or is badly encoded")
-
-
-def _check_parameters(
-    wanted: HeaderMap, raw: Raw | None, headers: Mapping[str, str], repeated: Collection[str]
-) -> None:
-    arguments = msgspec.json.decode(raw) if raw is not None else {}
-    for path, token in wanted.items():
-        name = f"{PARAM_PREFIX}{token.lower()}"
-        value, header = _at(arguments, path), headers.get(name)
-        if name in repeated:
-            raise HeaderMismatch(f"header Mcp-Param-{token} came more than once")
-        rendered = _rendered(value)
-        if rendered is None:
-            if header is not None:
-                raise HeaderMismatch(f"header Mcp-Param-{token} has no argument that it could mirror")
-        elif header is None or not _mirrors(header, value, rendered):
-            raise HeaderMismatch(f"header Mcp-Param-{token} is missing or differs from argument {'.'.join(path)}")
+def _check_parameter(name: str, header: str | None, value: Any) -> None:
+    rendered = _rendered(value)
+    if header is None and rendered is None:
+        return
+    if header is None or rendered is None or not _mirrors(header, value, rendered):
+        raise HeaderMismatch(f"header {name} is missing or differs from the argument that it mirrors")
 
 
 def _mirrors(header: str, value: Any, rendered: str) -> bool:
     """Whether a header says what the argument says; integers compare as numbers, so 42.0 mirrors 42."""
     decoded = decode_header_value(header)
-    if decoded is None:
-        return False
+    if decoded is None or decoded == rendered:
+        return decoded is not None
     number = _DECIMAL.fullmatch(decoded)
-    if number is None or isinstance(value, bool) or not (isinstance(value, int) or _is_integral(value)):
-        return decoded == rendered
+    is_integer = value.is_integer() if isinstance(value, float) else type(value) is int
     try:
-        return int(number[1]) == int(value)
+        return number is not None and is_integer and int(number[1]) == int(value)
     except ValueError:  # more digits than Python converts
         return False
-
-
-def _is_integral(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
 
 
 def _text(raw: Raw) -> str | None:
@@ -205,12 +176,6 @@ def _at(arguments: Any, path: tuple[str, ...]) -> Any:
             return None
         node = node.get(key)
     return node
-
-
-def _annotated(schema: Any) -> Iterator[tuple[tuple[str, ...], str]]:
-    for path, position in _positions(schema):
-        if path and isinstance(position.get("x-mcp-header"), str):
-            yield path, position["x-mcp-header"]
 
 
 def _positions(root: Any) -> Iterator[tuple[tuple[str, ...] | None, dict[str, Any]]]:

@@ -29,15 +29,8 @@ class EventId(msgspec.Struct, frozen=True, array_like=True):
 
 
 encode = msgspec.msgpack.encode
-_session = msgspec.msgpack.Decoder(SealedSession)
-_event = msgspec.msgpack.Decoder(EventId)
+decode_session = msgspec.msgpack.Decoder(SealedSession).decode
+"""The content of an opened session id; raises msgspec.DecodeError."""
 
-
-def decode_session(payload: bytes) -> SealedSession:
-    """The content of an opened session id; raises msgspec.DecodeError."""
-    return _session.decode(payload)
-
-
-def decode_event(payload: bytes) -> EventId:
-    """The content of an opened event id; raises msgspec.DecodeError."""
-    return _event.decode(payload)
+decode_event = msgspec.msgpack.Decoder(EventId).decode
+"""The content of an opened event id; raises msgspec.DecodeError."""

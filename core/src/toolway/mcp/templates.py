@@ -14,15 +14,8 @@ MAX_EXPRESSIONS = 32
 """Most expressions of a template."""
 
 _EXPRESSION = re.compile(r"\{([+#./;?&]?)([^{}]*)\}")
-_PREFIX = {"/": "/", ".": ".", ";": ";", "?": "?", "&": "&", "#": "#"}
-_STOP = {
-    "": re.compile("[/?#]"),
-    ".": re.compile("[/?#]"),
-    "/": re.compile("[?#]"),
-    ";": re.compile("[/?#]"),
-    "?": re.compile("#"),
-    "&": re.compile("#"),
-}
+_SEGMENT, _PATH, _QUERY = re.compile("[/?#]"), re.compile("[?#]"), re.compile("#")
+_STOP = {"": _SEGMENT, ".": _SEGMENT, ";": _SEGMENT, "/": _PATH, "?": _QUERY, "&": _QUERY}
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -72,7 +65,7 @@ def compile(template: str) -> Matcher:  # noqa: A001 - called as templates.compi
         return Matcher((template,), ())
     for found in _EXPRESSION.finditer(template):
         literals.append(template[position : found.start()])
-        expressions.append(Expression(_PREFIX.get(found[1], ""), _STOP.get(found[1])))
+        expressions.append(Expression(found[1].strip("+"), _STOP.get(found[1])))
         position = found.end()
     literals.append(template[position:])
     return Matcher(tuple(literals), tuple(expressions))

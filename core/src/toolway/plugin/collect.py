@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pluggy
 
 from toolway.errors import ConfigError, PluginError
+from toolway.plugin.discovery import Origin
 from toolway.plugin.loading import cause
 from toolway.plugin.plugin import Plugin, Settings
 from toolway.plugin.providers import Contract, Provided
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 Builtin = Literal["first", "last", "fallback"]
+State = Literal["installed", "enabled", "broken", "quarantined"]
 _log = logging.getLogger("toolway.plugin")
 
 CHOSEN_BY = {
@@ -35,7 +38,7 @@ class PluginInfo:
     """One line of `toolway plugins`. `hooks` is empty for what was not imported."""
 
     name: str
-    state: Literal["installed", "enabled", "broken", "quarantined"]
+    state: State
     distribution: str = ""
     version: str = ""
     hooks: tuple[str, ...] = ()
@@ -46,15 +49,9 @@ class PluginInfo:
 class Member:
     """A loaded plugin; `optional` ones are quarantined when a hook of theirs fails."""
 
-    name: str
-    distribution: str
-    version: str
+    origin: Origin
     plugin: Plugin[Any]
     optional: bool = False
-    builtin: bool = False
-
-    def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
 
 class Plugins:
@@ -62,8 +59,7 @@ class Plugins:
 
     def __init__(self, manager: pluggy.PluginManager, members: Sequence[Member], infos: Sequence[PluginInfo]) -> None:
         self._manager = manager
-        self._members = {member.name: member for member in members}
-        self._order = {member.name: place for place, member in enumerate(members)}
+        self._members = {member.origin.name: member for member in members}
         self._infos = {info.name: info for info in infos}
 
     def report(self) -> list[PluginInfo]:
@@ -77,16 +73,12 @@ class Plugins:
 
     def settings_classes(self) -> dict[str, type[Settings]]:
         """The settings model of every enabled plugin, for the JSON Schema."""
-        return {m.name: m.plugin.settings_class for m in self._members.values() if not m.builtin}
+        return {name: m.plugin.settings_class for name, m in self._members.items() if m.origin.entry_point}
 
-    @overload
     def collect(
-        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = ...
-    ) -> tuple[P, ...]: ...
-    @overload
-    def collect(self, hook: str, kernel: Kernel | None, builtin: Builtin = ...) -> tuple[Any, ...]: ...
-    def collect(self, hook: Any, kernel: Kernel | None, builtin: Builtin = "last") -> tuple[Any, ...]:
-        """The providers of a hook (its name, or the hookspec itself, which types the result), first enabled first.
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = "last"
+    ) -> tuple[P, ...]:
+        """The providers of a hook, first enabled first.
 
         `builtin` says where the gateway's own come: after the plugins', before them, or only when there are no others.
 
@@ -96,23 +88,23 @@ class Plugins:
         return tuple(each.provider for each in self.provided(hook, kernel, builtin))
 
     def provided(
-        self, hook: str | Callable[..., Any], kernel: Kernel | None, builtin: Builtin = "last"
-    ) -> tuple[Provided[Any], ...]:
-        """Like `collect`, with the plugin that each provider comes from."""
+        self, hook: str | Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = "last"
+    ) -> list[Provided[P]]:
+        """Like `collect`, with the plugin that each provider comes from; `hook` may be given by its name."""
         caller = getattr(self._manager.hook, hook if isinstance(hook, str) else hook.__name__)
         contract = Contract(caller.spec.function)
-        impls = sorted(caller.get_hookimpls(), key=lambda impl: self._order[impl.plugin_name])
-        every = [each for impl in impls for each in self._call(contract, impl, kernel)]
+        functions = {impl.plugin_name: impl.function for impl in caller.get_hookimpls()}
+        asked = [(self._members[name], functions[name]) for name in self._members if name in functions]
+        every = [each for member, function in asked for each in self._call(contract, member, function, kernel)]
         _refuse_duplicates(contract, every)
-        return _arranged(every, builtin)
+        foreign, own = [each for each in every if not each.builtin], [each for each in every if each.builtin]
+        if builtin == "fallback":
+            return foreign or own
+        return own + foreign if builtin == "first" else foreign + own
 
-    @overload
     def one(
-        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, chosen: str | None, default: str | None = ...
-    ) -> P: ...
-    @overload
-    def one(self, hook: str, kernel: Kernel | None, chosen: str | None, default: str | None = ...) -> Any: ...
-    def one(self, hook: Any, kernel: Kernel | None, chosen: str | None, default: str | None = None) -> Any:
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, chosen: str | None, default: str | None = None
+    ) -> P:
         """The one provider that acts: the `chosen` name, else the only one of a plugin, else the built-in `default`.
 
         Without `default` the first built-in one is it.
@@ -121,46 +113,46 @@ class Plugins:
             ConfigError: nothing has the chosen name, or several plugins offer one and none is chosen.
         """
         every = self.provided(hook, kernel)
-        name = hook if isinstance(hook, str) else hook.__name__
-        return _chosen(every, CHOSEN_BY.get(name, name), chosen, default).provider
+        named = {each.name: each for each in every}
+        setting = CHOSEN_BY[hook.__name__]
+        if chosen is not None and chosen not in named:
+            next_step = did_you_mean(chosen, named) or f"available: {', '.join(sorted(named))}"
+            raise ConfigError(f"{setting} is {chosen!r}, which nothing provides; {next_step}")
+        foreign = [each for each in every if not each.builtin]
+        if chosen is None and len(foreign) > 1:
+            offers = " and ".join(f"{each.name!r} of {each.origin}" for each in foreign)
+            raise ConfigError(f"several plugins offer what only one can do: {offers}; choose one with {setting}")
+        return (named[chosen] if chosen else foreign[0] if foreign else named[default or every[0].name]).provider
 
-    def _call(self, contract: Contract, impl: pluggy.HookImpl, kernel: Kernel | None) -> Iterator[Provided[Any]]:
-        member = self._members[impl.plugin_name]
-        if member.name in self.quarantined:
-            return
+    def _call(
+        self, contract: Contract, member: Member, function: Callable[..., Any], kernel: Kernel | None
+    ) -> list[Provided[Any]]:
+        """What one plugin provides; nothing when it is quarantined."""
+        if member.origin.name in self.quarantined:
+            return []
         try:
-            items = self._items(contract, impl, kernel)
+            return _provided(contract, member.origin, function, kernel)
         except PluginError as error:
-            complaint = PluginError(f"{member}: {error.message}")
+            complaint = f"{member.origin}: {error.message}"
             if not member.optional:
-                raise complaint from error
-            self._quarantine(member, complaint.message)
-            return
-        for item in items:
-            yield Provided(member.name, member.distribution, member.version, item, contract.name(item), member.builtin)
-
-    def _items(self, contract: Contract, impl: pluggy.HookImpl, kernel: Kernel | None) -> tuple[Any, ...]:
-        arguments = {"kernel": kernel} if "kernel" in (*impl.argnames, *impl.kwargnames) else {}
-        try:
-            return contract.items(impl.function(**arguments))
-        except PluginError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"hook {contract.hook!r} failed: {cause(error)}; see its documentation or report it to its author"
-            ) from error
-
-    def _quarantine(self, member: Member, sentence: str) -> None:
-        _log.warning("optional plugin %s is quarantined: %s", member.name, sentence)
-        self._infos[member.name] = replace(self._infos[member.name], state="quarantined", error=sentence)
+                raise PluginError(complaint) from error
+            _log.warning("optional plugin %s is quarantined: %s", member.origin.name, complaint)
+            info = self._infos[member.origin.name]
+            self._infos[info.name] = replace(info, state="quarantined", error=complaint)
+            return []
 
 
-def _arranged(every: Sequence[Provided[Any]], builtin: Builtin) -> tuple[Provided[Any], ...]:
-    foreign = tuple(each for each in every if not each.builtin)
-    own = tuple(each for each in every if each.builtin)
-    if builtin == "fallback":
-        return foreign or own
-    return (*own, *foreign) if builtin == "first" else (*foreign, *own)
+def _provided(
+    contract: Contract, origin: Origin, function: Callable[..., Any], kernel: Kernel | None
+) -> list[Provided[Any]]:
+    arguments = {"kernel": kernel} if "kernel" in signature(function).parameters else {}
+    try:
+        return contract.provided(origin, function(**arguments))
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = f"hook {contract.hook!r} failed: {cause(error)}; see its documentation or report it to its author"
+        raise PluginError(reason) from error
 
 
 def _refuse_duplicates(contract: Contract, every: Sequence[Provided[Any]]) -> None:
@@ -171,22 +163,3 @@ def _refuse_duplicates(contract: Contract, every: Sequence[Provided[Any]]) -> No
                 f"{other.origin} and {each.origin} both provide a {contract.type.__name__} with the {contract.naming} "
                 f"{each.name!r}; remove one of them from plugins.enable or let it use another {contract.naming}"
             )
-
-
-def _chosen(every: Sequence[Provided[Any]], setting: str, chosen: str | None, default: str | None) -> Provided[Any]:
-    named: Mapping[str, Provided[Any]] = {each.name: each for each in every}
-    if chosen is not None:
-        if chosen not in named:
-            next_step = did_you_mean(chosen, named) or f"available: {', '.join(sorted(named))}"
-            raise ConfigError(f"{setting} is {chosen!r}, which nothing provides; {next_step}")
-        return named[chosen]
-    foreign = [each for each in every if not each.builtin]
-    if len(foreign) > 1:
-        offers = " and ".join(f"{each.name!r} of {each.origin}" for each in foreign)
-        raise ConfigError(f"several plugins offer what only one can do: {offers}; choose one with {setting}")
-    if foreign:
-        return foreign[0]
-    own = [each for each in every if default in (None, each.name)]
-    if not own:
-        raise ConfigError(f"nothing provides {setting}; enable a plugin that does")
-    return own[0]

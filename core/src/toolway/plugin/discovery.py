@@ -13,67 +13,54 @@ _log = logging.getLogger("toolway.plugin")
 
 
 @dataclass(frozen=True)
-class Installed:
-    """An entry point of the group, with the distribution that brings it."""
+class Origin:
+    """Where a plugin comes from: the distribution that brings it, and its entry point; built-in ones have none."""
 
     name: str
     distribution: str
     version: str
-    entry_point: EntryPoint
+    entry_point: EntryPoint | None = None
 
     def __str__(self) -> str:
+        if self.entry_point is None:
+            return "the gateway itself"
         return f"plugin {self.name!r} ({self.distribution} {self.version})"
 
 
-def installed_plugins(group: str = GROUP) -> dict[str, tuple[Installed, ...]]:
+def installed_plugins() -> dict[str, list[Origin]]:
     """Every plugin by name; more than one value means that the name is claimed more than once.
 
-    A distribution whose entry points cannot be read is logged and left out. Of two copies of one distribution the
-    first on `sys.path` counts, as for imports.
+    A distribution that cannot be read is logged and left out. Of two copies of one distribution the first on
+    `sys.path` counts, as for imports.
     """
-    found: dict[str, tuple[Installed, ...]] = {}
-    seen: set[str] = set()
+    by_distribution: dict[str, list[Origin]] = {}
     for distribution in distributions():
-        if entries := _entries(distribution, group):
-            name, version = _identity(distribution)
-            if name not in seen:
-                seen.add(name)
-                for entry in entries:
-                    found[entry.name] = (*found.get(entry.name, ()), Installed(entry.name, name, version, entry))
-    return found
+        if found := _plugins_of(distribution):
+            by_distribution.setdefault(found[0].distribution, found)
+    by_name: dict[str, list[Origin]] = {}
+    for found in by_distribution.values():
+        for origin in found:
+            by_name.setdefault(origin.name, []).append(origin)
+    return by_name
 
 
-def _entries(distribution: Distribution, group: str) -> list[EntryPoint]:
+def _plugins_of(distribution: Distribution) -> list[Origin]:
     try:
-        return [entry for entry in distribution.entry_points if entry.group == group]
+        entries = [entry for entry in distribution.entry_points if entry.group == GROUP]
+        return [Origin(entry.name, distribution.name, distribution.version, entry) for entry in entries]
     except Exception as error:  # noqa: BLE001 - one damaged distribution must not hide all others
-        name, version = _identity(distribution)
-        _log.warning("distribution %s %s has unreadable entry points (%s); reinstall it", name, version, error)
+        _log.warning("a distribution is unreadable and left out (%s); reinstall it", error)
         return []
 
 
-def _identity(distribution: Distribution) -> tuple[str, str]:
+def mentions(entry_point: EntryPoint, words: frozenset[str]) -> bool:
+    """Whether the source holds one of `words`; also true when there is none to read. Imports nothing."""
     try:
-        return distribution.name or "unnamed distribution", distribution.version or "without version"
-    except Exception as error:  # noqa: BLE001 - a missing or damaged METADATA file
-        _log.warning("a distribution has unreadable metadata (%s); reinstall it", error)
-        return "unnamed distribution", "without version"
-
-
-def mentions(plugin: Installed, words: frozenset[str]) -> bool | None:
-    """Whether the plugin's source contains one of `words`; None when it has no readable source. Imports nothing."""
-    sources = [file.read_text(encoding="utf-8", errors="replace") for file in _source_files(plugin)]
-    return any(word in source for source in sources for word in words) if sources else None
-
-
-def _source_files(plugin: Installed) -> list[Path]:
-    top = plugin.entry_point.value.partition(":")[0].partition(".")[0].strip()
-    try:
-        spec = find_spec(top)
+        spec = find_spec(entry_point.module.partition(".")[0])
     except (ImportError, ValueError):
-        return []
-    if spec is None:
-        return []
-    if spec.submodule_search_locations:
-        return [file for place in spec.submodule_search_locations for file in Path(place).rglob("*.py")]
-    return [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+        return True
+    if spec is None or spec.origin is None:
+        return True
+    file = Path(spec.origin)
+    files = file.parent.rglob("*.py") if spec.submodule_search_locations else [file]
+    return any(word in each.read_text("utf-8", errors="replace") for each in files for word in words)

@@ -1,4 +1,4 @@
-"""Loads the enabled plugins of one gateway: find, import, check the class, check the settings, register, collect."""
+"""Loads the enabled plugins of one gateway: find, import, check the class, check the settings, register."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from toolway import __version__
 from toolway.errors import PluginError
 from toolway.hookspecs import auth, caching, routing, secrets, system
 from toolway.hookspecs.markers import PROJECT
-from toolway.plugin.collect import Member, PluginInfo, Plugins
-from toolway.plugin.discovery import GROUP, Installed, installed_plugins, mentions
+from toolway.plugin.collect import Member, PluginInfo, Plugins, State
+from toolway.plugin.discovery import Origin, installed_plugins, mentions
 from toolway.plugin.loading import check_hooks, configure, hooks_of, import_class
 from toolway.plugin.plugin import Plugin
 from toolway.validation import did_you_mean
@@ -29,12 +29,17 @@ _log = logging.getLogger("toolway.plugin")
 
 
 class PluginHost:
-    """Loads plugins; `source` is how messages call the configuration."""
+    """Loads the plugins of one gateway; `source` is how messages call the configuration."""
 
-    def __init__(self, source: str = "toolway.toml", specs: Sequence[ModuleType] = SPECS, group: str = GROUP) -> None:
+    def __init__(self, source: str = "toolway.toml") -> None:
         self._source = source
-        self._specs = specs
-        self._group = group
+        self._manager = pluggy.PluginManager(PROJECT)
+        for module in SPECS:
+            self._manager.add_hookspecs(module)
+        self._installed = installed_plugins()
+        self._optional: frozenset[str] = frozenset()
+        self._members: list[Member] = []
+        self._infos: dict[str, PluginInfo] = {}
 
     def load(
         self,
@@ -67,48 +72,22 @@ class PluginHost:
         builtins: Sequence[Plugin[Any]] = (),
     ) -> Plugins:
         """Like `load`, but what fails only shows in the report; for listing and checking."""
-        loading = _Loading(self._source, self._manager(), installed_plugins(self._group), frozenset(optional))
+        self._optional = frozenset(optional)
         tables = settings or {}
-        loading.check_names(enable, tables)
+        self._check_names(enable, tables)
         for name in dict.fromkeys(enable):
-            loading.add(name, tables.get(name, {}))
+            self._add(name, tables.get(name, {}))
         for plugin in builtins:
-            loading.add_builtin(plugin)
-        return loading.plugins()
+            self._register(Member(Origin(type(plugin).__name__, "toolway", __version__), plugin))
+        for name, (origin, *_) in sorted(self._installed.items()):
+            if name not in self._infos:
+                self._tell(origin, "installed")
+        return Plugins(self._manager, self._members, list(self._infos.values()))
 
-    def _manager(self) -> pluggy.PluginManager:
-        manager = pluggy.PluginManager(PROJECT)
-        for module in self._specs:
-            manager.add_hookspecs(module)
-        return manager
-
-
-class _Loading:
-    """One run of the host: what is installed, loaded and failed so far."""
-
-    def __init__(
-        self,
-        source: str,
-        manager: pluggy.PluginManager,
-        installed: Mapping[str, tuple[Installed, ...]],
-        optional: frozenset[str],
-    ) -> None:
-        self._source = source
-        self._manager = manager
-        self._installed = installed
-        self._optional = optional
-        self._members: list[Member] = []
-        self._infos: dict[str, PluginInfo] = {}
-
-    def plugins(self) -> Plugins:
-        rest = (claims[0] for name, claims in sorted(self._installed.items()) if name not in self._infos)
-        others = [PluginInfo(each.name, "installed", each.distribution, each.version) for each in rest]
-        return Plugins(self._manager, self._members, [*self._infos.values(), *others])
-
-    def check_names(self, enable: Sequence[str], tables: Mapping[str, Any]) -> None:
+    def _check_names(self, enable: Sequence[str], tables: Mapping[str, Any]) -> None:
         """Refuse names that nothing has: they would silently do nothing."""
         known = {*enable, *self._installed}
-        places = [*((name, "plugins.optional names") for name in sorted(self._optional))]
+        places = [(name, "plugins.optional names") for name in sorted(self._optional)]
         places += [(name, f"the table [plugins.{name}] is for") for name in tables]
         for name, place in places:
             if name not in known:
@@ -116,63 +95,51 @@ class _Loading:
                 sentence = f"{self._source}: {place} {name!r}, which is neither enabled nor installed; {guess}"
                 self._infos[name] = PluginInfo(name, "broken", error=sentence)
 
-    def add(self, name: str, table: Mapping[str, Any]) -> None:
+    def _add(self, name: str, table: Mapping[str, Any]) -> None:
         claims = self._installed.get(name, ())
         if len(claims) != 1:
             self._infos[name] = PluginInfo(name, "broken", error=self._not_exactly_one(name, claims))
             return
-        installed = claims[0]
+        [origin] = claims
         hooks: tuple[str, ...] = ()
         try:
-            plugin_class = import_class(installed)
+            plugin_class = import_class(origin)
             hooks = hooks_of(plugin_class)
-            self._load(installed, plugin_class, hooks, table)
+            self._load(origin, plugin_class, hooks, table)
         except PluginError as error:
-            self._failed(installed, hooks, error.message)
+            self._failed(origin, hooks, error.message)
         else:
-            self._infos[name] = self._info(installed, hooks)
-
-    def add_builtin(self, plugin: Plugin[Any]) -> None:
-        name = f"{type(plugin).__module__}.{type(plugin).__qualname__}"
-        self._manager.register(plugin, name)
-        self._manager.check_pending()
-        self._members.append(Member(name, "toolway", __version__, plugin, builtin=True))
+            self._tell(origin, "enabled", hooks)
 
     def _load(
-        self, installed: Installed, plugin_class: type[Plugin[Any]], hooks: tuple[str, ...], table: Mapping[str, Any]
+        self, origin: Origin, plugin_class: type[Plugin[Any]], hooks: tuple[str, ...], table: Mapping[str, Any]
     ) -> None:
-        check_hooks(installed, plugin_class, self._manager)
-        optional = installed.name in self._optional
-        if optional and (guarding := sorted(FAIL_CLOSED.intersection(hooks))):
+        specs = {spec.name: tuple(spec.spec.argnames) for spec in vars(self._manager.hook).values() if spec.spec}
+        check_hooks(origin, plugin_class, specs)
+        is_optional = origin.name in self._optional
+        if is_optional and (guarding := sorted(FAIL_CLOSED.intersection(hooks))):
             raise PluginError(
-                f"{installed} implements {guarding[0]!r}, so it cannot be optional: without it the gateway would be "
-                f"less guarded; remove {installed.name!r} from plugins.optional"
+                f"{origin} implements {guarding[0]!r}, so it cannot be optional: without it the gateway would be "
+                f"less guarded; remove {origin.name!r} from plugins.optional"
             )
-        plugin = configure(installed, plugin_class, table, self._source)
-        self._register(installed, plugin)
-        self._members.append(
-            Member(installed.name, installed.distribution, installed.version, plugin, optional=optional)
-        )
+        self._register(Member(origin, configure(origin, plugin_class, table, self._source), is_optional))
 
-    def _register(self, installed: Installed, plugin: Plugin[Any]) -> None:
-        try:
-            self._manager.register(plugin, installed.name)
-            self._manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            self._manager.unregister(name=installed.name)
-            reason = " ".join(str(error).split())
-            raise PluginError(f"{installed} cannot be registered: {reason}; report it to its author") from error
+    def _register(self, member: Member) -> None:
+        self._manager.register(member.plugin, member.origin.name)
+        self._manager.check_pending()
+        self._members.append(member)
 
-    def _failed(self, installed: Installed, hooks: tuple[str, ...], sentence: str) -> None:
-        optional = installed.name in self._optional
-        state = "quarantined" if optional and not _may_guard(installed, hooks) else "broken"
-        if state == "quarantined":
-            _log.warning("optional plugin %s is quarantined: %s", installed.name, sentence)
-        elif optional and "plugins.optional" not in sentence:
+    def _failed(self, origin: Origin, hooks: tuple[str, ...], sentence: str) -> None:
+        is_optional = origin.name in self._optional
+        if is_optional and not _may_guard(origin, hooks):
+            _log.warning("optional plugin %s is quarantined: %s", origin.name, sentence)
+            self._tell(origin, "quarantined", hooks, sentence)
+            return
+        if is_optional and "plugins.optional" not in sentence:
             sentence += " (it may guard something, so plugins.optional does not help)"
-        self._infos[installed.name] = self._info(installed, hooks, state, sentence)
+        self._tell(origin, "broken", hooks, sentence)
 
-    def _not_exactly_one(self, name: str, claims: Sequence[Installed]) -> str:
+    def _not_exactly_one(self, name: str, claims: Sequence[Origin]) -> str:
         if claims:
             both = " and ".join(f"{each.distribution} {each.version}" for each in claims)
             return f"plugin {name!r} is offered more than once, by {both}; uninstall all but one"
@@ -180,14 +147,12 @@ class _Loading:
         guess = did_you_mean(name, self._installed)
         return f"plugin {name!r} is enabled in {self._source} but not installed; {guess or fix}"
 
-    def _info(
-        self, installed: Installed, hooks: tuple[str, ...], state: Any = "enabled", error: str | None = None
-    ) -> PluginInfo:
-        return PluginInfo(installed.name, state, installed.distribution, installed.version, hooks, error)
+    def _tell(self, origin: Origin, state: State, hooks: tuple[str, ...] = (), error: str | None = None) -> None:
+        self._infos[origin.name] = PluginInfo(origin.name, state, origin.distribution, origin.version, hooks, error)
 
 
-def _may_guard(installed: Installed, hooks: tuple[str, ...]) -> bool:
+def _may_guard(origin: Origin, hooks: tuple[str, ...]) -> bool:
     """Whether leaving the plugin out could open a door; also true when nobody can tell, and for misspelt hooks."""
     if hooks:
         return any(get_close_matches(hook, FAIL_CLOSED, n=1, cutoff=0.85) for hook in hooks)
-    return mentions(installed, FAIL_CLOSED) is not False
+    return origin.entry_point is None or mentions(origin.entry_point, FAIL_CLOSED)

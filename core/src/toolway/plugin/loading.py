@@ -11,23 +11,24 @@ from pydantic import ValidationError
 
 from toolway.errors import PluginError
 from toolway.hookspecs.markers import PROJECT
-from toolway.plugin.discovery import Installed
+from toolway.plugin.discovery import Origin
 from toolway.plugin.plugin import Plugin
 from toolway.validation import did_you_mean, problems
 
 
-def import_class(installed: Installed) -> type[Plugin[Any]]:
+def import_class(origin: Origin) -> type[Plugin[Any]]:
     """Import the entry point; it must be a subclass of `Plugin`."""
+    entry_point: Any = origin.entry_point
     try:
-        found = installed.entry_point.load()
+        found = entry_point.load()
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{installed} cannot be imported: {cause(error)}; reinstall {installed.distribution} "
-            f"or remove {installed.name!r} from plugins.enable"
+            f"{origin} cannot be imported: {cause(error)}; reinstall {origin.distribution} "
+            f"or remove {origin.name!r} from plugins.enable"
         ) from error
     if not (isinstance(found, type) and issubclass(found, Plugin)) or found is Plugin:
         raise PluginError(
-            f"{installed}: entry point {installed.entry_point.value!r} is not a subclass of toolway.plugin.Plugin; "
+            f"{origin}: entry point {entry_point.value!r} is not a subclass of toolway.plugin.Plugin; "
             "let it name the plugin's class"
         )
     return found
@@ -35,73 +36,61 @@ def import_class(installed: Installed) -> type[Plugin[Any]]:
 
 def cause(error: BaseException) -> str:
     """Type and first line of an exception, for operators; at most 200 characters."""
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
-    return text[:200]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
-def configure(
-    installed: Installed, plugin_class: type[Plugin[Any]], table: Mapping[str, Any], source: str
-) -> Plugin[Any]:
+def configure(origin: Origin, plugin_class: type[Plugin[Any]], table: Mapping[str, Any], source: str) -> Plugin[Any]:
     """Check the table `[plugins.<name>]` and make the instance."""
-    settings_class = plugin_class.settings_class
+    model = plugin_class.settings_class
     try:
-        settings = settings_class.model_validate(dict(table))
+        settings = model.model_validate(dict(table))
     except ValidationError as error:
-        found = problems(error, settings_class, ("plugins", installed.name))
-        sentences = "; ".join(problem.sentence for problem in found)
+        sentences = "; ".join(each.sentence for each in problems(error, model, ("plugins", origin.name)))
         # `from None`: the original exception's text repeats the values, which may be secrets.
-        raise PluginError(f"{installed} cannot use its settings in {source}: {sentences}") from None
+        raise PluginError(f"{origin} cannot use its settings in {source}: {sentences}") from None
     try:
         return plugin_class(settings)
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{installed} failed while it was made: {cause(error)}; report it to its author") from error
+        raise PluginError(f"{origin} failed while it was made: {cause(error)}; report it to its author") from error
 
 
 def hooks_of(plugin_class: type) -> tuple[str, ...]:
     """Names of the hooks that a plugin class implements, in alphabetical order; nothing is run."""
-    return tuple(sorted(name for name, _, options in _implementations(plugin_class) if options is not None))
+    return tuple(name for name, options in _implementations(plugin_class) if options is not None)
 
 
-def check_hooks(installed: Installed, plugin_class: type, manager: pluggy.PluginManager) -> None:
-    """Refuse what pluggy accepts or half explains: typos, forgotten markers, coroutines, wrappers, arguments."""
-    specs = {name: caller.spec for name, caller in vars(manager.hook).items() if getattr(caller, "spec", None)}
-    for hook, attribute, options in _implementations(plugin_class):
+def check_hooks(origin: Origin, plugin_class: type, specs: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse what pluggy accepts or half explains: typos, forgotten markers, coroutines, wrappers, arguments.
+
+    `specs` are the arguments of each known hook.
+    """
+    for hook, options in _implementations(plugin_class):
         if options is None:
-            raise PluginError(f"{installed}: method {attribute!r} is not marked; put @hookimpl above it or rename it")
+            raise PluginError(f"{origin}: method {hook!r} is not marked; put @hookimpl above it or rename it")
         if hook not in specs:
             guess = did_you_mean(hook, specs) or "see the reference of hooks"
-            raise PluginError(f"{installed} implements unknown hook {hook!r}; {guess}")
-        if options.get("wrapper") or options.get("hookwrapper"):
-            raise PluginError(f"{installed} wraps hook {hook!r}; hooks only register providers, so return them instead")
-        _check_function(installed, plugin_class, hook, attribute, tuple(specs[hook].argnames))
+            raise PluginError(f"{origin} implements unknown hook {hook!r}; {guess}")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginError(f"{origin} wraps hook {hook!r}; hooks only register providers, so return them instead")
+        _check_function(origin, hook, getattr(plugin_class, hook), specs[hook])
 
 
-def _implementations(plugin_class: type) -> Iterator[tuple[str, str, Any]]:
-    """Hook name, attribute and marker options (None: looks like a hook and is not marked) of each implementation."""
+def _implementations(plugin_class: type) -> Iterator[tuple[str, Any]]:
+    """Each hook and its marker's options; None when it looks like a hook and is not marked."""
     reader = pluggy.PluginManager(PROJECT)
-    for attribute in dir(plugin_class):
-        options = reader.parse_hookimpl_opts(plugin_class, attribute)
-        if options is not None:
-            yield options.get("specname") or attribute, attribute, options
-        elif attribute.startswith(f"{PROJECT}_") and callable(getattr(plugin_class, attribute)):
-            yield attribute, attribute, None
+    for name in dir(plugin_class):
+        options = reader.parse_hookimpl_opts(plugin_class, name)
+        if options is not None or name.startswith(f"{PROJECT}_"):
+            yield name, options
 
 
-def _check_function(
-    installed: Installed, plugin_class: type, hook: str, attribute: str, allowed: tuple[str, ...]
-) -> None:
-    found = inspect.getattr_static(plugin_class, attribute)
-    function = getattr(found, "__func__", found)
+def _check_function(origin: Origin, hook: str, function: Any, arguments: tuple[str, ...]) -> None:
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise PluginError(
-            f"{installed}: hook {hook!r} is async; write `def`, and do what must be awaited in the provider it returns"
+            f"{origin}: hook {hook!r} is async; write `def`, and do what must be awaited in the provider it returns"
         )
-    bound = [] if isinstance(found, staticmethod) else ["self"]
     signature = inspect.signature(function).replace(return_annotation=inspect.Signature.empty)
-    given = list(signature.parameters.values())
-    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    misses_self = bool(bound) and (not given or given[0].name in allowed)
-    wrong = [p for p in given[len(bound) :] if p.kind not in named or p.name not in allowed]
-    if misses_self or wrong:
-        expected = ", ".join([*bound, *allowed])
-        raise PluginError(f"{installed}: hook {hook!r} takes ({expected}), not {signature}; change its arguments")
+    given = [each.name for each in signature.parameters.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+    if len(given) < len(signature.parameters) or given not in (["self"], ["self", *arguments]):
+        expected = ", ".join(("self", *arguments))
+        raise PluginError(f"{origin}: hook {hook!r} takes ({expected}), not {signature}; change its arguments")

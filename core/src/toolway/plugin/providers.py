@@ -8,26 +8,23 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from toolway.errors import PluginError
+from toolway.plugin.discovery import Origin
 
 P = TypeVar("P")
-_NAMING = ("scheme", "type", "kind", "name")
 
 
 @dataclass(frozen=True)
 class Provided(Generic[P]):
-    """A provider and where it comes from; `builtin` when it is part of the gateway itself."""
+    """A provider, what it is called, and where it comes from."""
 
-    plugin: str
-    distribution: str
-    version: str
-    provider: P
+    origin: Origin
     name: str
-    builtin: bool = False
+    provider: P
 
     @property
-    def origin(self) -> str:
-        """For messages: `plugin 'vault' (toolway-vault 1.2)`."""
-        return "the gateway itself" if self.builtin else f"plugin {self.plugin!r} ({self.distribution} {self.version})"
+    def builtin(self) -> bool:
+        """Whether it is part of the gateway itself."""
+        return self.origin.entry_point is None
 
 
 class Contract:
@@ -37,24 +34,19 @@ class Contract:
         hints = get_type_hints(hookspec, localns={"Kernel": object})
         self.hook = hookspec.__name__
         self.type: type = get_args(hints["return"])[0]
-        self.members = tuple(sorted(_members(self.type)))
-        self.naming = next((each for each in _NAMING if each in self.members), "name")
+        self.members = _members(self.type)
+        self.naming = next((each for each in ("scheme", "type", "kind") if each in self.members), "name")
 
-    def items(self, returned: Any) -> tuple[Any, ...]:
+    def provided(self, origin: Origin, returned: Any) -> list[Provided[Any]]:
         """All that a hook returned, each checked; raises PluginError with the part of the sentence after the plugin."""
         if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | Mapping):
-            raise PluginError(
-                f"hook {self.hook!r} must return a list of {self.type.__name__}, not {_described(returned)}"
-            )
-        items = tuple(returned)
-        for item in items:
+            raise PluginError(f"hook {self.hook!r} must return a list of {self.type.__name__}, not {_type(returned)}")
+        found = []
+        for item in returned:
             if complaint := self._complaint(item):
-                raise PluginError(f"hook {self.hook!r} returned {_described(item)}, {complaint}")
-        return items
-
-    def name(self, item: Any) -> str:
-        """What the provider is called: its `scheme`, `type`, `kind` or `name`."""
-        return str(getattr(item, self.naming))
+                raise PluginError(f"hook {self.hook!r} returned {_type(item)}, {complaint}")
+            found.append(Provided(origin, getattr(item, self.naming), item))
+        return found
 
     def _complaint(self, item: Any) -> str:
         """Why `item` is not a provider of this type, or nothing."""
@@ -72,26 +64,17 @@ class Contract:
     def _is_wrongly_async(self, item: Any, member: str) -> bool:
         """A coroutine where a value is expected would always be true: `decide` would never deny."""
         declared = getattr(self.type, member, None)
-        return (
-            inspect.isfunction(declared)
-            and not inspect.iscoroutinefunction(declared)
-            and inspect.iscoroutinefunction(getattr(item, member))
-        )
+        is_plain = inspect.isfunction(declared) and not inspect.iscoroutinefunction(declared)
+        return is_plain and inspect.iscoroutinefunction(getattr(item, member))
 
 
-def _members(expected: type) -> set[str]:
-    """Attributes and methods that a Protocol (or a data class) asks for."""
-    names: set[str] = set()
-    for parent in expected.__mro__:
-        if parent.__module__.startswith("toolway."):
-            names |= {name for name in (*inspect.get_annotations(parent), *vars(parent)) if _is_public(name)}
-    return names
+def _members(expected: type) -> list[str]:
+    """Attributes and methods that a Protocol (or a data class) of ours asks for."""
+    ours = [parent for parent in expected.__mro__ if parent.__module__.startswith("toolway.")]
+    names = {name for parent in ours for name in (*inspect.get_annotations(parent), *vars(parent))}
+    return sorted(name for name in names if not name.startswith("_") or name == "__call__")
 
 
-def _is_public(name: str) -> bool:
-    return not name.startswith("_") or name == "__call__"
-
-
-def _described(value: Any) -> str:
+def _type(value: Any) -> str:
     """A value by its type only: what it holds may be secret."""
-    return f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__}"
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

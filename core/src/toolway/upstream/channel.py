@@ -1,19 +1,17 @@
-"""What carries JSON-RPC to an upstream, how its messages are read, and how long a reply is waited for."""
+"""What carries JSON-RPC to an upstream, how its messages are read, and how long they are waited for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamTimeout
-from toolway.hookspecs.routing import Peer, Reply, RpcFault
+from toolway.hookspecs.routing import Reply, RpcFault, UpstreamRequest
 from toolway.mcp.messages import Envelope, encode_notification, result_kind
 
 OPENING_SECONDS = 30.0
@@ -22,23 +20,25 @@ OPENING_SECONDS = 30.0
 MAX_MESSAGE = 8 * 1024 * 1024
 """Largest message that is taken from an upstream, in bytes: it has to be held whole."""
 
-
-class Outbound(msgspec.Struct, eq=False):
-    """One request: `headers` only matter to HTTP, `deadline` is monotonic seconds, `first_byte` seconds."""
-
-    method: str
-    params: dict[str, Raw]
-    peer: Peer
-    headers: Mapping[str, str] = {}
-    first_byte: float = OPENING_SECONDS
-    deadline: float = math.inf
+LISTEN = "subscriptions/listen"
 
 
 class Channel(Protocol):
-    """Carries requests and notifications; whoever implements it numbers requests and matches replies."""
+    """Numbers requests, carries them and matches replies. `lost` is set when a legacy session is over."""
 
-    async def call(self, outbound: Outbound) -> Reply:
-        """Send and wait; raises UpstreamError. Cancelling gives the request up."""
+    lost: asyncio.Event
+
+    async def begin(self) -> None:
+        """Start anew: `initialize` is sent next."""
+
+    def agreed(self, version: str) -> None:
+        """The handshake is done."""
+
+    def listen(self, missed: Callable[[], None]) -> None:
+        """Receive what belongs to no request; `missed` is called when something may have been lost."""
+
+    async def call(self, request: UpstreamRequest) -> Reply:
+        """Send with params as they are and wait; raises UpstreamError. Cancelling gives the request up."""
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """Send a notification; raises UpstreamError."""
@@ -47,45 +47,30 @@ class Channel(Protocol):
         """No more messages."""
 
 
-class Patience:
-    """`async with` it while waiting for the reply: until `begun` for the first byte, then until the deadline.
+class Refusal(Reply, kw_only=True):
+    """A fault that came with an HTTP error status."""
 
-    Raises:
-        UpstreamTimeout: when it has run out.
-    """
-
-    def __init__(self, outbound: Outbound, upstream: str) -> None:
-        self._what = f"upstream {upstream!r} did not answer {outbound.method} in time; the outcome is unknown"
-        self._deadline = outbound.deadline
-        first = asyncio.get_running_loop().time() + outbound.first_byte
-        self._timer = asyncio.timeout_at(_finite(min(first, outbound.deadline)))
-        self._waits_for_first = True
-
-    def begun(self) -> None:
-        """Something of the answer has come."""
-        if self._waits_for_first and not self._timer.expired():
-            self._waits_for_first = False
-            self._timer.reschedule(_finite(self._deadline))
-
-    async def __aenter__(self) -> Patience:
-        await self._timer.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._timer.__aexit__(kind, error, trace)
-        except TimeoutError:
-            raise UpstreamTimeout(self._what) from None
+    fault: RpcFault
+    status: int
 
 
-class _Refusal(msgspec.Struct):
+class _Error(msgspec.Struct):
     error: RpcFault
 
 
 _envelope = msgspec.json.Decoder(Envelope)
-_refusal = msgspec.json.Decoder(_Refusal)
+_error = msgspec.json.Decoder(_Error)
+
+
+@contextlib.asynccontextmanager
+async def in_time(when: float, who: str, *, sent: bool = True) -> AsyncIterator[asyncio.Timeout]:
+    """Everything inside happens before `when` (monotonic seconds), or UpstreamTimeout is raised."""
+    try:
+        async with asyncio.timeout_at(when) as timer:
+            yield timer
+    except TimeoutError:
+        outcome = "the outcome is unknown" if sent else "nothing was done"
+        raise UpstreamTimeout(f"{who} did not answer in time; {outcome}", sent=sent) from None
 
 
 def read_message(data: bytes) -> Envelope:
@@ -118,25 +103,28 @@ def matched(envelope: Envelope, request_id: int, *, modern: bool) -> Reply:
     return reply_of(envelope, modern=modern)
 
 
-def refusal(status: int, body: bytes) -> Reply:
+def refusal(status: int, body: bytes) -> Refusal:
     """The fault in the body of an HTTP error, whatever id it has: it came on our request's own connection.
 
     Raises:
         UpstreamError: the body has none; not sent when the status says that nothing was done.
     """
-    try:
-        return Reply(fault=_refusal.decode(body).error)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        pass
+    with contextlib.suppress(msgspec.DecodeError, RecursionError, ValueError):
+        return Refusal(fault=_error.decode(body).error, status=status)
     message = f"the upstream answered HTTP status {status} without a JSON-RPC message"
     if status >= 500 or status == 429:
         raise UpstreamError(message, sent=status != 429)
     raise UpstreamProtocol(message)
 
 
-def cancelled_notification(request_id: int | str) -> bytes:
+def cancellation(request_id: int) -> bytes:
     """What tells a server on pipes, or a legacy one, that a request was given up."""
-    return encode_notification("notifications/cancelled", {"requestId": Raw(msgspec.json.encode(request_id))})
+    return encode_notification("notifications/cancelled", {"requestId": raw(request_id)})
+
+
+def raw(value: object) -> Raw:
+    """The value as JSON."""
+    return Raw(msgspec.json.encode(value))
 
 
 def raw_members(raw: Raw | None) -> dict[str, Raw]:
@@ -144,7 +132,3 @@ def raw_members(raw: Raw | None) -> dict[str, Raw]:
     with contextlib.suppress(msgspec.DecodeError):
         return msgspec.json.decode(raw, type=dict[str, Raw]) if raw is not None else {}
     return {}
-
-
-def _finite(when: float) -> float | None:
-    return None if when == math.inf else when

@@ -1,9 +1,9 @@
-"""Asks an upstream for everything it offers: all lists, all pages, bounded; what is left out is logged."""
+"""Asks an upstream for everything it offers: all lists, all pages, bounded; what is left out is reported."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -59,73 +59,70 @@ class Hello(msgspec.Struct, rename="camel"):
 def read_hello(reply: Reply) -> Hello:
     """Read it; raises UpstreamProtocol when it is a fault or something else."""
     try:
-        return msgspec.json.decode(expect_result(reply), type=Hello)
+        return msgspec.json.decode(_result(reply), type=Hello)
     except msgspec.DecodeError:
         raise UpstreamProtocol("the upstream introduced itself with something that is not MCP") from None
 
 
-def expect_result(reply: Reply) -> Raw:
-    """The result; a fault is a protocol failure here."""
+def _result(reply: Reply) -> Raw:
     if reply.fault is not None or reply.result is None:
         text = f"{reply.fault.message[:200]} ({reply.fault.code})" if reply.fault else "no result"
         raise UpstreamProtocol(f"the upstream answered: {text}")
     return reply.result
 
 
-async def discover(upstream: str, eras: Eras, hello: Hello, server_info: Raw | None, ask: Ask) -> Discovery:
+async def discover(upstream: str, eras: Eras, hello: Hello, ask: Ask) -> Discovery:
     """Everything the declared capabilities promise; a list that the upstream does not know is empty.
 
     Raises:
         UpstreamError: no answer, or not one of MCP.
     """
     items: list[Item] = []
+    problems: list[str] = []
     for listing in LISTINGS:
         if listing.capability in hello.capabilities:
-            items += await _all_pages(upstream, listing, ask, modern=eras.modern is not None)
+            entries = await _all_pages(listing, ask, problems)
+            items += _taken(upstream, listing, entries, problems, modern=eras.modern is not None)
+    found = tuple(f"upstream {upstream!r}: {problem}" for problem in problems)
+    for problem in found:
+        log.warning("%s", problem)
     capabilities = {name: _value(raw) for name, raw in hello.capabilities.items()}
-    info = {name: _value(raw) for name, raw in raw_members(server_info).items()}
-    return Discovery(eras, capabilities, info, hello.instructions, tuple(items))
+    info = {name: _value(raw) for name, raw in raw_members(hello.server_info).items()}
+    return Discovery(eras, capabilities, info, hello.instructions, tuple(items), found)
 
 
-class Collected:
-    """The entries of one list that are taken, by name."""
-
-    def __init__(self, upstream: str, listing: Listing, *, modern: bool) -> None:
-        self._upstream = upstream
-        self._listing = listing
-        self._modern = modern
-        self.items: dict[str, Item] = {}
-
-    def add(self, entry: Raw) -> None:
-        """Take an entry, or say in the log why not."""
-        listing = self._listing
-        name, flaw = _named(listing, entry, modern=self._modern)
-        if not flaw and name in self.items:
-            flaw = "it is listed twice; the first one counts"
-        if not flaw and len(self.items) >= listing.most:
-            flaw = f"there are more than {listing.most} of them"
-        if flaw:
-            log.warning("upstream %s: %s %r is left out: %s", self._upstream, listing.kind, name, flaw)
-        else:
-            self.items[name] = Item(self._upstream, listing.kind, name, bytes(entry))
-
-
-async def _all_pages(upstream: str, listing: Listing, ask: Ask, *, modern: bool) -> Collection[Item]:
-    collected = Collected(upstream, listing, modern=modern)
+async def _all_pages(listing: Listing, ask: Ask, problems: list[str]) -> list[Raw]:
+    entries: list[Raw] = []
     params: dict[str, Raw] = {}
     for _ in range(MAX_PAGES):
         reply = await ask(listing.method, dict(params))
         if reply.fault is not None and reply.fault.code == METHOD_NOT_FOUND:
-            return collected.items.values()
-        page = raw_members(expect_result(reply))
-        for entry in _entries(page.get(listing.field), listing.method):
-            collected.add(entry)
+            return entries
+        page = raw_members(_result(reply))
+        entries += _entries(page.get(listing.field), listing.method)
         cursor = page.get("nextCursor")
         if cursor is None or bytes(cursor) == b"null":
-            return collected.items.values()
+            return entries
         params["cursor"] = cursor
-    log.warning("upstream %s: %s has more than %d pages; the rest is left out", upstream, listing.method, MAX_PAGES)
-    return collected.items.values()
+    problems.append(f"{listing.method} has more than {MAX_PAGES} pages; the rest is left out")
+    return entries
+
+
+def _taken(upstream: str, listing: Listing, entries: list[Raw], problems: list[str], *, modern: bool) -> Iterable[Item]:
+    """The items of one list, each name once; why others are left out goes to `problems`."""
+    items: dict[str, Item] = {}
+    for entry in entries:
+        name, flaw = _named(listing, entry, modern=modern)
+        if not flaw and name in items:
+            flaw = "it is listed twice; the first one counts"
+        if not flaw and len(items) >= listing.most:
+            problems.append(f"there are more than {listing.most} entries in {listing.method}; the rest is left out")
+            break
+        if flaw:
+            problems.append(f"{listing.kind} {name[:128]!r} is left out: {flaw}")
+        else:
+            items[name] = Item(upstream, listing.kind, name, bytes(entry))
+    return items.values()
 
 
 def _entries(raw: Raw | None, method: str) -> list[Raw]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientRequest, ClientTimeout
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
+
+log = logging.getLogger(__name__)
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -74,11 +77,15 @@ class EgressGuard:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         inner = _translated(address)
-        allowed = self._permits(address) if inner is None else self._permits_translated(address, inner)
-        if not allowed:
+        if inner is None:
+            is_allowed = self._opens(address) or _is_public(address)
+        else:  # a public address inside is not enough: a network has to open it, or the form itself
+            is_allowed = self._opens(inner) or (_within(address, self._allow) and _is_public(inner))
+        if not is_allowed:
+            log.warning("egress guard: %s is neither public nor allowed, it is not dialled", address)
             raise EgressRefused(
-                f"address {address} is not public; to dial it on purpose, add its network to egress.allow_private "
-                "or set allow_private of the upstream"
+                "the address is not public (the log has it); to dial it on purpose, add its network to "
+                "egress.allow_private or set allow_private of the upstream"
             )
 
     def check_url(self, url: str) -> URL:
@@ -104,13 +111,6 @@ class EgressGuard:
         except EgressRefused as refused:
             raise RefusedAddress(refused) from refused
         return socket.socket(family, kind, protocol)
-
-    def _permits(self, address: IPAddress) -> bool:
-        return self._opens(address) or _is_public(address)
-
-    def _permits_translated(self, address: IPAddress, inner: IPAddress) -> bool:
-        """A public address inside is not enough: a network has to open it, or the form itself."""
-        return self._opens(inner) or (_within(address, self._allow) and _is_public(inner))
 
     def _opens(self, address: IPAddress) -> bool:
         if _within(address, self._allow):

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, field_validator
 
 from toolway.errors import InvalidInput, UpstreamProtocol
-from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
-from toolway.hookspecs.routing import Connection, Endpoint, Era, Eras, Leg, Upstream
+from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
+from toolway.hookspecs.routing import Endpoint, Era, Eras, Leg, Upstream
 from toolway.plugin.kernel import Secrets
-from toolway.upstream.duplex import Duplex
+from toolway.upstream.conversation import Conversation, greeted
 from toolway.upstream.egress import EgressRefused, check_url
-from toolway.upstream.legacy import LegacyConnection, SessionChannel
-from toolway.upstream.modern import ModernConnection, ModernHttp
-from toolway.upstream.outgoing import OutgoingHttp, TlsOptions
-from toolway.upstream.probe import Greeting, greeted
-from toolway.upstream.sse import SseLine
+from toolway.upstream.legacy import LegacyConnection
+from toolway.upstream.modern import ModernConnection
+from toolway.upstream.outgoing import ClientTls, OutgoingHttp
+from toolway.upstream.sse import SseDuplex
 from toolway.upstream.streamable import StreamableHttp
 from toolway.upstream.wire import Wire
 
@@ -33,15 +31,6 @@ RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "la
 """How headers begin that no setting may touch."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-Transport = Literal["streamable", "sse"]
-
-
-class ClientTls(Definition):
-    """TLS towards an upstream."""
-
-    ca: Path | None = Field(None, description="PEM file of the authority to trust instead of the system's.")
-    cert: Path | None = Field(None, description="PEM file with the gateway's client certificate.")
-    key: Path | None = Field(None, description="PEM file with its private key.")
 
 
 class HttpUpstream(UpstreamSettings):
@@ -73,7 +62,7 @@ class HttpKind:
     def __init__(self, outgoing: OutgoingHttp, secrets: Secrets) -> None:
         self._outgoing = outgoing
         self._secrets = secrets
-        self._transports: dict[str, Transport] = {}
+        self._old: set[str] = set()
 
     def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
         """One for each URL; raises InvalidInput for what is no http(s) URL."""
@@ -85,9 +74,9 @@ class HttpKind:
                 raise InvalidInput(f"upstream {settings.name!r}: endpoint {url!r}: {refused.message}") from None
         return tuple(Endpoint(url) for url in dict.fromkeys(urls))
 
-    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Connection:
+    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:
         """A connection of the leg's era; of the old transport where a probe found that."""
-        return self._connect(upstream, endpoint, leg, self._transports.get(endpoint.id, "streamable"))
+        return self._connect(upstream, endpoint, leg, is_old=endpoint.id in self._old)
 
     async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
         """`server/discover`, then `initialize`, and HTTP+SSE if both fail (MCP 2026-07-28, versioning).
@@ -96,41 +85,33 @@ class HttpKind:
             UpstreamUnreachable, UpstreamUnauthorized: nobody listens or lets us in.
             UpstreamProtocol: no transport of MCP is spoken there.
         """
-        modern = await self._greeted(upstream, endpoint, leg, "modern", "streamable")
-        legacy = await self._greeted(upstream, endpoint, leg, "legacy", "streamable")
-        transport: Transport = "streamable"
-        if not modern.version and not legacy.version:
-            transport, why = "sse", legacy.why
-            legacy = await self._greeted(upstream, endpoint, leg, "legacy", "sse")
-            if not legacy.version:
-                raise UpstreamProtocol(f"upstream {upstream.name!r} speaks no transport of MCP; check the URL ({why})")
-        self._transports[endpoint.id] = transport
-        return Eras(modern.version, legacy.version)
 
-    async def _greeted(
-        self, upstream: Upstream, endpoint: Endpoint, leg: Leg, era: Era, transport: Transport
-    ) -> Greeting:
-        return await greeted(lambda own: self._connect(upstream, endpoint, own, transport), leg, era, PROBE_SECONDS)
+        async def greet(era: Era, *, is_old: bool = False) -> tuple[str | None, str]:
+            return await greeted(lambda own: self._connect(upstream, endpoint, own, is_old), leg, era, PROBE_SECONDS)
 
-    def _connect(
-        self, upstream: Upstream, endpoint: Endpoint, leg: Leg, transport: Transport
-    ) -> ModernConnection | LegacyConnection:
+        modern, _ = await greet("modern")
+        legacy, why = await greet("legacy")
+        if modern or legacy:
+            self._old.discard(endpoint.id)
+            return Eras(modern, legacy)
+        legacy, _ = await greet("legacy", is_old=True)
+        if not legacy:
+            raise UpstreamProtocol(f"upstream {upstream.name!r} speaks no transport of MCP; check the URL ({why})")
+        self._old.add(endpoint.id)
+        return Eras(legacy=legacy)
+
+    def _connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg, is_old: bool) -> Conversation:
         wire = self._wire(upstream, endpoint, leg)
         if leg.era == "modern":
-            return ModernConnection(leg, ModernHttp(wire), upstream.name)
-        channel: SessionChannel = StreamableHttp(wire, leg)
-        if transport == "sse":
-            channel = Duplex(SseLine(wire), leg, upstream.name)
-        return LegacyConnection(leg, channel, upstream.name)
+            return ModernConnection(leg, StreamableHttp(wire, leg), upstream.name)
+        return LegacyConnection(leg, SseDuplex(wire, leg) if is_old else StreamableHttp(wire, leg), upstream.name)
 
     def _wire(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Wire:
         settings = cast(HttpUpstream, upstream.settings)
-        own = settings.tls or ClientTls()
-        tls = TlsOptions(own.ca, own.cert, own.key)
 
         def session(held: bool) -> aiohttp.ClientSession:
             key = f"{'streams of ' if held else ''}upstream {upstream.name}"
-            return self._outgoing.session(key, allow_private=settings.allow_private, tls=tls)
+            return self._outgoing.session(key, allow_private=settings.allow_private, tls=settings.tls or ClientTls())
 
         async def own_headers() -> Mapping[str, str]:
             return {name: await self._secrets.get(reference) for name, reference in settings.headers.items()}

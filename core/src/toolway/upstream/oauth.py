@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote_plus
 
 import msgspec
@@ -20,6 +21,9 @@ LONGEST_SECONDS = 24 * 3600.0
 RENEWAL_GAP = 1.0
 """Seconds between two renewals that challenges ask for, so that a refusing upstream does not flood the token server."""
 
+_VISIBLE = re.compile(r"[!-~]+")
+_ERROR_CODE = re.compile(r"[ -~]{1,64}")
+
 
 class TokenRefused(UpstreamUnauthorized):
     """The token endpoint gives no token; the message has its error code, never what was sent."""
@@ -27,41 +31,37 @@ class TokenRefused(UpstreamUnauthorized):
     code = "token_refused"
 
 
+class Client(msgspec.Struct, frozen=True):
+    """Who asks where and for what; `resource` is the upstream's URL, `method` how the secret is sent."""
+
+    token_url: str
+    client_id: str
+    scope: str = ""
+    resource: str = ""
+    method: Literal["basic", "post"] = "basic"
+    allow_private: bool = False
+
+
 class ClientCredentials:
     """A source of access tokens; concurrent callers share one request to the token endpoint."""
 
     def __init__(
-        self,
-        http: OutgoingHttp,
-        token_url: str,
-        client_id: str,
-        secret: Callable[[], Awaitable[str]],
-        *,
-        monotonic: Callable[[], float],
-        scope: str = "",
-        resource: str = "",
-        auth_method: Literal["basic", "post"] = "basic",
-        allow_private: bool = False,
+        self, http: OutgoingHttp, client: Client, secret: Callable[[], Awaitable[str]], monotonic: Callable[[], float]
     ) -> None:
-        """`secret` is asked before each token request, so a rotated one is used; `resource` is the upstream's URL.
+        """`secret` is asked before each token request, so a rotated one is used.
 
         Raises:
-            EgressRefused: `token_url` is not acceptable; it must be https unless it is loopback or private on purpose.
+            EgressRefused: the URL is not acceptable; it must be https unless it is loopback or private on purpose.
         """
         self._http = http
-        self._url = token_url
-        self._client_id = client_id
+        self._client = client
         self._secret = secret
         self._monotonic = monotonic
-        self._form = {"grant_type": "client_credentials"}
-        self._form.update({key: value for key, value in (("scope", scope), ("resource", resource)) if value})
-        self._auth_method = auth_method
-        self._allow_private = allow_private
         self._token = ""
         self._valid_until = 0.0
         self._renewed_at = float("-inf")
         self._fetching: asyncio.Task[str] | None = None
-        _check_confidential(http, token_url, allow_private)
+        _check_confidential(http, client)
 
     async def token(self, *, challenged: bool = False) -> str:
         """The current access token; `challenged` after the upstream refused it (401), which gets a new one.
@@ -88,12 +88,25 @@ class ClientCredentials:
             task.exception()  # everyone who waited may be gone; then nobody else looks at it
 
     async def _fetch(self) -> str:
+        """Ask with the secret in header or form (RFC 6749 section 2.3.1)."""
         self._token = ""
-        headers, form = self._identify(await self._secret())
-        asked_at = self._monotonic()
+        client, secret, asked_at = self._client, await self._secret(), self._monotonic()
+        form = {"grant_type": "client_credentials", "scope": client.scope, "resource": client.resource}
+        headers = {"Accept": "application/json"}
+        if client.method == "post":
+            form |= {"client_id": client.client_id, "client_secret": secret}
+        else:
+            pair = f"{quote_plus(client.client_id)}:{quote_plus(secret)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        data = {key: value for key, value in form.items() if value}
         try:
             answer = await self._http.fetch_json(
-                "POST", self._url, headers=headers, data=form, allow_private=self._allow_private
+                "the token endpoint",
+                "POST",
+                client.token_url,
+                headers=headers,
+                data=data,
+                allow_private=client.allow_private,
             )
             self._token, lifetime = _granted(answer)
         except UpstreamError as error:
@@ -101,15 +114,6 @@ class ClientCredentials:
             raise
         self._valid_until = asked_at + lifetime - min(LEEWAY_SECONDS, lifetime / 2)
         return self._token
-
-    def _identify(self, secret: str) -> tuple[dict[str, str], dict[str, str]]:
-        """Headers and form of a token request (RFC 6749 section 2.3.1)."""
-        headers = {"Accept": "application/json"}
-        if self._auth_method == "post":
-            return headers, {**self._form, "client_id": self._client_id, "client_secret": secret}
-        pair = f"{quote_plus(self._client_id)}:{quote_plus(secret)}"
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        return headers, self._form
 
 
 class _Grant(msgspec.Struct):
@@ -120,34 +124,22 @@ class _Grant(msgspec.Struct):
 
 def _granted(answer: Document) -> tuple[str, float]:
     if answer.status >= 400:
-        raise TokenRefused(f"the token endpoint answered {_error(answer)}; check client id, secret and scope")
+        code = answer.content.get("error") if isinstance(answer.content, dict) else None  # RFC 6749 section 5.2
+        shown = f" {code}" if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
+        message = f"the token endpoint answered {answer.status}{shown}; check client id, secret and scope"
+        raise TokenRefused(message)
     try:
         grant = msgspec.convert(answer.content, _Grant, strict=False)
     except msgspec.ValidationError:
         raise UpstreamProtocol("the token endpoint's answer has no usable access_token and token_type") from None
-    if grant.token_type.lower() != "bearer" or not _is_b64token(grant.access_token):
+    if grant.token_type.lower() != "bearer" or not _VISIBLE.fullmatch(grant.access_token):
         raise UpstreamProtocol("the token endpoint gave something else than a bearer token")
     return grant.access_token, max(0.0, min(grant.expires_in, LONGEST_SECONDS))
 
 
-def _error(answer: Document) -> str:
-    """The error code of RFC 6749 section 5.2, if it is one: its characters are bounded there."""
-    content: Any = answer.content
-    code = content.get("error") if isinstance(content, dict) else None
-    if isinstance(code, str) and len(code) <= 64 and code.isascii() and code.isprintable():
-        return f"{answer.status} {code}"
-    return str(answer.status)
-
-
-def _is_b64token(token: str) -> bool:
-    """Whether it can stand in an Authorization header: visible ASCII, no space."""
-    return bool(token) and token.isascii() and token.isprintable() and " " not in token
-
-
-def _check_confidential(http: OutgoingHttp, url: str, allow_private: bool) -> None:
-    target = http.guard(allow_private=allow_private).check_url(url)
-    if target.scheme == "https" or allow_private or target.host in ("localhost", "127.0.0.1", "::1"):
-        return
-    raise EgressRefused(
-        f"token URL {target} would carry the client secret in clear; use https, or allow_private inside of a site"
-    )
+def _check_confidential(http: OutgoingHttp, client: Client) -> None:
+    target = http.guard(allow_private=client.allow_private).check_url(client.token_url)
+    if target.scheme != "https" and not client.allow_private and target.host not in ("localhost", "127.0.0.1", "::1"):
+        raise EgressRefused(
+            "the token URL would carry the client secret in clear; use https, or allow_private inside of a site"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -12,9 +13,13 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from pydantic import Field
 
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
+from toolway.hookspecs.definitions import Definition
 from toolway.upstream.egress import EgressGuard, GuardedConnector, IPNetwork
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 2.0
 IDLE_SECONDS = 30.0
@@ -24,30 +29,28 @@ MAX_DOCUMENT = 1024 * 1024
 """Largest answer of `fetch_json`, in bytes."""
 
 
-class TlsOptions(msgspec.Struct, frozen=True):
-    """PEM files: the authority to trust instead of the system's, and what to identify with."""
+class ClientTls(Definition):
+    """TLS towards an upstream."""
 
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-
-
-SYSTEM_TLS = TlsOptions()
+    ca: Path | None = Field(None, description="PEM file of the authority to trust instead of the system's.")
+    cert: Path | None = Field(None, description="PEM file with the gateway's client certificate.")
+    key: Path | None = Field(None, description="PEM file with its private key.")
 
 
-class _Dialling(msgspec.Struct, frozen=True):
-    key: str
-    allow_private: bool
-    tls: TlsOptions
-    read_timeout: float | None
+SYSTEM_TLS = ClientTls()
 
 
 class Document(msgspec.Struct, frozen=True):
-    """An answer of a small JSON endpoint, whatever its status; header names are in lower case."""
+    """An answer of a small JSON endpoint, whatever its status."""
 
     status: int
-    headers: Mapping[str, str]
     content: Any
+
+
+class RedirectRefused(UpstreamProtocol):
+    """A server redirects, which is never followed."""
+
+    code = "redirect_refused"
 
 
 class OutgoingHttp:
@@ -56,37 +59,30 @@ class OutgoingHttp:
     def __init__(self, allow: Sequence[IPNetwork] = ()) -> None:
         """`allow` names networks that every session may use besides the public ones."""
         self._allow = tuple(allow)
-        self._sessions: dict[_Dialling, aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[str, bool, ClientTls], aiohttp.ClientSession] = {}
 
     def guard(self, *, allow_private: bool = False) -> EgressGuard:
         """The guard of sessions with that setting."""
         return EgressGuard(self._allow, allow_private=allow_private)
 
-    def session(
-        self,
-        key: str,
-        *,
-        allow_private: bool = False,
-        tls: TlsOptions = SYSTEM_TLS,
-        read_timeout: float | None = None,
-    ) -> aiohttp.ClientSession:
+    def session(self, key: str, *, allow_private: bool = False, tls: ClientTls = SYSTEM_TLS) -> aiohttp.ClientSession:
         """The session of that key; made on first use, inside of the event loop.
 
         Requests on it raise EgressRefused for addresses that may not be dialled, and RedirectRefused for a redirect
         unless they pass `allow_redirects=False` and look at it themselves. Bodies are never decompressed.
-        `read_timeout` is seconds between two reads, None without bound.
 
         Raises:
             ConfigError: a file of the TLS options cannot be used.
         """
-        dialling = _Dialling(key, allow_private, tls, read_timeout)
-        known = self._sessions.get(dialling)
+        known = self._sessions.get((key, allow_private, tls))
         if known is None or known.closed:
-            known = self._sessions[dialling] = _open(self.guard(allow_private=allow_private), dialling)
+            known = _open(self.guard(allow_private=allow_private), tls)
+            self._sessions[key, allow_private, tls] = known
         return known
 
     async def fetch_json(
         self,
+        who: str,
         method: str,
         url: str,
         *,
@@ -96,7 +92,7 @@ class OutgoingHttp:
         limit: int = MAX_DOCUMENT,
         timeout: float = 10.0,
     ) -> Document:
-        """Ask a token endpoint or get a metadata document; `data` is sent as a form.
+        """Ask a token endpoint or get a metadata document; errors call it `who`, `data` is sent as a form.
 
         `limit` is the largest answer in bytes, `timeout` is seconds for everything.
 
@@ -110,16 +106,14 @@ class OutgoingHttp:
         request = session.request(method, target, headers=headers, data=data, allow_redirects=False)
         try:
             async with asyncio.timeout(timeout), request as response:
-                return _document(response, await _read(response, limit))
-        except aiohttp.ClientError as error:
-            raise dial_error(error, url) from None
-        except TimeoutError:
-            raise UpstreamTimeout(f"{_shown(url)} did not answer within {timeout:g} seconds") from None
-
-    async def drop(self, key: str) -> None:
-        """Close the sessions of a key that is no longer used."""
-        for dialling in [each for each in self._sessions if each.key == key]:
-            await self._sessions.pop(dialling).close()
+                if 300 <= response.status < 400:
+                    raise RedirectRefused(f"{who} redirects, which is not followed; configure the final URL")
+                return Document(response.status, msgspec.json.decode(await read_body(response, limit)))
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.info("%s at %s failed: %s", who, target.origin(), type(error).__name__)
+            raise dial_error(error, who) from None
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise UpstreamProtocol(f"{who} answered without JSON") from None
 
     async def close(self) -> None:
         """Close every session; requests in flight fail."""
@@ -127,40 +121,39 @@ class OutgoingHttp:
             await self._sessions.popitem()[1].close()
 
 
-class RedirectRefused(UpstreamProtocol):
-    """A server redirects, which is never followed."""
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The whole body; raises UpstreamProtocol above `limit` bytes."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > limit:
+            response.close()
+            raise UpstreamProtocol(f"the answer is larger than {limit} bytes")
+    return bytes(body)
 
-    code = "redirect_refused"
 
-
-def dial_error(error: Exception, url: str) -> UpstreamError:
-    """What a failure of aiohttp means: whether anything may have been sent to `url`, without aiohttp's own text."""
+def dial_error(error: Exception, who: str) -> UpstreamError:
+    """What a failure of aiohttp means: whether anything may have been sent, without aiohttp's own text."""
     if isinstance(error, UpstreamError):
         return error
     if isinstance(error, aiohttp.ClientSSLError):
-        return UpstreamUnreachable(
-            f"no TLS connection to {_shown(url)}; check its certificate and the authority to trust"
-        )
+        return UpstreamUnreachable(f"no TLS connection to {who}; check its certificate and the authority to trust")
     if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
-        return UpstreamUnreachable(f"no connection to {_shown(url)}; check that it is up and its address")
+        return UpstreamUnreachable(f"no connection to {who}; check that it is up and its address")
     if isinstance(error, TimeoutError):
-        return UpstreamTimeout(f"{_shown(url)} stopped answering")
-    return UpstreamError(f"the connection to {_shown(url)} broke ({type(error).__name__})")
+        return UpstreamTimeout(f"{who} did not answer in time")
+    return UpstreamError(f"the connection to {who} broke ({type(error).__name__})")
 
 
-def _open(guard: EgressGuard, dialling: _Dialling) -> aiohttp.ClientSession:
+def _open(guard: EgressGuard, tls: ClientTls) -> aiohttp.ClientSession:
     connector = GuardedConnector(
-        guard,
-        ssl=tls_context(dialling.tls),
-        limit=CONNECTIONS,
-        keepalive_timeout=IDLE_SECONDS,
-        ttl_dns_cache=DNS_SECONDS,
+        guard, ssl=tls_context(tls), limit=CONNECTIONS, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=DNS_SECONDS
     )
     tracing = aiohttp.TraceConfig()
     tracing.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=dialling.read_timeout),
+        timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
         headers={"Accept-Encoding": "identity", "User-Agent": "toolway"},
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -173,46 +166,22 @@ async def _refuse_redirect(
     session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
 ) -> None:
     params.response.close()
-    raise RedirectRefused(f"{params.url.origin()} redirects, which is not followed; configure the final URL")
+    log.info("%s redirects, which is not followed", params.url.origin())
+    raise RedirectRefused("the server redirects, which is not followed; configure the final URL")
 
 
 @lru_cache(maxsize=256)
-def tls_context(options: TlsOptions) -> ssl.SSLContext:
+def tls_context(tls: ClientTls) -> ssl.SSLContext:
     """The context of these options, made once; certificates and host names are always verified.
 
     Raises:
         ConfigError: a file is missing, unreadable or no PEM.
     """
     try:
-        context = ssl.create_default_context(cafile=options.ca)
-        if options.certificate is not None:
-            context.load_cert_chain(options.certificate, options.key)
+        context = ssl.create_default_context(cafile=tls.ca)
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key)
     except OSError as error:
-        files = ", ".join(str(path) for path in (options.ca, options.certificate, options.key) if path is not None)
+        files = ", ".join(str(path) for path in (tls.ca, tls.cert, tls.key) if path is not None)
         raise ConfigError(f"cannot use the TLS files {files} ({error.strerror}); give readable PEM files") from None
     return context
-
-
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            response.close()
-            raise UpstreamProtocol(f"the answer of {response.url.origin()} is larger than {limit} bytes")
-    return bytes(body)
-
-
-def _document(response: aiohttp.ClientResponse, body: bytes) -> Document:
-    where = response.url.origin()
-    if 300 <= response.status < 400:
-        raise RedirectRefused(f"{where} redirects, which is not followed; configure the final URL")
-    try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise UpstreamProtocol(f"{where} answered {response.status} without JSON") from None
-    return Document(response.status, {name.lower(): value for name, value in response.headers.items()}, content)
-
-
-def _shown(url: str) -> str:
-    return url.partition("?")[0]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,22 +10,18 @@ from pydantic import Field
 
 from toolway.errors import InvalidInput, UpstreamError, UpstreamProtocol, UpstreamUnreachable
 from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
-from toolway.hookspecs.routing import Connection, Endpoint, Eras, Leg, Upstream
+from toolway.hookspecs.routing import Endpoint, Eras, Leg, Upstream
 from toolway.plugin.kernel import Secrets
+from toolway.upstream.conversation import Conversation, greeted
 from toolway.upstream.duplex import Duplex
 from toolway.upstream.legacy import LegacyConnection
 from toolway.upstream.modern import ModernConnection
-from toolway.upstream.probe import greeted
 from toolway.upstream.process import Process
-
-log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 10.0
 """A program that has not answered `server/discover` after so long does not know it."""
 
 START_SECONDS = 30.0
-
-Environment = Callable[[], Awaitable[Mapping[str, str]]]
 
 
 class StdioUpstream(UpstreamSettings):
@@ -39,47 +33,45 @@ class StdioUpstream(UpstreamSettings):
     cwd: Path | None = Field(None, description="The directory to run it in.")
 
 
-class ProcessLine:
-    """A line made of a process's pipes."""
+class ProcessDuplex(Duplex):
+    """The pipes of a process."""
 
-    def __init__(self, name: str, settings: StdioUpstream, environment: Environment) -> None:
-        self._name = name
+    def __init__(self, settings: StdioUpstream, secrets: Secrets, leg: Leg) -> None:
+        super().__init__(leg, settings.name)
         self._settings = settings
-        self._environment = environment
+        self._secrets = secrets
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
 
-    async def open(self, receive: Duplex) -> None:
+    async def connect(self) -> None:
         """Start the process and read from it."""
-        await self.close()
         settings = self._settings
-        process = await Process.start(self._name, settings.command, await self._environment(), settings.cwd)
-        self._process, self._reader = process, asyncio.create_task(self._read(process, receive))
+        environment = {name: await self._secrets.get(reference) for name, reference in settings.env.items()}
+        self._process = await Process.start(self.upstream, settings.command, environment, settings.cwd)
+        self._reader = asyncio.create_task(self._read(self._process))
 
-    async def send(self, message: bytes) -> None:
+    async def write(self, message: bytes) -> None:
         """Write one line."""
         if self._process is None:
-            raise UpstreamUnreachable(f"the process of upstream {self._name!r} is not running")
+            raise UpstreamUnreachable(f"the process of upstream {self.upstream!r} is not running")
         await self._process.send(message)
 
-    async def close(self) -> None:
+    async def disconnect(self) -> None:
         """Stop the process."""
         process, self._process = self._process, None
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        if process is not None:
+        if process is not None and self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
             await process.stop()
 
-    async def _read(self, process: Process, receive: Duplex) -> None:
-        error = UpstreamError(f"the process of upstream {self._name!r} ended; its log has what it wrote to stderr")
+    async def _read(self, process: Process) -> None:
+        error = UpstreamError(f"the process of upstream {self.upstream!r} ended; its log has what it wrote to stderr")
         try:
             async for line in process.lines():
-                receive.message(line)
+                self.received(line)
         except UpstreamError as broken:
             error = broken
-        receive.ended(error)
+        self.ended(error)
 
 
 class StdioKind:
@@ -98,9 +90,11 @@ class StdioKind:
             raise InvalidInput(f"upstream {settings.name!r}: command must begin with a program")
         return (Endpoint("local"),)
 
-    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Connection:
+    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:
         """One process per leg."""
-        return self._connect(upstream, leg)
+        duplex = ProcessDuplex(cast(StdioUpstream, upstream.settings), self._secrets, leg)
+        connection = ModernConnection if leg.era == "modern" else LegacyConnection
+        return connection(leg, duplex, upstream.name)
 
     async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
         """Ask one process with `server/discover` and another with `initialize` (MCP 2026-07-28, stdio).
@@ -109,19 +103,12 @@ class StdioKind:
             UpstreamUnreachable: the program cannot be started.
             UpstreamProtocol: it speaks neither era.
         """
-        modern = await greeted(lambda own: self._connect(upstream, own), leg, "modern", PROBE_SECONDS)
-        legacy = await greeted(lambda own: self._connect(upstream, own), leg, "legacy", START_SECONDS)
-        if modern.version or legacy.version:
-            return Eras(modern.version, legacy.version)
-        raise UpstreamProtocol(f"the process of upstream {upstream.name!r} does not answer with MCP: {legacy.why}")
 
-    def _connect(self, upstream: Upstream, leg: Leg) -> ModernConnection | LegacyConnection:
-        settings = cast(StdioUpstream, upstream.settings)
+        def connect(own: Leg) -> Conversation:
+            return self.connect(upstream, endpoint, own)
 
-        async def environment() -> dict[str, str]:
-            return {name: await self._secrets.get(reference) for name, reference in settings.env.items()}
-
-        duplex = Duplex(ProcessLine(upstream.name, settings, environment), leg, upstream.name)
-        if leg.era == "modern":
-            return ModernConnection(leg, duplex, upstream.name)
-        return LegacyConnection(leg, duplex, upstream.name)
+        modern, _ = await greeted(connect, leg, "modern", PROBE_SECONDS)
+        legacy, why = await greeted(connect, leg, "legacy", START_SECONDS)
+        if modern or legacy:
+            return Eras(modern, legacy)
+        raise UpstreamProtocol(f"the process of upstream {upstream.name!r} does not answer with MCP: {why}")

@@ -1,4 +1,4 @@
-"""What the API adds to the collections of upstreams and servers: their state, refresh and collisions."""
+"""What the API tells besides declared objects: discovered upstreams, collisions, refresh, and the plugins."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolway.admin.operations import Incoming, operation
-from toolway.catalog.naming import Collision
-from toolway.catalog.snapshot import ITEM_KINDS, ServerView, UpstreamView
+from toolway.admin.pages import Page, PageQuery, listing
+from toolway.catalog.snapshot import ITEM_KINDS, Snapshot, UpstreamView
 from toolway.errors import NotFound
 
 
@@ -25,6 +25,8 @@ class Discovered(BaseModel):
 class CollisionReport(BaseModel):
     """Items of one server that want the same name."""
 
+    model_config = ConfigDict(from_attributes=True)
+
     kind: Literal["tool", "prompt", "resource", "template"] = Field(description="What they are.")
     name: str = Field(description="The name or URI that they share.")
     items: list[str] = Field(description="Their canonical names, such as `ServerA/toolX`.")
@@ -33,47 +35,46 @@ class CollisionReport(BaseModel):
     )
 
 
-class CollisionPage(BaseModel):
-    """All collisions of one server."""
+class PluginReport(BaseModel):
+    """One plugin; what else is told is the host's matter."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="allow")
 
-    items: list[CollisionReport]
-
-
-def describe_upstream(incoming: Incoming, name: str) -> dict[str, Any]:
-    """What `meta` tells of an upstream."""
-    view = incoming.context.catalog.snapshot.upstreams.get(name)
-    return _discovered(view).model_dump() if view else {}
+    name: str
 
 
-def describe_server(incoming: Incoming, name: str) -> dict[str, Any]:
-    """What `meta` tells of a server."""
-    view = incoming.context.catalog.snapshot.servers.get(name)
-    if view is None:
-        return {}
-    counts = {f"{kind}s": len(view.listed(kind)) for kind in ITEM_KINDS}
-    return {"path": f"/servers/{name}/mcp", "collisions": len(view.collisions), **counts}
+def described(snapshot: Snapshot, kind: str, name: str) -> dict[str, Any]:
+    """What `meta` tells of an upstream or server; nothing of other kinds."""
+    if kind == "upstreams" and (upstream := snapshot.upstreams.get(name)):
+        return _discovered(upstream).model_dump()
+    if kind == "servers" and (server := snapshot.servers.get(name)):
+        counts = {f"{item}s": len(server.listed(item)) for item in ITEM_KINDS}
+        return {"path": f"/servers/{name}/mcp", "collisions": len(server.collisions), **counts}
+    return {}
 
 
 @operation("POST", "/api/v1/upstreams/{name}/refresh", "upstreams:refresh")
 async def refresh(incoming: Incoming) -> Discovered:
     """Discover an upstream now and wait for the result."""
-    await incoming.context.catalog.refresh(incoming.name)
-    return _discovered(incoming.context.catalog.snapshot.upstreams[incoming.name])
+    catalog = incoming.context.catalog
+    await catalog.refresh(incoming.name)
+    return _discovered(catalog.snapshot.upstreams[incoming.name])
 
 
 @operation("GET", "/api/v1/servers/{name}/collisions", "servers:read")
-async def collisions(incoming: Incoming) -> CollisionPage:
+async def collisions(incoming: Incoming) -> Page[CollisionReport]:
     """Report the names that items of a server share."""
-    view: ServerView | None = incoming.context.catalog.snapshot.servers.get(incoming.name)
+    view = incoming.context.catalog.snapshot.servers.get(incoming.name)
     if view is None:
         raise NotFound(f"servers has no {incoming.name!r}")
-    return CollisionPage(items=[_collision(one) for one in view.collisions])
+    return Page(items=[CollisionReport.model_validate(one) for one in view.collisions])
 
 
-def _collision(one: Collision) -> CollisionReport:
-    return CollisionReport(kind=one.kind, name=one.name, items=list(one.items), resolved=one.resolved)
+@operation("GET", "/api/v1/plugins", "plugins:read", filters=True)
+async def plugins(incoming: Incoming, query: PageQuery) -> Page[PluginReport]:
+    """List plugins: installed, enabled and broken ones."""
+    reports = {report["name"]: report for report in incoming.context.plugins()}
+    return listing(incoming, "plugins:read", reports, query, PluginReport.model_validate)
 
 
 def _discovered(view: UpstreamView) -> Discovered:
