@@ -141,8 +141,9 @@ def test_every_provider_of_the_gateway_passes_the_plugin_host(store: Store, cloc
         clock=clock, secrets=secrets, seal=None, database=store, store=store, outgoing=None, node="n", http=None
     )
     plugins = PluginHost().load([], builtins=[BuiltinPlugin(Settings())])
+    provided: Any = plugins.provided
     offered = {
-        hook: [each.name for each in plugins.provided(hook, kernel)]
+        hook: [each.name for each in provided(hook, kernel)]
         for hook in ("toolway_secret_schemes", "toolway_keyvalue_stores", "toolway_pubsubs", "toolway_upstream_auths")
     }
     assert offered == {

@@ -126,7 +126,7 @@ async def test_a_document_keeps_status_and_big_integers(site: Site, outgoing: Ou
     ],
 )
 async def test_a_bad_document_is_a_typed_error(
-    path: str, error: type[Exception], site: Site, outgoing: OutgoingHttp
+    path: str, error: type[UpstreamError], site: Site, outgoing: OutgoingHttp
 ) -> None:
     with pytest.raises(error) as raised:
         await outgoing.fetch_json("the site", "GET", f"{site.url}{path}?secret=x", limit=4096, timeout=0.5)
