@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import fronts
 import pytest
 import running
 import wire
@@ -111,9 +112,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composed]:
         tables = "".join(running.upstream_table(*each) for each in (("server-a", a), ("server-b", b), ("raw", raw)))
         whole = f"page_size = {PAGE_SIZE}\n\n{tables}{running.server_table('*/*', naming='prefix')}{SERVERS}"
         with running.gateway(directory, whole) as gate:
-            token = re.search(r"twa_[\w-]+", gate.log.read_text())
-            assert token is not None
-            composed = Composed(gate, token[0])
+            composed = Composed(gate, fronts.admin_token(gate))
             eventually_now(lambda: {"server-a", "server-b", "raw"} <= upstreams(composed), 30)
             yield composed
 

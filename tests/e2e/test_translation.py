@@ -6,14 +6,12 @@ The upstream is the fixture in one era, the client speaks one era; the four cell
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import fronts
 import pytest
-import running
 import wire
-
-from toolway_testing.polling import eventually_now
+from fronts import Cell
 
 ERAS = ("modern", "legacy")
 ASKABLE: wire.Json = {"elicitation": {}, "sampling": {}, "roots": {}}
@@ -26,57 +24,20 @@ QUESTIONS: list[tuple[str, dict[str, Any], str, wire.Json]] = [
     ("ask_sampling", {"prompt": "say"}, "sampling/createMessage", SAMPLED),
     ("ask_roots", {}, "roots/list", ROOTS),
 ]
-WATCHED = "test://watched-resource"
 MISSING = "test://no-such-resource"
 INVALID_PARAMS, MISSING_CAPABILITY, NOT_FOUND_LEGACY = -32602, -32021, -32002
 Client = wire.ModernClient | wire.LegacyClient
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One upstream behind a gateway."""
-
-    gate: running.Gateway
-    upstream: str
-    """The era that the upstream speaks."""
-
-    @property
-    def url(self) -> str:
-        return self.gate.endpoint
-
-    def modern(self, **capabilities: Any) -> wire.ModernClient:
-        return wire.ModernClient(self.url, capabilities)
-
-    def legacy(self, **capabilities: Any) -> wire.LegacyClient:
-        return wire.LegacyClient(self.url, capabilities)
-
-    def client(self, era: str, **capabilities: Any) -> Client:
-        return self.legacy(**capabilities) if era == "legacy" else self.modern(**capabilities)
-
-    def count(self, of: str) -> int:
-        """How many calls of `slow` run, or were cancelled."""
-        return int(self.modern().call(f"{of}_count").text)
-
-
 @pytest.fixture(scope="module", params=ERAS, ids=lambda era: f"{era}-upstream")
 def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
-    directory = tmp_path_factory.mktemp(request.param)
-    with running.everything(directory, "--era", request.param) as upstream:
-        tables = running.upstream_table("fixture", upstream) + running.server_table("fixture/*")
-        with running.gateway(directory, tables) as gate:
-            running.wait_for_tool(gate, "echo")
-            yield Cell(gate, request.param)
+    with fronts.cell(tmp_path_factory.mktemp(request.param), request.param) as cell:
+        yield cell
 
 
 both_eras = pytest.mark.parametrize("era", ERAS)
 before_legacy = pytest.mark.parametrize("cell", ["legacy"], ids=["legacy-upstream"], indirect=True)
 before_modern = pytest.mark.parametrize("cell", ["modern"], ids=["modern-upstream"], indirect=True)
-
-
-def told(stream: wire.Stream, method: str) -> list[wire.Json]:
-    """The params of every message of that method so far."""
-    return [each.get("params", {}) for each in stream.messages if each.get("method") == f"notifications/{method}"]
-
 
 # ---------------------------------------------------------------------------------------- asking
 
@@ -254,216 +215,6 @@ def test_a_call_that_asks_is_never_run_twice(cell: Cell) -> None:
     assert json.loads(client.call("whoami").text)["id"] == before + 2
 
 
-# ---------------------------------------------------------------------------------------- cancellation
-
-
-def test_a_modern_client_that_goes_away_cancels_at_the_upstream(cell: Cell) -> None:
-    before = cell.count("cancelled")
-    with cell.modern().begin("tools/call", {"name": "slow", "arguments": {"seconds": 60}}):
-        eventually_now(lambda: cell.count("running"))
-
-    eventually_now(lambda: cell.count("cancelled") == before + 1)
-    assert cell.count("running") == 0
-
-
-def test_a_modern_client_that_goes_away_from_an_event_stream_cancels_at_the_upstream(cell: Cell) -> None:
-    before = cell.count("cancelled")
-    params = {"name": "slow", "arguments": {"seconds": 60}}
-    with cell.modern().begin("tools/call", params, meta={"progressToken": "p"}) as stream:
-        stream.request("notifications/progress")
-
-    eventually_now(lambda: cell.count("cancelled") == before + 1)
-
-
-def test_a_legacy_client_cancels_at_the_upstream_and_gets_no_answer(cell: Cell) -> None:
-    before, client = cell.count("cancelled"), cell.legacy()
-    with client.begin_call("slow", {"seconds": 60}, request_id="slow") as stream:
-        eventually_now(lambda: cell.count("running"))
-        client.notify("notifications/cancelled", {"requestId": "slow", "reason": "no time"})
-
-        eventually_now(lambda: cell.count("cancelled") == before + 1)
-        eventually_now(lambda: stream.is_over)
-
-    assert [each for each in stream.messages if "method" not in each] == []
-
-
-def test_a_legacy_client_that_only_loses_its_connection_gets_the_answer_later(cell: Cell) -> None:
-    before, client = cell.count("cancelled"), cell.legacy()
-    params = {"name": "slow", "arguments": {"seconds": 1}}
-    with client.begin("tools/call", params, request_id="slow", meta={"progressToken": "p"}) as stream:
-        stream.request("notifications/progress")
-
-    with client.listen(stream.ids[-1]) as rest:
-        assert rest.reply()["result"]["content"][0]["text"] == "slept 1.0 s"
-
-    assert cell.count("cancelled") == before
-
-
-def test_another_sessions_cancellation_of_the_same_id_does_nothing(cell: Cell) -> None:
-    before, mine, other = cell.count("cancelled"), cell.legacy(), cell.legacy()
-    with mine.begin_call("slow", {"seconds": 0.5}, request_id=1) as stream:
-        eventually_now(lambda: cell.count("running"))
-        other.notify("notifications/cancelled", {"requestId": 1})
-
-        assert "result" in stream.reply()
-
-    assert cell.count("cancelled") == before
-
-
-@both_eras
-def test_a_client_that_goes_away_while_it_is_asked_ends_the_call(cell: Cell, era: str) -> None:
-    """Its session ends (legacy); a modern client only stops coming back, and nothing of its call is left in flight."""
-    if era == "modern":
-        asked = cell.modern(**ASKABLE).call("ask_elicitation", {"message": "what?"})
-        assert asked.result["resultType"] == "input_required"
-    else:
-        client = cell.legacy(**ASKABLE)
-        with client.begin_call("ask_elicitation", {"message": "what?"}) as stream:
-            stream.request("elicitation/create")
-            client.end()
-            eventually_now(lambda: stream.is_over)
-
-    assert cell.count("running") == 0
-
-
-# ---------------------------------------------------------------------------------------- progress and logs
-
-
-@both_eras
-@pytest.mark.parametrize("token", ["text", 7, "", 0])
-def test_progress_comes_under_the_clients_own_token(cell: Cell, era: str, token: str | int) -> None:
-    params = {"name": "test_tool_with_progress", "arguments": {}}
-
-    answer = cell.client(era).request("tools/call", params, meta={"progressToken": token})
-
-    notified = [json.loads(each)["params"] for each in answer.messages[:-1]]
-    assert [(each["progressToken"], each["progress"]) for each in notified] == [(token, 0), (token, 50), (token, 100)]
-
-
-@both_eras
-def test_without_a_token_there_is_no_progress(cell: Cell, era: str) -> None:
-    answer = cell.client(era).call("test_tool_with_progress")
-
-    assert len(answer.messages) == 1
-
-
-@pytest.mark.parametrize(("level", "count"), [(None, 0), ("debug", 3), ("info", 3), ("error", 0)])
-def test_a_modern_client_gets_the_logs_that_this_request_asks_for(cell: Cell, level: str | None, count: int) -> None:
-    params = {"name": "test_tool_with_logging", "arguments": {}}
-    meta = {f"{wire.PREFIX}/logLevel": level} if level else {}
-
-    answer = cell.modern().request("tools/call", params, meta=meta)
-
-    methods = [json.loads(each)["method"] for each in answer.messages[:-1]]
-    assert methods == ["notifications/message"] * count
-
-
-def test_one_modern_clients_log_level_is_not_anothers(cell: Cell) -> None:
-    params = {"name": "test_tool_with_logging", "arguments": {}}
-    cell.modern().request("tools/call", params, meta={f"{wire.PREFIX}/logLevel": "debug"})
-
-    assert len(cell.modern().request("tools/call", params).messages) == 1
-
-
-@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 3), ("error", 0)])
-def test_a_legacy_client_gets_the_logs_that_its_session_asks_for(cell: Cell, level: str, count: int) -> None:
-    client = cell.legacy()
-    assert client.request("logging/setLevel", {"level": level}).result == {}
-
-    answer = client.call("test_tool_with_logging")
-
-    assert len(answer.messages) - 1 == count
-
-
-# ---------------------------------------------------------------------------------------- subscriptions
-
-
-def test_a_modern_subscription_is_acknowledged_first_and_tagged(cell: Cell) -> None:
-    client = cell.modern()
-    with client.listen("my id", toolsListChanged=True, resourceSubscriptions=[WATCHED]) as stream:
-        client.call("bump_resource")
-        updated = stream.request("notifications/resources/updated")
-        client.call("test_trigger_tool_change")
-        changed = stream.request("notifications/tools/list_changed")
-        first = stream.messages[0]
-
-    assert first["params"]["notifications"] == {"toolsListChanged": True, "resourceSubscriptions": [WATCHED]}
-    assert updated["params"]["uri"] == WATCHED
-    tags = {each["params"]["_meta"][f"{wire.PREFIX}/subscriptionId"] for each in (first, updated, changed)}
-    assert tags == {"my id"}
-
-
-def test_a_modern_subscription_tells_nothing_that_was_not_asked_for(cell: Cell) -> None:
-    client = cell.modern()
-    with client.listen(promptsListChanged=True) as stream:
-        client.call("bump_resource")
-        client.call("test_trigger_tool_change")
-        client.call("test_trigger_prompt_change")
-        stream.request("notifications/prompts/list_changed")
-
-    assert {each["method"] for each in stream.messages} == {
-        "notifications/subscriptions/acknowledged",
-        "notifications/prompts/list_changed",
-    }
-
-
-def test_a_list_is_fresh_when_its_change_is_told(cell: Cell) -> None:
-    client = cell.modern()
-    with client.listen(toolsListChanged=True) as stream:
-        client.call("add_tool")
-        stream.request("notifications/tools/list_changed")
-
-        assert "added_tool" in _names(client)
-    client.call("remove_tool")
-    eventually_now(lambda: "added_tool" not in _names(client))
-
-
-def test_a_legacy_session_hears_of_updates_until_it_unsubscribes(cell: Cell) -> None:
-    client = cell.legacy()
-    with client.listen() as stream:
-        client.request("resources/subscribe", {"uri": WATCHED})
-        client.call("bump_resource")
-        eventually_now(lambda: told(stream, "resources/updated"))
-        client.request("resources/unsubscribe", {"uri": WATCHED})
-        heard = len(told(stream, "resources/updated"))
-        client.call("bump_resource")
-        client.call("test_trigger_tool_change")
-        eventually_now(lambda: told(stream, "tools/list_changed"))
-
-    assert len(told(stream, "resources/updated")) == heard
-
-
-def test_a_session_does_not_hear_of_another_sessions_subscriptions(cell: Cell) -> None:
-    subscriber, other = cell.legacy(), cell.legacy()
-    with subscriber.listen() as mine, other.listen() as theirs:
-        subscriber.request("resources/subscribe", {"uri": WATCHED})
-        subscriber.call("bump_resource")
-        eventually_now(lambda: told(mine, "resources/updated"))
-
-        assert told(theirs, "resources/updated") == []
-
-
-def test_a_second_stream_of_a_session_takes_the_place_of_the_first(cell: Cell) -> None:
-    client = cell.legacy()
-    with client.listen() as first, client.listen() as second:
-        eventually_now(lambda: first.is_over)
-        client.call("test_trigger_tool_change")
-
-        eventually_now(lambda: told(second, "tools/list_changed"))
-
-
-def test_events_missed_by_a_broken_stream_come_with_the_next(cell: Cell) -> None:
-    client = cell.legacy()
-    with client.listen() as stream:
-        eventually_now(lambda: stream.ids)
-    with cell.modern().listen(toolsListChanged=True) as watching:
-        client.call("test_trigger_tool_change")
-        watching.request("notifications/tools/list_changed")
-
-    with client.listen(stream.ids[-1]) as resumed:
-        eventually_now(lambda: told(resumed, "tools/list_changed"))
-
-
 # ---------------------------------------------------------------------------------------- what is sent upstream
 
 
@@ -579,8 +330,4 @@ def test_big_answers_come_whole(cell: Cell, era: str) -> None:
 
 
 def test_nothing_of_all_this_was_unexpected(cell: Cell) -> None:
-    assert "Traceback" not in running.tail(cell.gate.log, 1_000_000)
-
-
-def _names(client: wire.ModernClient) -> list[str]:
-    return [tool["name"] for tool in client.request("tools/list").result["tools"]]
+    assert fronts.complaints(cell.gate) == []

@@ -44,7 +44,6 @@ class Probe:
     async def on_anything(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = {name: scope.get(name) for name in ("client", "scheme", "path", "root_path")}
         seen["headers"] = [[name.decode(), value.decode("latin-1")] for name, value in scope["headers"]]
-        seen["tls"] = scope.get("extensions", {}).get("tls")
         await self.reply(send, json.dumps(seen).encode())
 
     async def on_echo(self, scope: Scope, receive: Receive, send: Send) -> None:

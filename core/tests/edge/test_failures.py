@@ -55,13 +55,14 @@ async def test_a_client_that_leaves_is_reported_to_the_application(gate: Any) ->
     await asyncio.wait_for(node.app.disconnected.wait(), 5)
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_is_reported(gate: Any) -> None:
+@pytest.mark.parametrize("leave", ["close", "abort"])
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_reported(gate: Any, leave: str) -> None:
     node = await gate()
     _, writer = await node.connect()
     writer.write(b"POST /echo HTTP/1.1\r\n" + node.host + b"Content-Length: 10\r\n\r\nabc")
     await writer.drain()
 
-    writer.close()
+    getattr(writer.transport, leave)()
 
     await asyncio.wait_for(node.app.disconnected.wait(), 5)
 
@@ -79,7 +80,7 @@ async def test_a_client_that_leaves_behind_a_pipelined_request_is_let_go(gate: A
     async with asyncio.timeout(5):
         while (await node.get()).status != 200:
             await asyncio.sleep(0.01)
-    assert not [task for task in node.edge.tasks if not task.done()]
+    assert not node.edge.in_flight
 
 
 async def test_a_reset_connection_is_reported_without_noise(gate: Any, caplog: Any) -> None:

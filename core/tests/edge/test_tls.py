@@ -30,9 +30,7 @@ class Authority:
 
     def issue(self, name: str) -> tuple[Path, Path]:
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name(
-            [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme, Inc"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
-        )
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         cert = self._sign(subject, key.public_key(), is_authority=False)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -95,17 +93,13 @@ async def test_https_is_served_with_the_configured_certificate(gate: Any, author
     answer = await node.get("/", tls=authority.trust())
 
     assert (answer.status, answer.json["scheme"]) == (200, "https")
-    assert answer.json["tls"]["client_cert_name"] is None
 
 
-async def test_a_client_certificate_is_told_to_the_application(gate: Any, authority: Authority) -> None:
+async def test_a_client_with_a_certificate_of_the_authority_comes_in(gate: Any, authority: Authority) -> None:
     cert, key = authority.issue("gate")
     node = await gate(tls={"cert": cert, "key": key, "client_ca": authority.file})
 
-    answer = await node.get("/", tls=authority.trust(authority.issue("alice")))
-
-    assert answer.json["tls"]["client_cert_name"] == "CN=alice,O=Acme\\, Inc"
-    assert answer.json["tls"]["client_cert_chain"][0].startswith("-----BEGIN CERTIFICATE-----")
+    assert (await node.get("/", tls=authority.trust(authority.issue("alice")))).status == 200
 
 
 async def test_a_client_without_a_good_certificate_stays_outside(

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field, create_model
 
 from toolway.catalog.definitions import auth_model, upstream_union
-from toolway.config.tables import Config, EgressSettings, GatewaySettings, PluginTables
+from toolway.config.tables import Config, PluginTables
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 
 
@@ -19,23 +19,20 @@ def configuration_schema(
 ) -> dict[str, Any]:
     """JSON Schema (2020-12) for editors: `plugins`, `kinds` and `auths` map names to settings models."""
     upstream: Any = upstream_union(kinds, {name: auth_model(name, model) for name, model in auths.items()})
-    tables: dict[str, Any] = {
-        "gateway": (GatewaySettings, _field("gateway", {})),
-        "plugins": (_plugins(plugins), _field("plugins", {})),
-        "egress": (EgressSettings, _field("egress", {})),
-        "upstreams": (tuple[upstream, ...], _field("upstreams", ())),
-        "servers": (tuple[ServerSettings, ...], _field("servers", ())),
-    }
-    model = create_model("Configuration", __config__={"extra": "forbid"}, **tables)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **model.model_json_schema(),
-        "description": "The configuration of a Toolway gateway.",
-    }
+    model = create_model(
+        "Configuration",
+        __base__=Config,
+        __doc__="The configuration of a Toolway gateway.",
+        plugins=_field("plugins", _plugins(plugins)),
+        upstreams=_field("upstreams", tuple[upstream, ...]),
+        servers=_field("servers", tuple[ServerSettings, ...]),
+    )
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
 
 
-def _field(table: str, default: Any) -> Any:
-    return Field(default=default, description=Config.model_fields[table].description)
+def _field(table: str, annotation: Any) -> Any:
+    """The field of `Config` with a narrower type."""
+    return annotation, Config.model_fields[table]
 
 
 def _plugins(plugins: Mapping[str, type[BaseModel]]) -> type[BaseModel]:

@@ -112,9 +112,9 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    gateway: GatewaySettings = Field(default=GatewaySettings(), description="The gateway itself.")
-    plugins: PluginTables = Field(default=PluginTables(), description="Plugins and their settings.")
-    egress: EgressSettings = Field(default=EgressSettings(), description="What the gateway may dial.")
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The gateway itself.")
+    plugins: PluginTables = Field(default_factory=PluginTables, description="Plugins and their settings.")
+    egress: EgressSettings = Field(default_factory=EgressSettings, description="What the gateway may dial.")
     upstreams: tuple[dict[str, Any], ...] = Field(default=(), description="What stands behind the gateway.")
     servers: tuple[dict[str, Any], ...] = Field(default=(), description="Virtual servers.")
 

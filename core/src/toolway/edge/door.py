@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import ssl
@@ -12,170 +11,149 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
+import anyio
 
-from toolway.edge.connection import Connection, Line, WatchedReader
+from toolway.edge.connection import Address, Connection, Reader
 from toolway.edge.edge import Edge
-from toolway.edge.problem import raw_response
+from toolway.edge.problem import Refusal
 from toolway.edge.proxies import parse_address
-from toolway.edge.tls import tls_context
+from toolway.edge.settings import EdgeSettings
+from toolway.errors import ConfigError
 
 log = logging.getLogger("toolway.edge")
 
 _ACCEPTS_PER_TURN = 100
-_OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE = 0.5
-_FULL = raw_response(503, "too_many_connections", "The gateway is full.", headers=[(b"retry-after", b"1")])
-_GREEDY = raw_response(429, "too_many_connections", "Too many connections from here.", headers=[(b"retry-after", b"1")])
 
 
 class Door:
-    """All connections of one node. Raises `ConfigError` if the TLS files cannot be used."""
+    """All connections of one node."""
 
-    def __init__(self, edge: Edge, logger: logging.Logger) -> None:
+    def __init__(self, edge: Edge, sockets: Sequence[socket.socket]) -> None:
         self._edge = edge
         self._limits = edge.settings.limits
-        self._context = WorkerContext(None)
-        self._line = Line(edge, self._limits, _hypercorn_config(logger), self._context)
-        self._tls: ssl.SSLContext | None = tls_context(edge.settings.tls) if edge.settings.tls else None
         self._loop = asyncio.get_running_loop()
-        self._listening: list[socket.socket] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening = list(sockets)
+        self._tls: dict[str, Any] = {}
         self._connections: set[Connection] = set()
-        self._per_source: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sources: Counter[str] = Counter()
 
-    def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Accept on these bound sockets; the door closes them."""
-        for listener in sockets:
-            listener.setblocking(False)
-            self._listening.append(listener)
-            self._loop.add_reader(listener, self._accept, listener)
-
-    def stop_accepting(self) -> None:
-        """Take what the backlog holds, then close the listening sockets and the connections that do nothing."""
+    def open(self) -> None:
+        """Accept on the bound sockets from now on. Raises `ConfigError` if the TLS files cannot be used."""
+        self._tls = _tls_options(self._edge.settings)
         for listener in self._listening:
-            self._loop.remove_reader(listener)
-            while self._accept(listener) == _ACCEPTS_PER_TURN:
-                pass
-            listener.close()
-        self._listening.clear()
+            listener.setblocking(False)
+            self._watch(listener)
 
-    def _accept(self, listener: socket.socket) -> int:
-        for count in range(_ACCEPTS_PER_TURN):
-            try:
-                client, address = listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return count
-            except ConnectionError:
-                continue
-            except OSError as error:
-                self._pause(listener, error)
-                return count
-            self._admit(client, address[0])
-        return _ACCEPTS_PER_TURN
-
-    def _pause(self, listener: socket.socket, error: OSError) -> None:
-        """Out of file descriptors or memory: leave the rest in the backlog for a moment."""
-        if error.errno not in _OUT_OF_FILES:
-            raise error
-        log.error("cannot accept connections: %s; allow more open files or lower gateway.limits.connections", error)
-        self._loop.remove_reader(listener)
-        self._loop.call_later(_PAUSE, self._resume, listener)
-
-    def _resume(self, listener: socket.socket) -> None:
+    def _watch(self, listener: socket.socket) -> None:
         if listener in self._listening:
             self._loop.add_reader(listener, self._accept, listener)
 
-    def _admit(self, client: socket.socket, host: str) -> None:
-        source = _source(host)
-        if len(self._tasks) >= self._limits.connections:
-            return self._turn_away(client, _FULL)
-        if self._per_source[source] >= self._limits.connections_per_source and not self._edge.proxies.trusts(host):
-            return self._turn_away(client, _GREEDY)
-        self._per_source[source] += 1
-        task = self._loop.create_task(self._serve(client))
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._forget(done, source))
+    def _accept(self, listener: socket.socket) -> bool:
+        """Take what has arrived; whether there may be more."""
+        for _ in range(_ACCEPTS_PER_TURN):
+            try:
+                client, address = listener.accept()
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                continue
+            except OSError as error:  # out of file descriptors or memory: the rest waits in the backlog
+                log.error("cannot accept: %s; allow more open files or lower gateway.limits.connections", error)
+                self._loop.remove_reader(listener)
+                self._loop.call_later(_PAUSE, self._watch, listener)
+                return False
+            self._admit(client, address[:2])
+        return True
 
-    def _turn_away(self, client: socket.socket, answer: bytes) -> None:
-        log.debug("turned a connection away, %d are open", len(self._tasks))
-        with contextlib.suppress(OSError):
-            client.setblocking(False)
-            if self._tls is None:
-                client.send(answer)
-        client.close()
+    def _admit(self, client: socket.socket, address: Address) -> None:
+        client.setblocking(False)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: ends a connection whose other side reads nothing
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.stalled_write * 1000))
+        source = _source(address[0])
+        is_full = len(self._tasks) >= self._limits.connections
+        is_greedy = self._sources[source] >= self._limits.connections_per_source
+        if is_full or (is_greedy and not self._edge.proxies.trusts(address[0])):
+            return self._turn_away(client)
+        self._sources[source] += 1
+        task = self._loop.create_task(self._serve(client, address))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._forget(task, source))
+
+    def _turn_away(self, client: socket.socket) -> None:
+        refusal = Refusal(503, "too_many_connections", "Too many connections are open.", retry_after=1)
+        with client, contextlib.suppress(OSError):
+            client.send(b"" if self._tls else refusal.message())
 
     def _forget(self, task: asyncio.Task[None], source: str) -> None:
         self._tasks.discard(task)
-        self._per_source[source] -= 1
-        if not self._per_source[source]:
-            del self._per_source[source]
-        if not task.cancelled() and (error := task.exception()):
-            log.error("a connection failed unexpectedly", exc_info=error)
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
 
-    async def _serve(self, client: socket.socket) -> None:
-        client.setblocking(False)
-        with contextlib.suppress(OSError):
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = WatchedReader(loop=self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
+    async def _serve(self, client: socket.socket, address: Address) -> None:
+        reader = Reader()
+        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, client, **self._handshake())
+            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, client, **self._tls)
         except OSError as error:  # TLS errors and time-outs are among them
             log.debug("a connection did not come about: %s", error)
-            client.close()
-            return
-        connection = Connection(self._line, reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+            return client.close()
+        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        connection = Connection(self._edge, address, reader, writer)
         self._connections.add(connection)
         try:
             await connection.run()
         finally:
             self._connections.discard(connection)
 
-    def _handshake(self) -> dict[str, Any]:
-        settings = self._edge.settings.tls
-        if settings is None:
-            return {}
-        return {
-            "ssl": self._tls,
-            "ssl_handshake_timeout": settings.handshake_timeout,
-            "ssl_shutdown_timeout": self._limits.linger,
-        }
+    def stop_accepting(self) -> None:
+        """End the connections that do nothing and the others after their answer; take what the backlog still holds."""
+        for connection in self._connections:
+            connection.end()
+        for listener in self._listening:
+            is_open = self._loop.remove_reader(listener)
+            while is_open and self._accept(listener):
+                pass
+            listener.close()
+        self._listening.clear()
 
-    async def close_idle(self) -> None:
-        """End the connections that wait for a request; those with one end after their answer."""
-        await self._context.terminated.set()
-        for connection in [*self._connections]:
-            if connection.is_idle:
-                connection.hang_up()
+    async def closed(self) -> None:
+        """Wait until every connection has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def close(self, patience: float) -> None:
-        """Let answers that are written get out for `patience` seconds at most, then drop every connection."""
+    async def cut(self) -> None:
+        """Drop every connection and what works for it."""
         self.stop_accepting()
-        await self.close_idle()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=patience)
         for connection in self._connections:
             connection.abort()
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1.0)
+        with anyio.move_on_after(1.0):
+            await self.closed()
 
 
 def _source(host: str) -> str:
     """An IPv4 address, or the /64 network that one IPv6 customer has at least (RFC 6177)."""
-    address = parse_address(host.partition("%")[0])
-    if address is None or address.version == 4:
-        return str(address or host)
-    return address.exploded[:19]
+    address = parse_address(host)
+    return host if address is None or address.version == 4 else address.exploded[:19]
 
 
-def _hypercorn_config(logger: logging.Logger) -> Config:
-    config = Config()
-    config.errorlog = logger
-    config.accesslog = None
-    config.include_server_header = False
-    config.keep_alive_max_requests = 1_000_000
-    return config
+def _tls_options(settings: EdgeSettings) -> dict[str, Any]:
+    """TLS 1.2 or later and HTTP/1.1 only, or nothing for plain HTTP."""
+    tls = settings.tls
+    if tls is None:
+        return {}
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca)
+        context.load_cert_chain(tls.cert, tls.key)
+    except OSError as error:
+        raise ConfigError(
+            f"gateway.tls cannot be used ({error}); cert, key and client_ca must be readable PEM files that match"
+        ) from error
+    context.set_alpn_protocols(["http/1.1"])
+    context.verify_mode = ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE
+    timeouts = {"ssl_handshake_timeout": tls.handshake_timeout, "ssl_shutdown_timeout": settings.limits.linger}
+    return {"ssl": context, **timeouts}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway.edge.exchange import Exchange
-from toolway.edge.framing import Watched, check_head
-from toolway.edge.names import Names, cors_headers, preflight_headers
+from toolway.edge.framing import Headers, check_head
+from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.problem import Refusal
 from toolway.edge.proxies import Proxies
 from toolway.edge.settings import EdgeSettings
@@ -19,7 +16,7 @@ class Edge:
     """Wraps the gateway for any ASGI server. Assign `app` to swap it; requests in flight stay with the old one.
 
     `bind` is the configured `host:port`, `public_url` what clients are told: both name the gateway.
-    `draining` is for health checks: the node is about to stop.
+    Set `draining` before a stop: /ready is 503, no connection is used for another request.
     """
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings, *, bind: str, public_url: str = "") -> None:
@@ -27,107 +24,74 @@ class Edge:
         self.settings = settings
         self.draining = False
         self.proxies = Proxies(settings.trusted_proxies)
+        self.in_flight: set[Exchange] = set()
         self._names = Names(settings, bind, public_url)
-        self._limits = settings.limits
-        self._root_path = settings.root_path
-        self._in_flight: dict[asyncio.Task[Any], Exchange] = {}
 
     @property
-    def tasks(self) -> set[asyncio.Task[Any]]:
-        """The requests in flight, streams included."""
-        return set(self._in_flight)
+    def drain_delay(self) -> float:
+        """Seconds between "not ready" and the end of accepting, for load balancers to notice; loopback has none."""
+        if self.settings.drain_delay is not None:
+            return self.settings.drain_delay
+        return 0.0 if self._names.are_loopback else 5.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI: exactly one well-formed answer, whatever comes from either side."""
-        if scope["type"] != "http":
-            return await self._other(scope, receive, send)
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("the edge must run in an asyncio task")
-        exchange = Exchange(scope, receive, send, self._limits)
-        exchange.is_closing = self.draining
-        self._in_flight[task] = exchange
+        """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
+        exchange = Exchange(scope, receive, send, self.settings.limits)
+        self.in_flight.add(exchange)
         try:
-            await self._run(exchange, task)
-        finally:
-            del self._in_flight[task]
-
-    async def _run(self, exchange: Exchange, task: asyncio.Task[Any]) -> None:
-        try:
-            await self._answer(exchange)
+            with exchange.life:
+                await self._pass_on(exchange)
+            if exchange.life.cancel_called:
+                await exchange.end()
         except Refusal as refusal:
             await exchange.refuse(refusal)
-        except asyncio.CancelledError:
-            if not exchange.ending:
-                raise
-            task.uncancel()
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a clean answer
             await exchange.fail(error)
-        if exchange.ending:
-            await exchange.end()
+        finally:
+            self.in_flight.discard(exchange)
 
-    async def _answer(self, exchange: Exchange) -> None:
+    async def _pass_on(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        seen = check_head(scope, self._limits)
-        self.proxies.apply(scope, seen)
-        self._check_names(exchange, seen)
+        headers = check_head(scope, self.settings.limits)
+        self.proxies.apply(scope, headers)
+        self._check_names(exchange, headers)
         if self.draining and scope["path"] == "/ready":
-            raise Refusal(503, "draining", "The gateway is stopping.", headers=[(b"retry-after", b"1")])
-        if b"access-control-request-method" in seen and b"origin" in seen and scope["method"] == "OPTIONS":
-            headers = preflight_headers(seen.get(b"access-control-request-headers", b""))
-            return await exchange.answer(204, b"", headers)
-        exchange.expect_body(seen)
+            raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
+        if scope["method"] == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers:
+            return await exchange.answer(204, PREFLIGHT)
+        exchange.count(int(headers.get(b"content-length", b"0")))
         self._strip_root_path(scope)
         await self.app(scope, exchange.receive, exchange.send)
         if exchange.refusal is not None:
             raise exchange.refusal
-        if not (exchange.started or exchange.gone or exchange.ending):
+        if not (exchange.started or exchange.gone):
             raise RuntimeError(f"the application did not answer {scope['method']} {scope['path']}")
 
-    def _check_names(self, exchange: Exchange, seen: Watched) -> None:
-        scope = exchange.scope
-        server = scope.get("server")
-        if not self._names.allows_host(seen[b"host"], server[0] if server else None):
+    def _check_names(self, exchange: Exchange, headers: Headers) -> None:
+        scope, host, origin = exchange.scope, headers[b"host"], headers.get(b"origin")
+        if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
             raise Refusal(421, "wrong_host", "This host is not served here; the operator can add it to allowed_hosts.")
-        origin = seen.get(b"origin")
         if origin is None:
             return
-        if not self._names.allows_origin(origin, scope["scheme"], seen[b"host"]):
+        if not self._names.allows_origin(origin, scope["scheme"], host):
             raise Refusal(403, "wrong_origin", "This origin may not call; the operator can add it to allowed_origins.")
-        exchange.cors = cors_headers(origin)
+        exchange.cors = [(b"access-control-allow-origin", origin), *CORS]
 
     def _strip_root_path(self, scope: Scope) -> None:
         """The gateway decides on a path without the prefix, whether or not the proxy has removed it."""
-        root = self._root_path
-        if not root:
-            return
+        root = self.settings.root_path
         scope["root_path"] = root
         if scope["path"].startswith(root + "/"):
-            scope["path"] = scope["path"][len(root) :]
+            scope["path"] = scope["path"].removeprefix(root)
             scope["raw_path"] = (scope.get("raw_path") or b"").removeprefix(root.encode())
-
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            return await self.app(scope, receive, send)
-        await receive()
-        await send({"type": "websocket.close", "code": 1008})
-
-    def drain(self) -> None:
-        """From now on /ready is 503 and every answer asks the client to come back on a new connection."""
-        self.draining = True
-        for exchange in self._in_flight.values():
-            exchange.is_closing = True
 
     def end_streams(self) -> None:
         """End every unsolicited event stream (GET) with a clean last chunk."""
-        self._end(streams_only=True)
+        for exchange in self.in_flight:
+            if exchange.is_stream and exchange.scope["method"] == "GET":
+                exchange.life.cancel()
 
     def end_all(self) -> None:
         """End everything in flight: streams with a clean last chunk, unanswered requests with 503."""
-        self._end(streams_only=False)
-
-    def _end(self, *, streams_only: bool) -> None:
-        for task, exchange in self._in_flight.items():
-            if not exchange.ending and (exchange.is_stream or not streams_only):
-                exchange.ending = True
-                task.cancel()
+        for exchange in self.in_flight:
+            exchange.life.cancel()

@@ -3,94 +3,87 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Final
 
+import h11
 from starlette.types import Scope
 
 from toolway.edge.problem import Refusal
 from toolway.edge.settings import Limits
 
-FORWARDED: Final = frozenset(
-    {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"}
-)
 _SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"content-encoding"})
-_WATCHED = _SINGLE | FORWARDED | {b"access-control-request-method", b"access-control-request-headers"}
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-_CONTROL_TEXT = re.compile("[\x00-\x1f\x7f]")
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_LINE_TROUBLE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]|\x00")
+_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 
-HeaderItems = Iterable[tuple[bytes, bytes]]
-Watched = dict[bytes, bytes]
+Headers = dict[bytes, bytes]
 
 
-def check_head(scope: Scope, limits: Limits) -> Watched:
-    """Look at every header once; return the few that the door decides on.
+def read_head(http: h11.Connection) -> h11.Request | None:
+    """The next request of a connection, None until its head is complete; raises `Refusal`: 400, 414, 431 or 501.
 
-    Raises `Refusal`: 400, 414, 415, 431 or 505.
+    h11 joins folded lines, takes a bare LF for a line end and merges equal Content-Length fields: what a proxy in front
+    may read differently is refused before a request exists.
     """
-    seen = _check_headers(scope["headers"], limits)
-    _check_target(scope, limits)
-    if b"host" not in seen:
-        raise Refusal(400, "host_missing", "The request must have exactly one Host header.")
-    _check_framing(seen)
-    return seen
+    data = http.trailing_data[0]
+    end = _BLANK_LINE.search(data)
+    head = data[: end.end()] if end else b""
+    if _LINE_TROUBLE.search(head) or len(_FRAMING.findall(head)) > 1:
+        raise _unreadable(400, data)
+    try:
+        event = http.next_event()
+    except h11.RemoteProtocolError as error:
+        raise _unreadable(error.error_status_hint, data) from error
+    return event if isinstance(event, h11.Request) else None
 
 
-def body_length(seen: Watched) -> int | None:
-    """Bytes that the body will have, None if it is chunked; raises `Refusal` (400)."""
-    if b"transfer-encoding" in seen:
-        return None
-    value = seen.get(b"content-length", b"0")
-    if not value.isdigit() or len(value) > 18:
-        raise Refusal(400, "bad_framing", "Content-Length must be a number.")
-    return int(value)
+def _unreadable(status: int, data: bytes) -> Refusal:
+    if status == 501:
+        return Refusal(501, "bad_framing", "The only transfer coding understood here is chunked.")
+    if status == 431 and b"\n" not in data:
+        return Refusal(414, "url_too_long", "The request line is too long.")
+    if status == 431:
+        return Refusal(431, "headers_too_large", "The request head is too large.")
+    return Refusal(400, "malformed_request", "The message is not well-formed HTTP/1.1.")
 
 
-def _check_headers(headers: HeaderItems, limits: Limits) -> Watched:
-    seen: Watched = {}
-    total = count = 0
-    values = []
-    for name, value in headers:
-        count += 1
-        size = len(name) + len(value) + 4
-        total += size
-        if size > limits.header_field:
-            raise Refusal(431, "headers_too_large", f"A header field may have {limits.header_field} bytes.")
-        values.append(value)
-        if name in _WATCHED:
-            seen[name] = _joined(seen, name, value)
-    if total > limits.headers or count > limits.header_count:
-        bounds = f"{limits.header_count} header fields and {limits.headers} bytes of them"
-        raise Refusal(431, "headers_too_large", f"A request may have {bounds}.")
-    if _CONTROL.search(b"".join(values)):
-        raise Refusal(400, "bad_header", "A header field contains a control character.")
-    return seen
-
-
-def _joined(seen: Watched, name: bytes, value: bytes) -> bytes:
-    if name not in seen:
-        return value
-    if name in _SINGLE:
-        raise Refusal(400, "bad_framing", f"The header {name.decode('ascii')} may occur only once.")
-    return seen[name] + b"," + value
-
-
-def _check_target(scope: Scope, limits: Limits) -> None:
-    path: str = scope["path"]
-    raw_path = scope.get("raw_path") or b""
-    if len(raw_path) + len(scope["query_string"]) + len(scope["method"]) + 12 > limits.request_line:
-        raise Refusal(414, "url_too_long", f"A request line may have {limits.request_line} bytes.")
+def check_head(scope: Scope, limits: Limits) -> Headers:
+    """The header fields of an acceptable request, repeated ones joined; raises `Refusal` with the fitting status."""
+    _check_sizes(scope, limits)
     if scope["http_version"] not in ("1.1", "1.0", "2"):
         raise Refusal(505, "http_version", "This server speaks HTTP/1.1.")
-    if path[:1] != "/" or _CONTROL_TEXT.search(path):
+    if not scope["path"].startswith("/") or _CONTROL.search(scope["path"].encode()):
         raise Refusal(400, "bad_target", "The request target must be a path without control characters.")
+    headers: Headers = {}
+    for name, value in scope["headers"]:
+        if name in headers and name in _SINGLE:
+            raise Refusal(400, "bad_framing", f"The header {name.decode('ascii')} may occur only once.")
+        headers[name] = headers[name] + b"," + value if name in headers else value
+    if _CONTROL.search(b"".join(headers.values())):
+        raise Refusal(400, "bad_header", "A header field contains a control character.")
+    if b"host" not in headers:
+        raise Refusal(400, "host_missing", "The request must have exactly one Host header.")
+    _check_body(headers)
+    return headers
 
 
-def _check_framing(seen: Watched) -> None:
-    if b"transfer-encoding" in seen:
-        if b"content-length" in seen:
-            raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
-        if seen[b"transfer-encoding"].lower() != b"chunked":
-            raise Refusal(501, "bad_framing", "The only transfer coding understood here is chunked.")
-    if seen.get(b"content-encoding", b"identity").lower() != b"identity":
+def _check_sizes(scope: Scope, limits: Limits) -> None:
+    line = len(scope.get("raw_path") or b"") + len(scope["query_string"]) + len(scope["method"]) + 12
+    if line > limits.request_line:
+        raise Refusal(414, "url_too_long", f"A request line may have {limits.request_line} bytes.")
+    sizes = [len(name) + len(value) + 4 for name, value in scope["headers"]]
+    if max(sizes, default=0) > limits.header_field or sum(sizes) > limits.headers or len(sizes) > limits.header_count:
+        bounds = f"{limits.header_count} header fields of {limits.header_field} bytes, {limits.headers} bytes in all"
+        raise Refusal(431, "headers_too_large", f"A request may have {bounds}.")
+
+
+def _check_body(headers: Headers) -> None:
+    length, coding = headers.get(b"content-length"), headers.get(b"transfer-encoding")
+    if length is not None and coding is not None:
+        raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
+    if coding is not None and coding.lower() != b"chunked":
+        raise Refusal(501, "bad_framing", "The only transfer coding understood here is chunked.")
+    if length is not None and (not length.isdigit() or len(length) > 18):
+        raise Refusal(400, "bad_framing", "Content-Length must be a number.")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Refusal(415, "content_encoding", "Send the body without a Content-Encoding.")

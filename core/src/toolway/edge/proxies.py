@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import Scope
 
-from toolway.edge.framing import FORWARDED, Watched
+from toolway.edge.framing import Headers
+from toolway.edge.names import host_of
 from toolway.edge.settings import Network
 
-Address = IPv4Address | IPv6Address
+_FORWARDED = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"}
+)
 
 
 class Proxies:
@@ -18,29 +20,29 @@ class Proxies:
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
         self._networks = networks
-        self.trusts = lru_cache(maxsize=1024)(self._trusts)
 
-    def _trusts(self, host: str) -> bool:
+    def trusts(self, host: str) -> bool:
+        """Whether the address is in a network that the operator named."""
         address = parse_address(host)
         return address is not None and any(address in network for network in self._networks)
 
-    def apply(self, scope: Scope, seen: Watched) -> None:
+    def apply(self, scope: Scope, headers: Headers) -> None:
         """Downstream sees only `scope["client"]` and `scope["scheme"]`, never a header that anyone may have set."""
-        if FORWARDED.isdisjoint(seen):
+        if _FORWARDED.isdisjoint(headers):
             return
         peer = scope.get("client")
-        if peer is not None and self._networks and self.trusts(peer[0]):
-            scope["client"] = self._client(seen.get(b"x-forwarded-for", b""), peer)
-            scheme = seen.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
+        if peer is not None and self.trusts(peer[0]):
+            scope["client"] = self._client(headers.get(b"x-forwarded-for", b"").decode("latin-1"), peer)
+            scheme = headers.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
             if scheme in (b"http", b"https"):
                 scope["scheme"] = scheme.decode()
-        scope["headers"] = [item for item in scope["headers"] if item[0] not in FORWARDED]
+        scope["headers"] = [item for item in scope["headers"] if item[0] not in _FORWARDED]
 
-    def _client(self, forwarded: bytes, peer: tuple[str, int]) -> tuple[str, int]:
+    def _client(self, forwarded: str, peer: tuple[str, int]) -> tuple[str, int]:
         """The last hop that no trusted proxy vouches for; whatever stands left of it may be invented."""
         client = peer
-        for hop in reversed(forwarded.decode("latin-1").split(",")):
-            address = parse_address(_without_port(hop.strip()))
+        for hop in map(str.strip, reversed(forwarded.split(","))):
+            address = parse_address(hop) or parse_address(host_of(hop))
             if address is None:
                 break
             client = (str(address), 0)
@@ -49,17 +51,10 @@ class Proxies:
         return client
 
 
-def parse_address(host: str) -> Address | None:
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
     """An IP address with IPv4-mapped IPv6 as plain IPv4, or None."""
     try:
         address = ip_address(host)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
-
-
-def _without_port(hop: str) -> str:
-    if hop.startswith("["):
-        return hop[1:].partition("]")[0]
-    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

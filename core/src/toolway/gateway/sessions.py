@@ -37,8 +37,8 @@ class Record(msgspec.Struct, array_like=True):
     log_level: str | None = None
     uris: list[str] = []
     listener: str = ""
-    revision: int = 0
     ended: bool = False
+    revision: int = 0
 
 
 class ClientSession:
