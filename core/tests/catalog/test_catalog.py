@@ -129,7 +129,7 @@ def file() -> File:
 @pytest.fixture
 def catalog(shelf: Shelf, file: File, kind: Any, clock: Any) -> Catalog:
     return Catalog(
-        store=shelf,
+        store=shelf,  # type: ignore[arg-type]
         records=shelf,  # type: ignore[arg-type]
         upstreams=Collection(shelf, "upstreams"),
         servers=Collection(shelf, "servers"),
@@ -230,9 +230,10 @@ async def test_the_last_good_list_survives_a_restart(
     async with catalog.run():
         await until(lambda: "a" in shelf.kept, 5)
     kind.down.add("local")
+    store: Any = shelf
     records: Any = shelf
     again = Catalog(
-        store=shelf, records=records, upstreams=Collection(shelf, "upstreams"), servers=Collection(shelf, "servers"),
+        store=store, records=records, upstreams=Collection(shelf, "upstreams"), servers=Collection(shelf, "servers"),
         sources=[file], resolve=resolve, kinds={"local": kind}, authorize=lambda upstream: no_headers, pubsub=shelf,
         clock=clock,
     )  # fmt: skip

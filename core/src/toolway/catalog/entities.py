@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, WrapValidator
 from sqlmodel import select
 
+from toolway.catalog.credentials import credential_purpose
 from toolway.catalog.definitions import DEFAULT_KIND, Definitions
 from toolway.catalog.models import ServerRow, UpstreamRow
 from toolway.errors import Conflict, InvalidInput, NotFound
@@ -25,11 +26,6 @@ _VALUES = ("sealed:", "literal:")
 
 Tag = tuple[str, str]
 """`("kind", "http")` or `("type", "bearer")`: which model of a body is meant."""
-
-
-def credential_purpose(upstream: str) -> str:
-    """What a credential's seal is bound to."""
-    return f"credential:{upstream}"
 
 
 class Rowed:
