@@ -14,6 +14,7 @@ import pytest_asyncio
 import uvloop
 from starlette.types import Receive, Scope, Send
 
+from toolway.bundled.hypercorn.connection import HypercornRunner
 from toolway.edge.edge import Edge
 from toolway.edge.settings import EdgeSettings
 from toolway.serve import listen, serve
@@ -169,6 +170,7 @@ async def gate() -> AsyncIterator[Open]:
         made.task = asyncio.ensure_future(
             serve(
                 edge,
+                HypercornRunner(),
                 listen("127.0.0.1:0"),
                 stop=stop,
                 ready=lambda bound: started.set_result(bound[0][1]),

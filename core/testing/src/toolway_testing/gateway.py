@@ -119,7 +119,7 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Runnin
     edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)
     stop, ready = asyncio.Event(), asyncio.Event()
     await stack.enter_async_context(built.running())
-    served = serve.serve(edge, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
+    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
     task = asyncio.create_task(served)
 
     async def end() -> None:
