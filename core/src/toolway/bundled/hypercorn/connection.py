@@ -160,9 +160,9 @@ class Connection(ClientConnection):
     async def _on_event(self, event: Event) -> None:
         if isinstance(event, RawData):
             await self._write(event.data)
-        elif isinstance(event, Closed):
-            self._hang_up()
-        elif isinstance(event, Updated) and event.idle and self._context.terminated.is_set():
+        elif isinstance(event, Closed) or (
+            isinstance(event, Updated) and event.idle and self._context.terminated.is_set()
+        ):
             self._hang_up()
 
     async def _write(self, data: bytes) -> None:

@@ -7,7 +7,7 @@ front may read differently is refused here, before a request exists.
 from __future__ import annotations
 
 import re
-from typing import Any, cast
+from typing import Any
 
 import h11
 from hypercorn.events import RawData
