@@ -111,8 +111,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
 
 
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
-    sockets = serve.listen(config.gateway.bind)
     built = await build_gateway(config, Keeper().holder(), demo=demo)
+    sockets = serve.listen(config.gateway.bind)
     token = await ensure_first_token(built.kernel.store, built.kernel.clock)
     host, port = sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
