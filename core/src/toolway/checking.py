@@ -76,6 +76,7 @@ async def _check(config: Config) -> list[Finding]:
 
 async def _schema(config: Config) -> dict[str, Any]:
     from toolway.app import load_plugins
+    from toolway.catalog.definitions import Definitions
     from toolway.config.schema import configuration_schema
     from toolway.hookspecs import routing
     from toolway.hookspecs import secrets as secret_hooks
@@ -84,13 +85,9 @@ async def _schema(config: Config) -> dict[str, Any]:
 
     plugins = load_plugins(config)
     kernel = GatewayKernel.bare(config, Keeper().holder())
-    kinds = plugins.collect(routing.toolway_upstream_kinds, kernel)
-    auths = plugins.collect(secret_hooks.toolway_upstream_auths, kernel)
-    return configuration_schema(
-        plugins.settings_classes(),
-        {kind.kind: kind.settings for kind in kinds},
-        {auth.type: auth.settings for auth in auths},
-    )
+    kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
+    auths = {auth.type: auth for auth in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
+    return configuration_schema(plugins.settings_classes(), Definitions(kinds, auths))
 
 
 def _literals(config: Config) -> list[str]:

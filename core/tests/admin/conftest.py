@@ -111,7 +111,7 @@ class Gate:
     def __init__(self) -> None:
         servers = [ServerSettings(name="all"), ServerSettings(name="plain", naming="plain")]
         views = [upstream("a", "x", "y"), upstream("b", "x"), upstream("down")]
-        self.catalog = FixedCatalog(build_snapshot(1, views, servers, None))
+        self.catalog = FixedCatalog(build_snapshot(1, views, servers))
         stored = [Stored(name, HttpSettings(name=name, kind="http"), 1) for name in ("a", "b")]
         self.upstreams = MemoryEntity("upstreams", HttpSettings, *stored)
         self.servers = MemoryEntity("servers", ServerSettings, *(Stored(one.name, one, 1) for one in servers))
