@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 import toolway.hookspecs
-from toolway.admin.api import KERNEL_OPERATIONS
+from toolway.admin.state import KERNEL_OPERATIONS
 from toolway.builtin import upstream_auth
 from toolway.cli import app
 from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables

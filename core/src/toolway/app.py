@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway import __version__
 from toolway.admin.api import admin_routes
-from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.operations import AdminContext, Phase, ReadyCheck
 from toolway.admin.problems import problem_handlers
 from toolway.builtin.plugin import BuiltinPlugin
 from toolway.catalog.catalog import Catalog

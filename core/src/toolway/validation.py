@@ -25,8 +25,8 @@ class Problem(NamedTuple):
     sentence: str
 
 
-def problems(error: ValidationError, model: type[BaseModel], prefix: Location = ()) -> list[Problem]:
-    """Everything that `error` found while reading `model`; `prefix` is where that model stands.
+def problems(error: ValidationError, model: Any, prefix: Location = ()) -> list[Problem]:
+    """Everything that `error` found while reading `model`, a model or a union of them, which stands at `prefix`.
 
     Unknown keys get a "did you mean" from the keys that the model at that place has. What every member of a union
     refused is one problem.
@@ -39,7 +39,7 @@ def problems(error: ValidationError, model: type[BaseModel], prefix: Location = 
     return [Problem(prefix + at, _written(prefix + at) + " or".join(found)) for at, found in merged.items()]
 
 
-def refusal(error: ValidationError, model: type[BaseModel], what: str = "") -> InvalidInput:
+def refusal(error: ValidationError, model: Any, what: str = "") -> InvalidInput:
     """The error that names all problems of `what`; its details have each under `errors` with a JSON pointer."""
     found = problems(error, model)
     errors = [{"pointer": _pointer(each.location), "detail": each.sentence} for each in found[:50]]
@@ -57,7 +57,7 @@ def _is_type_name(part: str | int) -> bool:
     return isinstance(part, str) and part.endswith("]") and "[" in part
 
 
-def _complaint(kind: str, message: str, location: Location, model: type[BaseModel]) -> str:
+def _complaint(kind: str, message: str, location: Location, model: Any) -> str:
     if kind == "extra_forbidden":
         return f" is not a setting; {_next_step(str(location[-1]), _keys_at(model, location[:-1]))}"
     if kind == "missing":
@@ -74,9 +74,9 @@ def _next_step(given: str, known: set[str]) -> str:
     return f"known here: {', '.join(sorted(known))}" if known else "remove it, there are no settings here"
 
 
-def _keys_at(model: type[BaseModel], location: Location) -> set[str]:
+def _keys_at(model: Any, location: Location) -> set[str]:
     """Keys of every model that stands there; indexes, keys of tables and chosen members of unions lead no deeper."""
-    models = [model]
+    models = list(_models_in(model))
     for part in location:
         fields = [each.model_fields[str(part)] for each in models if part in each.model_fields]
         models = [inner for field in fields for inner in _models_in(field.annotation)] or models

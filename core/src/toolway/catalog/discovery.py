@@ -158,7 +158,7 @@ class Watcher:
             return
         try:
             async with asyncio.timeout(WATCH_SECONDS):
-                await connection.watch(Wants(**changing))
+                await connection.watch(msgspec.convert(changing, Wants))
         except (UpstreamError, TimeoutError) as error:
             log.info("upstream %s does not report changed lists: %s", self.name, error)
         else:
