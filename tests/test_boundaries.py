@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = ROOT / "core/src/toolway"
+BUNDLED = KERNEL / "bundled"
 PUBLIC = {"toolway.plugin", "toolway.hookspecs"}
 OWN = "toolway"
 
@@ -36,6 +37,28 @@ def test_a_plugin_imports_only_the_public_packages_and_itself(path: Path) -> Non
     foreign = [name for name in imports(path) if name.split(".")[0].startswith(OWN) and name.split(".")[0] not in own]
 
     assert [name for name in foreign if ".".join(name.split(".")[:2]) not in PUBLIC] == []
+
+
+def test_a_bundled_plugin_imports_what_other_plugins_may_and_the_messages_of_mcp() -> None:
+    allowed = {*PUBLIC, "toolway.mcp", "toolway.bundled", "toolway.__version__"}
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in sorted(BUNDLED.rglob("*.py"))
+        for name in imports(path)
+        if name.startswith(f"{OWN}.") and ".".join(name.split(".")[:2]) not in allowed
+    }
+    assert found == set()
+
+
+def test_only_the_composition_of_a_gateway_knows_the_bundled_plugins() -> None:
+    found = {
+        path.name
+        for path in sorted(KERNEL.rglob("*.py"))
+        if BUNDLED not in path.parents and path.parent.name != "cli"
+        for name in imports(path)
+        if name.startswith("toolway.bundled")
+    }
+    assert found == {"app.py", "bridge.py", "checking.py", "lifecycle.py"}
 
 
 def test_the_kernel_imports_no_plugin() -> None:

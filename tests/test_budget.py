@@ -1,7 +1,8 @@
-"""The kernel stays small: its lines of code, and the sizes of its files and functions (docs/explanation: budgets).
+"""The kernel stays small: its lines of code, and the sizes of its files and functions (docs/explanation/kernel.md).
 
 Lines of code are lines that hold a token, without comments and docstrings. Migrations are history, not code to read,
-and do not count.
+and do not count. What is in the same wheel and is no kernel (the bundled plugins, which live by the rules of all
+plugins, and the client programs) has bounds of its own.
 """
 
 import ast
@@ -16,7 +17,9 @@ import pytest
 
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
-CEILING = 11_300  # what it has grown to; lowered with every cut until KERNEL_LINES takes its place
+BUNDLED, BUNDLED_LINES = "bundled", 2_800
+PROGRAMS, PROGRAM_LINES = ("cli", "bridge.py", "demo.py"), 800
+CEILING = 8_600  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8
 
@@ -33,12 +36,17 @@ NO_CODE = {
 
 
 def test_the_kernel_does_not_grow() -> None:
-    assert sum(len(code_lines(path)) for path in files()) <= CEILING
+    assert sum(len(code_lines(path)) for path in kernel_files()) <= CEILING
+
+
+def test_what_is_beside_the_kernel_in_its_wheel_is_small_too() -> None:
+    assert sum(len(code_lines(path)) for path in files() if part(path) == BUNDLED) <= BUNDLED_LINES
+    assert sum(len(code_lines(path)) for path in files() if part(path) in PROGRAMS) <= PROGRAM_LINES
 
 
 @pytest.mark.xfail(reason="the kernel is larger than planned and is being cut down to its budget", strict=True)
 def test_the_kernel_is_within_its_lines_of_code() -> None:
-    sizes = {path.relative_to(KERNEL): len(code_lines(path)) for path in files()}
+    sizes = {path.relative_to(KERNEL): len(code_lines(path)) for path in kernel_files()}
 
     folders: dict[str, int] = {}
     for path, size in sizes.items():
@@ -66,6 +74,14 @@ def test_the_functions_of_the_kernel_are_short() -> None:
 
 def files() -> list[Path]:
     return sorted(path for path in KERNEL.rglob("*.py") if "migrations" not in path.relative_to(KERNEL).parts)
+
+
+def kernel_files() -> list[Path]:
+    return [path for path in files() if part(path) not in (BUNDLED, *PROGRAMS)]
+
+
+def part(path: Path) -> str:
+    return path.relative_to(KERNEL).parts[0]
 
 
 def functions() -> Iterator[tuple[Path, Function, int]]:
@@ -106,6 +122,11 @@ def text(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    print("lines of code", sum(len(code_lines(path)) for path in files()), "in", len(files()), "files")
+    totals = {
+        name: [path for path in files() if part(path) in parts]
+        for name, parts in [("bundled", [BUNDLED]), ("programs", PROGRAMS)]
+    }
+    for name, found in [("kernel", kernel_files()), *totals.items()]:
+        print(name, sum(len(code_lines(path)) for path in found), "lines of code in", len(found), "files")
     for where, node, size in sorted(functions(), key=lambda entry: -entry[2])[:20]:
         print(f"{size:4} {where.relative_to(KERNEL)}:{node.lineno} {node.name}")

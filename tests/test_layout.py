@@ -87,6 +87,12 @@ def test_import_linter_knows_every_package_and_guards_every_private_part_of_the_
     assert names == set(settings["root_packages"])
     (protected,) = [each["protected_modules"] for each in settings["contracts"] if each["type"] == "protected"]
     assert sorted(protected) == sorted(f"toolway.{name}" for name in kernel_parts() - {"plugin", "hookspecs"})
+    (bundled,) = [
+        each["forbidden_modules"]
+        for each in settings["contracts"]
+        if "toolway.bundled" in each.get("source_modules", ())
+    ]
+    assert sorted(bundled) == sorted(set(protected) - {"toolway.bundled", "toolway.mcp"})
 
 
 def test_the_root_holds_nothing_unexpected() -> None:

@@ -16,7 +16,7 @@ from toolway import __version__
 from toolway.admin.api import admin_routes
 from toolway.admin.operations import AdminContext, Phase, ReadyCheck
 from toolway.admin.problems import problem_handlers
-from toolway.builtin.plugin import BuiltinPlugin
+from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
@@ -42,7 +42,6 @@ from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.collect import Plugins
 from toolway.plugin.host import PluginHost
-from toolway.plugin.plugin import Settings
 
 LIST_TTL_MS = 5_000
 SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
@@ -148,10 +147,10 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
 
 
 def load_plugins(config: Config) -> Plugins:
-    """The enabled plugins and the built-in one; raises PluginError."""
+    """The enabled plugins and the bundled ones; raises PluginError."""
     host = PluginHost(config.source)
     tables = config.plugins
-    return host.load(tables.enable, tables.optional, tables.tables, builtins=[BuiltinPlugin(Settings())])
+    return host.load(tables.enable, tables.optional, tables.tables, builtins=bundled_plugins())
 
 
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:

@@ -10,6 +10,9 @@ import aiohttp
 import msgspec
 from msgspec import UNSET, Raw
 
+from toolway.bundled.upstreams.channel import raw
+from toolway.bundled.upstreams.repeat import Tasks, repeat
+from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, is_stream
 from toolway.errors import ToolwayError
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
@@ -17,9 +20,6 @@ from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error, encode_request, split_meta
 from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
-from toolway.upstream.channel import raw
-from toolway.upstream.repeat import Tasks, repeat
-from toolway.upstream.wire import BASE_HEADERS, EVENT_STREAM, is_stream
 
 MAX_LINE = 64 * 1024 * 1024
 Write = Callable[[bytes], None]

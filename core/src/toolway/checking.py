@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from toolway.builtin.plugin import BuiltinPlugin
+from toolway.bundled import bundled_plugins
 from toolway.config import Config, load_config
 from toolway.errors import ToolwayError
 from toolway.plugin.collect import Plugins
 from toolway.plugin.host import PluginHost
-from toolway.plugin.plugin import Settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def examined(config: Config) -> Plugins:
     """The plugins of this configuration, broken ones included."""
     tables = config.plugins
     host = PluginHost(config.source)
-    return host.examine(tables.enable, tables.optional, tables.tables, builtins=[BuiltinPlugin(Settings())])
+    return host.examine(tables.enable, tables.optional, tables.tables, builtins=bundled_plugins())
 
 
 async def _check(config: Config) -> list[Finding]:

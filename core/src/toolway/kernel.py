@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import aiohttp
-
+from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
@@ -17,11 +16,11 @@ from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
-from toolway.migrations.run import migrate
+from toolway.migrations.run import kernel_history, migrate
 from toolway.plugin.collect import Plugins
+from toolway.plugin.http import OutgoingHttp
 from toolway.plugin.kernel import Clock
 from toolway.secrets import SecretResolver
-from toolway.upstream.outgoing import OutgoingHttp
 
 if TYPE_CHECKING:
     from toolway.hookspecs.secrets import SecretScheme
@@ -42,7 +41,7 @@ class GatewayKernel:
         self.node = secrets.token_hex(6)
         self.clock = clock
         self.secrets = SecretResolver(clock)
-        self.outgoing = OutgoingHttp(config.egress.allow_private)
+        self.http = OutgoingHttp(config.egress.allow_private)
         self._holder = holder
 
     @classmethod
@@ -67,7 +66,7 @@ class GatewayKernel:
         prepare_directory(gateway.data_dir)
         url = await kernel.secrets.get(gateway.database) if gateway.database else _sqlite_url(config)
         kernel.store = await kernel.keep("store", url, lambda: _connected(url), _closed)
-        await migrate(kernel.store, plugins.collect(system.toolway_migrations, None))
+        await migrate(kernel.store, [kernel_history(), *plugins.collect(system.toolway_migrations, None)])
         root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
         kernel.seal = await open_ring(kernel.store, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
@@ -82,10 +81,6 @@ class GatewayKernel:
     def database(self) -> Store:
         """The store."""
         return self.store
-
-    def http(self, name: str, *, allow_private: bool = False) -> aiohttp.ClientSession:
-        """See `plugin.Kernel.http`."""
-        return self.outgoing.session(name, allow_private=allow_private)
 
     async def keep(
         self,
@@ -103,7 +98,7 @@ class GatewayKernel:
 
     async def close(self) -> None:
         """Close what belongs to this gateway only."""
-        await self.outgoing.close()
+        await self.http.close()
 
     def _refuse_memory_for_many(self) -> None:
         """Several nodes may share a PostgreSQL database; what they share must not stay in one of them."""
@@ -114,7 +109,7 @@ class GatewayKernel:
                 )
 
     def _schemes(self, plugins: Plugins) -> tuple[SecretScheme, ...]:
-        return plugins.collect(secret_hooks.toolway_secret_schemes, self)
+        return (*plugins.collect(secret_hooks.toolway_secret_schemes, self), SealedScheme(self.seal))
 
 
 class _Unsealed:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolway import serve
 from toolway.app import Gateway, build_gateway, is_guarded
-from toolway.builtin.admin_token import ensure_first_token
+from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config, load_config
 from toolway.edge.edge import Edge
 from toolway.errors import ConfigError, ToolwayError

@@ -123,7 +123,7 @@ class Gate:
         self.phase: Phase = "serving"
         context = AdminContext(
             catalog=self.catalog,  # type: ignore[arg-type]
-            store=self.store,
+            store=self.store,  # type: ignore[arg-type]
             entities=[self.upstreams, self.servers],
             authenticate=self.authenticate,
             authorize=self.authorize,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from toolway.builtin.pubsub_memory import MemoryPubSub
+from toolway.bundled.stores.pubsub_memory import MemoryPubSub
 from toolway.errors import CallLost
 from toolway.gateway import relay as relaying
 from toolway.gateway.relay import Relay, Reply

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from toolway.builtin.keyvalue_memory import MemoryKeyValue
-from toolway.builtin.pubsub_memory import MemoryPubSub
+from toolway.bundled.stores.keyvalue_memory import MemoryKeyValue
+from toolway.bundled.stores.pubsub_memory import MemoryPubSub
 from toolway.errors import ClientCannot
 from toolway.gateway.relay import Relay
 from toolway.gateway.sessions import IDLE_SECONDS, ClientSession, Record, Sessions

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from toolway.builtin.plugin import BuiltinPlugin
+from toolway.bundled import bundled_plugins
 from toolway.catalog.store import Store
-from toolway.hookspecs.system import MigrationSource
+from toolway.hookspecs.system import MigrationSource, toolway_migrations
+from toolway.migrations.run import kernel_history as own_history
 from toolway.migrations.run import migrate
-from toolway.plugin import Settings
+from toolway.plugin.host import PluginHost
 from toolway_testing.clock import MovedClock
 from toolway_testing.polling import eventually
 
@@ -23,8 +24,9 @@ def clock() -> MovedClock:
 
 @pytest.fixture
 def kernel_history() -> list[MigrationSource]:
-    """The kernel's own tables."""
-    return list(BuiltinPlugin(Settings()).toolway_migrations())
+    """The tables of the kernel, first, and of the bundled plugins."""
+    plugins = PluginHost().load([], builtins=bundled_plugins())
+    return [own_history(), *plugins.collect(toolway_migrations, None)]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from toolway.builtin.admin_token import CACHE_SECONDS, AdminTokenAuthenticator, ensure_first_token
-from toolway.builtin.authorizer import BuiltinAuthorizer
-from toolway.builtin.balancer import RoundRobin
-from toolway.builtin.plugin import BuiltinPlugin
-from toolway.builtin.policy import FixedPolicy
-from toolway.builtin.secrets import LiteralScheme
-from toolway.builtin.upstream_auth import (
+from toolway.bundled import bundled_plugins
+from toolway.bundled.defaults.admin_token import CACHE_SECONDS, AdminTokenAuthenticator, ensure_first_token
+from toolway.bundled.defaults.authorizer import BuiltinAuthorizer
+from toolway.bundled.defaults.balancer import RoundRobin
+from toolway.bundled.defaults.policy import FixedPolicy
+from toolway.bundled.defaults.references import LiteralScheme
+from toolway.bundled.upstreams.auth import (
     BasicAuth,
     BasicProvider,
     BearerAuth,
@@ -27,7 +27,6 @@ from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, Decision
 from toolway.hookspecs.definitions import Timeouts, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint, Policy, Target, Upstream
 from toolway.plugin.host import PluginHost
-from toolway.plugin.plugin import Settings
 from toolway.secrets import SecretResolver
 from toolway_testing.clock import MovedClock
 
@@ -137,17 +136,15 @@ async def test_upstream_auths_make_their_headers(
 
 def test_every_provider_of_the_gateway_passes_the_plugin_host(store: Store, clock: MovedClock) -> None:
     secrets = SecretResolver(clock)
-    kernel: Any = SimpleNamespace(
-        clock=clock, secrets=secrets, seal=None, database=store, store=store, outgoing=None, node="n", http=None
-    )
-    plugins = PluginHost().load([], builtins=[BuiltinPlugin(Settings())])
+    kernel: Any = SimpleNamespace(clock=clock, secrets=secrets, seal=None, database=store, node="n", http=None)
+    plugins = PluginHost().load([], builtins=bundled_plugins())
     provided: Any = plugins.provided
     offered = {
         hook: [each.name for each in provided(hook, kernel)]
         for hook in ("toolway_secret_schemes", "toolway_keyvalue_stores", "toolway_pubsubs", "toolway_upstream_auths")
     }
     assert offered == {
-        "toolway_secret_schemes": ["env", "file", "literal", "sealed"],
+        "toolway_secret_schemes": ["env", "file", "literal"],
         "toolway_keyvalue_stores": ["memory", "database"],
         "toolway_pubsubs": ["memory", "database"],
         "toolway_upstream_auths": ["header", "bearer", "basic", "client-credentials"],

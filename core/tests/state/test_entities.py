@@ -7,8 +7,10 @@ import pytest
 from pydantic import Field
 from sqlmodel import select
 
-from toolway.builtin.secrets import SealedScheme
-from toolway.builtin.upstream_auth import BasicProvider, BearerProvider, HeaderProvider
+from toolway.bundled.upstreams.auth import BasicProvider, BearerProvider, HeaderProvider
+from toolway.bundled.upstreams.http import HttpKind
+from toolway.bundled.upstreams.stdio import StdioKind
+from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import HIDDEN, ServerEntity, UpstreamEntity, hidden
 from toolway.catalog.models import UpstreamRow
@@ -18,10 +20,8 @@ from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSetting
 from toolway.hookspecs.system import Stored
 from toolway.keyring import KeyRing
 from toolway.plugin import Clock
+from toolway.plugin.http import OutgoingHttp
 from toolway.secrets import SecretResolver
-from toolway.upstream.http import HttpKind
-from toolway.upstream.outgoing import OutgoingHttp
-from toolway.upstream.stdio import StdioKind
 
 RING = KeyRing([(b"newest", b"1" * 32)])
 URL = "https://mcp.example.com/mcp"

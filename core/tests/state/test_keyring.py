@@ -150,19 +150,21 @@ def test_an_empty_root_key_file_is_not_replaced(tmp_path: Path) -> None:
 STARTER = dedent(
     """
     import asyncio, pathlib, sys
-    from toolway.builtin.admin_token import ensure_first_token
-    from toolway.builtin.plugin import BuiltinPlugin
+    from toolway.bundled.defaults.admin_token import ensure_first_token
+    from toolway.bundled import bundled_plugins
     from toolway.catalog.store import Store
     from toolway.clock import SystemClock
     from toolway.keyring import open_ring, root_key_file
-    from toolway.migrations.run import migrate
-    from toolway.plugin import Settings
+    from toolway.hookspecs.system import toolway_migrations
+    from toolway.migrations.run import kernel_history, migrate
+    from toolway.plugin.host import PluginHost
 
     async def main():
         url, directory = sys.argv[1:]
         sys.stdin.readline()
         store = Store.connect(url)
-        await migrate(store, list(BuiltinPlugin(Settings()).toolway_migrations()))
+        plugins = PluginHost().load([], builtins=bundled_plugins())
+        await migrate(store, [kernel_history(), *plugins.collect(toolway_migrations, None)])
         ring = await open_ring(store, root_key_file(pathlib.Path(directory)), SystemClock())
         token = await ensure_first_token(store, SystemClock())
         print(ring.seal("race", b"x"), token)

@@ -3,9 +3,9 @@
 import pytest
 from sqlmodel import select
 
-from toolway.builtin.keyvalue_database import DatabaseKeyValue
-from toolway.builtin.keyvalue_memory import MOST_ENTRIES, MemoryKeyValue
-from toolway.catalog.models import ValueRow
+from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
+from toolway.bundled.stores.keyvalue_memory import MOST_ENTRIES, MemoryKeyValue
+from toolway.bundled.stores.models import ValueRow
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.hookspecs.caching import KeyValueStore

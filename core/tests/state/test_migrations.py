@@ -71,14 +71,16 @@ async def test_a_database_that_is_up_to_date_is_left_alone_without_loading_alemb
     program = dedent(
         """
         import asyncio, sys
-        from toolway.builtin.plugin import BuiltinPlugin
+        from toolway.bundled import bundled_plugins
         from toolway.catalog.store import Store
-        from toolway.migrations.run import migrate
-        from toolway.plugin import Settings
+        from toolway.hookspecs.system import toolway_migrations
+        from toolway.migrations.run import kernel_history, migrate
+        from toolway.plugin.host import PluginHost
 
         async def main():
             store = Store.connect(sys.argv[1])
-            await migrate(store, list(BuiltinPlugin(Settings()).toolway_migrations()))
+            plugins = PluginHost().load([], builtins=bundled_plugins())
+            await migrate(store, [kernel_history(), *plugins.collect(toolway_migrations, None)])
             await store.close()
 
         asyncio.run(main())

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 from sqlmodel import select
 
-from toolway.builtin.pubsub_database import DatabasePubSub
-from toolway.builtin.pubsub_memory import MemoryPubSub
-from toolway.catalog.models import MessageRow
+from toolway.bundled.stores.models import MessageRow
+from toolway.bundled.stores.pubsub_database import DatabasePubSub
+from toolway.bundled.stores.pubsub_memory import MemoryPubSub
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.hookspecs.caching import PubSub

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from toolway.builtin.secrets import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
+from toolway.bundled.defaults.references import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
 from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret
 from toolway.redaction import REDACTED, RedactingFormatter, redact

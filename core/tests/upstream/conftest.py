@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from toolway.bundled.upstreams.http import HttpKind
+from toolway.bundled.upstreams.stdio import StdioKind
 from toolway.hookspecs.routing import Connection, Leg
-from toolway.upstream.http import HttpKind
-from toolway.upstream.outgoing import OutgoingHttp
-from toolway.upstream.stdio import StdioKind
+from toolway.plugin.http import OutgoingHttp
 
 sys.path[:0] = [str(Path(__file__).parent)]
 

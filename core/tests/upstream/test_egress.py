@@ -14,8 +14,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
 from toolway.errors import UpstreamUnreachable
-from toolway.upstream.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
 
 LOOPBACK = ip_network("127.0.0.0/8")
 
@@ -195,7 +195,7 @@ async def test_nothing_is_dialled_when_refused(host: str, monkeypatch: pytest.Mo
         raise AssertionError("a socket was opened")
 
     with monkeypatch.context() as patched:
-        patched.setattr("toolway.upstream.egress.socket.socket", no_socket)
+        patched.setattr("toolway.egress.socket.socket", no_socket)
         with pytest.raises(EgressRefused):
             await get(EgressGuard([LOOPBACK]), f"http://{host}/")
 

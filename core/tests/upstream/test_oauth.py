@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from toolway.bundled.upstreams.oauth import Client, ClientCredentials, TokenRefused
+from toolway.egress import EgressRefused
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
-from toolway.upstream.egress import EgressRefused
-from toolway.upstream.oauth import Client, ClientCredentials, TokenRefused
-from toolway.upstream.outgoing import OutgoingHttp
+from toolway.plugin.http import OutgoingHttp
 
 CLIENT_ID, SECRET = "a client", "s:e/cret+ä"
 

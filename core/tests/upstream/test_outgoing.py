@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from toolway.egress import EgressRefused
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
-from toolway.upstream.egress import EgressRefused
-from toolway.upstream.outgoing import ClientTls, OutgoingHttp, RedirectRefused, dial_error, tls_context
+from toolway.plugin.http import ClientTls, OutgoingHttp, RedirectRefused, dial_error, tls_context
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 

@@ -10,10 +10,10 @@ from aiohttp import web
 from pydantic import ValidationError
 from upstream_parts import Literals, call, child, fixture_command, http_upstream, leg, serving, stdio_upstream
 
+from toolway.bundled.upstreams.http import HttpKind
+from toolway.bundled.upstreams.stdio import StdioKind
 from toolway.errors import InvalidInput, UpstreamError, UpstreamProtocol, UpstreamUnreachable
 from toolway.hookspecs.routing import Eras
-from toolway.upstream.http import HttpKind
-from toolway.upstream.stdio import StdioKind
 
 BOTH = Eras("2026-07-28", "2025-11-25")
 

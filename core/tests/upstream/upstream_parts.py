@@ -16,11 +16,11 @@ import msgspec
 from aiohttp import web
 from msgspec import Raw
 
+from toolway.bundled.upstreams.http import HttpKind
+from toolway.bundled.upstreams.stdio import StdioKind
 from toolway.errors import ClientCannot
 from toolway.hookspecs.routing import ClientProfile, Connection, Era, Leg, Upstream, UpstreamRequest
 from toolway.hookspecs.secrets import Challenge
-from toolway.upstream.http import HttpKind
-from toolway.upstream.stdio import StdioKind
 
 FIXTURES = Path(__file__).parents[3] / "tests" / "fixtures"
 PATIENCE = 20.0

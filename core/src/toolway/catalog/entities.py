@@ -9,6 +9,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 from sqlmodel import select
 
+from toolway.catalog.credentials import credential_purpose
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.models import ServerRow, UpstreamRow
 from toolway.errors import Conflict, InvalidInput, NotFound
@@ -23,11 +24,6 @@ HIDDEN = "sealed:hidden"
 """How a stored credential looks when it is read back; sent again it means: keep it."""
 
 _VALUES = ("sealed:", "literal:")
-
-
-def credential_purpose(upstream: str) -> str:
-    """What a credential's seal is bound to."""
-    return f"credential:{upstream}"
 
 
 class Rowed:

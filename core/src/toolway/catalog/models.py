@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
 
@@ -47,45 +47,3 @@ class KeyRow(SQLModel, table=True):
     id: str = Field(primary_key=True, max_length=16)
     created_at: float
     wrapped: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-
-
-class ValueRow(SQLModel, table=True):
-    """An entry of the `database` key-value store; `expires_at` is Unix seconds."""
-
-    __tablename__ = "keyvalue"
-    key: str = Field(primary_key=True, max_length=512)
-    value: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    expires_at: float | None = Field(default=None, index=True)
-
-
-class LeaseRow(SQLModel, table=True):
-    """A lock: `fence` grows with every holder and never shrinks."""
-
-    __tablename__ = "lease"
-    key: str = Field(primary_key=True, max_length=512)
-    holder: str = Field(max_length=64)
-    fence: int = Field(sa_column=Column(BigInteger, nullable=False))
-    expires_at: float
-
-
-class MessageRow(SQLModel, table=True):
-    """A message of the `database` publish/subscribe."""
-
-    __tablename__ = "message"
-    __table_args__ = {"sqlite_autoincrement": True}
-    id: int | None = Field(
-        default=None,
-        sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True),
-    )
-    channel: str = Field(max_length=256)
-    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    expires_at: float = Field(index=True)
-
-
-class AdminTokenRow(SQLModel, table=True):
-    """A local admin token: only its SHA-256 is kept."""
-
-    __tablename__ = "admin_token"
-    id: str = Field(primary_key=True, max_length=16)
-    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    created_at: float

@@ -9,12 +9,18 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
+from sqlmodel import SQLModel
 
 from toolway.catalog.store import Store
 from toolway.errors import ConfigError
 from toolway.hookspecs.system import MigrationSource
 
 _REVISION = re.compile(r"^(\d{4})_\w+\.py$")
+
+
+def kernel_history() -> MigrationSource:
+    """The kernel's own tables."""
+    return MigrationSource("toolway", "toolway:migrations", SQLModel.metadata)
 
 
 async def migrate(store: Store, sources: Sequence[MigrationSource]) -> None:

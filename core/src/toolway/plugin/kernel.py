@@ -6,9 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from toolway.hookspecs.caching import KeyValueStore, PubSub
+from toolway.hookspecs.system import Transaction
 
 if TYPE_CHECKING:
-    import aiohttp
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from toolway.plugin.http import OutgoingHttp
 
 
 T = TypeVar("T")
@@ -51,6 +54,14 @@ class Seal(Protocol):
 class Database(Protocol):
     """The only place that opens transactions."""
 
+    @property
+    def engine(self) -> AsyncEngine:
+        """For what a transaction cannot do, such as PostgreSQL's LISTEN."""
+
+    @property
+    def is_sqlite(self) -> bool:
+        """SQLite, of one node and with one writer at a time, or else PostgreSQL."""
+
     def read(self) -> Any:
         """`async with database.read() as tx`: one consistent read transaction."""
 
@@ -59,6 +70,9 @@ class Database(Protocol):
 
     def write(self) -> Any:
         """`async with database.write() as tx`: a write that changes no snapshot part."""
+
+    async def alone(self, tx: Transaction, name: str) -> None:
+        """Wait until no other transaction of any node is alone with `name`; holds until this one ends."""
 
 
 class Kernel(Protocol):
@@ -92,8 +106,9 @@ class Kernel(Protocol):
     def node(self) -> str:
         """The name of this process, never used before."""
 
-    def http(self, name: str, *, allow_private: bool = False) -> aiohttp.ClientSession:
-        """The guarded client of that name: no redirects, no cookies, no private addresses unless allowed."""
+    @property
+    def http(self) -> OutgoingHttp:
+        """The guarded client: no redirects, no cookies, no private addresses unless allowed."""
 
     async def keep(
         self,

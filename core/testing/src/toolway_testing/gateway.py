@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from toolway import serve
 from toolway.app import Gateway, build_gateway
-from toolway.builtin.admin_token import ensure_first_token
+from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config
 from toolway.edge.edge import Edge
 from toolway.keep import Keeper

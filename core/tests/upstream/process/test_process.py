@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from toolway.upstream.process import LineTooLong, Process, ProcessExited, ProcessNotStarted
+from toolway.bundled.upstreams.process import LineTooLong, Process, ProcessExited, ProcessNotStarted
 
 ECHO = "import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line); sys.stdout.flush()"
 DEAF = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
@@ -91,7 +91,7 @@ async def test_a_large_line_passes_in_both_directions(start: Start) -> None:
 
 
 async def test_a_line_above_the_limit_is_an_error(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolway.upstream.process.MAX_LINE", 10_000)
+    monkeypatch.setattr("toolway.bundled.upstreams.process.MAX_LINE", 10_000)
     process = await start("print('x' * 1_000_000)")
     with pytest.raises(LineTooLong):
         await first_line(process)
@@ -185,7 +185,7 @@ async def test_a_process_that_ends_with_its_input_is_stopped_softly(start: Start
 
 
 async def test_a_process_that_ignores_its_input_is_terminated(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolway.upstream.process.STOP_SECONDS", 0.3)
+    monkeypatch.setattr("toolway.bundled.upstreams.process.STOP_SECONDS", 0.3)
     process = await start(DEAF)
     await first_line(process)
     await process.stop()
@@ -193,7 +193,7 @@ async def test_a_process_that_ignores_its_input_is_terminated(start: Start, monk
 
 
 async def test_a_process_that_ignores_sigterm_is_killed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolway.upstream.process.STOP_SECONDS", 0.3)
+    monkeypatch.setattr("toolway.bundled.upstreams.process.STOP_SECONDS", 0.3)
     process = await start(STUBBORN)
     await first_line(process)
     await process.stop()
@@ -205,7 +205,7 @@ async def test_a_process_that_ignores_sigterm_is_killed(start: Start, monkeypatc
 async def test_grandchildren_end_with_the_process(
     ignore: str, end: str, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toolway.upstream.process.STOP_SECONDS", 0.5)
+    monkeypatch.setattr("toolway.bundled.upstreams.process.STOP_SECONDS", 0.5)
     process = await start(parent(end, ignore))
     grandchild = int(await first_line(process))
     assert is_running(grandchild)
@@ -236,7 +236,7 @@ async def test_stopping_twice_and_while_being_cancelled_is_fine(start: Start) ->
 
 
 async def test_stderr_is_logged_until_the_last_word(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="toolway.upstream.process")
+    caplog.set_level(logging.INFO, logger="toolway.bundled.upstreams.process")
     process = await start(
         "import sys; print('\\x1b[31mwhy\\x07 ä', file=sys.stderr); sys.stderr.write('last'); sys.exit(1)"
     )
@@ -249,7 +249,7 @@ async def test_stderr_is_logged_until_the_last_word(start: Start, caplog: pytest
 
 
 async def test_a_flood_on_stderr_is_cut_and_said_to_be(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="toolway.upstream.process")
+    caplog.set_level(logging.INFO, logger="toolway.bundled.upstreams.process")
     process = await start("import sys\nfor _ in range(1000): sys.stderr.write('x' * 10_000 + chr(10))")
     await process.wait()
     await process.stop()

@@ -1,1 +1,0 @@
-"""Default providers, registered through the same hooks as any plugin."""

@@ -1,0 +1,15 @@
+"""Plugins that come with the gateway: they live by the rules of all plugins and register through the same hooks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolway.bundled.defaults.plugin import DefaultsPlugin
+from toolway.bundled.stores.plugin import StoresPlugin
+from toolway.bundled.upstreams.plugin import UpstreamsPlugin
+from toolway.plugin import Plugin, Settings
+
+
+def bundled_plugins() -> list[Plugin[Any]]:
+    """A new instance of each; they are always enabled, and give way to the plugins that the operator chose."""
+    return [each(Settings()) for each in (DefaultsPlugin, StoresPlugin, UpstreamsPlugin)]

@@ -1,0 +1,1 @@
+"""State and messages that nodes share: in memory for one node, in the database for several."""

@@ -1,0 +1,117 @@
+"""Upstreams of kind `http`: streamable HTTP of both eras and HTTP+SSE, found out by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, cast
+
+from pydantic import Field, field_validator
+
+from toolway.bundled.upstreams.conversation import Conversation, greeted
+from toolway.bundled.upstreams.legacy import LegacyConnection
+from toolway.bundled.upstreams.modern import ModernConnection
+from toolway.bundled.upstreams.sse import SseDuplex
+from toolway.bundled.upstreams.streamable import StreamableHttp
+from toolway.bundled.upstreams.wire import Wire
+from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
+from toolway.hookspecs.routing import Endpoint, Era, Eras, Leg, Upstream
+from toolway.plugin import InvalidInput, Secrets, UpstreamProtocol
+from toolway.plugin.http import ClientTls, EgressRefused, OutgoingHttp, check_url
+
+if TYPE_CHECKING:
+    import aiohttp
+
+PROBE_SECONDS = 10.0
+"""For each way in which an endpoint is greeted."""
+
+RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "last-event-id", "expect", "upgrade", "te")
+"""How headers begin that no setting may touch."""
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class HttpUpstream(UpstreamSettings):
+    """An MCP server that is reached over HTTP."""
+
+    kind: Literal["http"] = Field("http", description="An MCP server over HTTP.")
+    endpoints: tuple[str, ...] = Field(min_length=1, max_length=64, description="URLs of its replicas.")
+    headers: dict[str, SecretRef] = Field({}, description="Headers sent with every request, as secret references.")
+    tls: ClientTls | None = Field(None, description="Own authority or client certificate.")
+
+    @field_validator("headers")
+    @classmethod
+    def _are_free(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
+            if name.lower().startswith(RESERVED):
+                raise ValueError(f"header {name!r} is set by the gateway itself")
+        return headers
+
+
+class HttpKind:
+    """Provider of the kind; remembers which endpoints speak the old transport."""
+
+    kind = "http"
+    settings: type[UpstreamSettings] = HttpUpstream
+    file_only = False
+
+    def __init__(self, outgoing: OutgoingHttp, secrets: Secrets) -> None:
+        self._outgoing = outgoing
+        self._secrets = secrets
+        self._old: set[str] = set()
+
+    def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
+        """One for each URL; raises InvalidInput for what is no http(s) URL."""
+        urls = cast(HttpUpstream, settings).endpoints
+        for url in urls:
+            try:
+                check_url(url)
+            except EgressRefused as refused:
+                raise InvalidInput(f"upstream {settings.name!r}: endpoint {url!r}: {refused.message}") from None
+        return tuple(Endpoint(url) for url in dict.fromkeys(urls))
+
+    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:
+        """A connection of the leg's era; of the old transport where a probe found that."""
+        return self._connect(upstream, endpoint, leg, is_old=endpoint.id in self._old)
+
+    async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
+        """`server/discover`, then `initialize`, and HTTP+SSE if both fail (MCP 2026-07-28, versioning).
+
+        Raises:
+            UpstreamUnreachable, UpstreamUnauthorized: nobody listens or lets us in.
+            UpstreamProtocol: no transport of MCP is spoken there.
+        """
+
+        async def greet(era: Era, *, is_old: bool = False) -> tuple[str | None, str]:
+            return await greeted(lambda own: self._connect(upstream, endpoint, own, is_old), leg, era, PROBE_SECONDS)
+
+        modern, _ = await greet("modern")
+        legacy, why = await greet("legacy")
+        if modern or legacy:
+            self._old.discard(endpoint.id)
+            return Eras(modern, legacy)
+        legacy, _ = await greet("legacy", is_old=True)
+        if not legacy:
+            raise UpstreamProtocol(f"upstream {upstream.name!r} speaks no transport of MCP; check the URL ({why})")
+        self._old.add(endpoint.id)
+        return Eras(legacy=legacy)
+
+    def _connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg, is_old: bool) -> Conversation:
+        wire = self._wire(upstream, endpoint, leg)
+        if leg.era == "modern":
+            return ModernConnection(leg, StreamableHttp(wire, leg), upstream.name)
+        return LegacyConnection(leg, SseDuplex(wire, leg) if is_old else StreamableHttp(wire, leg), upstream.name)
+
+    def _wire(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Wire:
+        settings = cast(HttpUpstream, upstream.settings)
+
+        def session(held: bool) -> aiohttp.ClientSession:
+            key = f"{'streams of ' if held else ''}upstream {upstream.name}"
+            return self._outgoing.session(key, allow_private=settings.allow_private, tls=settings.tls or ClientTls())
+
+        async def own_headers() -> Mapping[str, str]:
+            return {name: await self._secrets.get(reference) for name, reference in settings.headers.items()}
+
+        return Wire(upstream.name, session, endpoint.id, leg.authorize, own_headers)

@@ -1,0 +1,114 @@
+"""A conversation of the handshake era over any channel: initialize, then requests in a session."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from toolway.bundled.upstreams.channel import Channel, raw
+from toolway.bundled.upstreams.conversation import Conversation, identity
+from toolway.bundled.upstreams.discover import Hello, read_hello
+from toolway.bundled.upstreams.questions import NEEDED
+from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
+from toolway.hookspecs.routing import Eras, Leg, Reply, UpstreamRequest, Wants
+from toolway.mcp.versions import LEGACY, MODERN
+from toolway.plugin import UpstreamProtocol
+
+log = logging.getLogger(__name__)
+
+
+class LegacyConnection(Conversation):
+    """`Connection` of the handshake era. The session is made on first use, and anew after it was lost."""
+
+    def __init__(self, leg: Leg, channel: Channel, upstream: str) -> None:
+        super().__init__(leg, channel, upstream)
+        self._opening = asyncio.Lock()
+        self._hello: Hello | None = None
+        self._follower: asyncio.Task[None] | None = None
+
+    async def hello(self) -> tuple[Eras, Hello]:
+        """What `initialize` said."""
+        hello = await self._open()
+        return Eras(legacy=hello.protocol_version), hello
+
+    async def request(self, request: UpstreamRequest) -> Reply:
+        """See `Connection.request`."""
+        await self._open()
+        if request.method == "logging/setLevel":
+            self._channel.listen(self._missed)
+        if request.meta:
+            params = {**request.params, "_meta": raw(request.meta)}
+            request = msgspec.structs.replace(request, params=params)
+        return await self._channel.call(request)
+
+    async def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """See `Connection.notify`; without a session there is nobody to tell."""
+        if self._is_open():
+            await self._channel.tell(method, params)
+
+    async def watch(self, wants: Wants) -> None:
+        """See `Connection.watch`: resources are subscribed one by one, lists are reported anyway."""
+        await self._open()
+        before, self._wants = self._wants, wants
+        if wants != NOTHING:
+            self._channel.listen(self._missed)
+            if self._follower is None:
+                follow = repeat(self._follow, f"upstream {self._upstream!r} has lost the session and gives no new one")
+                self._follower = self._tasks.start(follow)
+        await self._subscribe(wants.uris - before.uris, "resources/subscribe")
+        await self._subscribe(before.uris - wants.uris, "resources/unsubscribe")
+
+    def _is_open(self) -> bool:
+        return self._hello is not None and not self._channel.lost.is_set()
+
+    async def _open(self) -> Hello:
+        if self._hello is not None and self._is_open():
+            return self._hello
+        async with self._opening:
+            if self._hello is None or not self._is_open():
+                self._hello = None
+                try:
+                    self._hello = await self._begin()
+                except BaseException:
+                    self._channel.lost.set()
+                    raise
+            return self._hello
+
+    async def _begin(self) -> Hello:
+        client, channel = self._leg.client, self._channel
+        await channel.begin()
+        offer = {
+            "protocolVersion": raw(self._leg.version if self._leg.version in LEGACY else LEGACY[0]),
+            "capabilities": raw(client.capabilities),
+            "clientInfo": raw(identity(client.info)),
+        }
+        hello = read_hello(await channel.call(self._own("initialize", offer)))
+        if not LEGACY[-1] <= hello.protocol_version < MODERN[-1]:
+            raise UpstreamProtocol(f"upstream {self._upstream!r} wants the unknown version {hello.protocol_version!r}")
+        channel.agreed(hello.protocol_version)
+        await channel.tell("notifications/initialized", {})
+        if self._wants != NOTHING or any(needed in client.capabilities for needed in NEEDED.values()):
+            channel.listen(self._missed)
+        if self._wants != NOTHING:
+            await self._subscribe(self._wants.uris, "resources/subscribe")
+            self._missed()
+        return hello
+
+    async def _subscribe(self, uris: frozenset[str], method: str) -> None:
+        for uri in sorted(uris):
+            reply = await self._channel.call(self._own(method, {"uri": raw(uri)}))
+            if reply.fault is not None:
+                log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
+
+    def _missed(self) -> None:
+        resynchronize(self._leg.peer, self._wants)
+
+    async def _follow(self) -> bool:
+        """While somebody watches, a session that was lost is made anew."""
+        await self._channel.lost.wait()
+        await self._open()
+        return True

@@ -1,0 +1,154 @@
+"""A conversation in MCP 2026-07-28: every request stands alone, over HTTP or a process's pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from toolway.bundled.upstreams.channel import LISTEN, OPENING_SECONDS, Channel, Refusal, raw
+from toolway.bundled.upstreams.conversation import Conversation, identity
+from toolway.bundled.upstreams.discover import LISTINGS, Hello, read_hello
+from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
+from toolway.hookspecs.routing import Eras, Leg, Peer, Reply, RpcFault, UpstreamRequest, Wants
+from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION
+from toolway.mcp.headers import encode_header_value
+from toolway.mcp.versions import (
+    CLIENT_CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    MODERN,
+    PROTOCOL_VERSION_KEY,
+    SERVER_INFO_KEY,
+)
+from toolway.plugin import UpstreamProtocol
+
+FOREVER = 1e9
+"""Monotonic seconds that never come."""
+
+
+class ModernConnection(Conversation):
+    """`Connection` of the modern era over any channel."""
+
+    def __init__(self, leg: Leg, channel: Channel, upstream: str) -> None:
+        super().__init__(leg, channel, upstream)
+        self._version = leg.version if leg.version in MODERN else MODERN[0]
+        self._stream: asyncio.Task[None] | None = None
+
+    async def hello(self) -> tuple[Eras, Hello]:
+        """The answer to `server/discover`; an upstream that refuses it in modern words offers what its lists have."""
+        reply = await self._ask("server/discover", {})
+        if _refuses_in_modern_words(reply):
+            everything = {listing.capability: Raw(b"{}") for listing in LISTINGS}
+            return Eras(modern=self._version), Hello(capabilities=everything)
+        hello = read_hello(reply)
+        if self._version not in hello.supported_versions:
+            raise UpstreamProtocol(f"upstream {self._upstream!r} speaks none of {', '.join(MODERN)}")
+        hello.server_info = hello.meta.get(SERVER_INFO_KEY, Raw(b"{}"))
+        return Eras(modern=self._version), hello
+
+    async def request(self, request: UpstreamRequest) -> Reply:
+        """Send with `_meta` and version; once more when the upstream wants another version that is known."""
+        reply = await self._channel.call(self._complete(request))
+        if reply.fault is not None and reply.fault.code == UNSUPPORTED_VERSION:
+            common = [version for version in MODERN if version in _supported(reply.fault)]
+            if common and common[0] != self._version:
+                self._version = common[0]
+                return await self._channel.call(self._complete(request))
+        return reply
+
+    async def watch(self, wants: Wants) -> None:
+        """See `Connection.watch`; the old stream ends when the new one is in force or failed at first."""
+        if wants == self._wants:
+            return
+        old, self._stream, self._wants = self._stream, None, wants
+        try:
+            if wants != NOTHING:
+                tried = asyncio.Event()
+                self._stream = self._tasks.start(self._report(wants, tried))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(tried.wait(), OPENING_SECONDS)
+        finally:
+            if old is not None:
+                old.cancel()
+
+    def _complete(self, request: UpstreamRequest) -> UpstreamRequest:
+        client = self._leg.client
+        meta = {
+            CLIENT_CAPABILITIES_KEY: client.capabilities,
+            CLIENT_INFO_KEY: identity(client.info),
+            **request.meta,
+            PROTOCOL_VERSION_KEY: self._version,
+        }
+        headers = {**request.headers, "mcp-protocol-version": self._version, "mcp-method": request.method}
+        if request.name is not None:
+            headers["mcp-name"] = encode_header_value(request.name)
+        return msgspec.structs.replace(request, params={**request.params, "_meta": raw(meta)}, headers=headers)
+
+    async def _report(self, wants: Wants, tried: asyncio.Event) -> None:
+        """Listen again and again; what was missed in between is made up for once a new stream is in force."""
+        again = False
+
+        def acknowledged() -> None:
+            tried.set()
+            if again:
+                resynchronize(self._leg.peer, wants)
+
+        async def listen() -> bool:
+            nonlocal again
+            try:
+                return await self._listen(wants, _Subscriber(self._leg.peer, acknowledged))
+            finally:
+                again = True
+                tried.set()
+
+        await repeat(listen, f"upstream {self._upstream!r} does not report changes")
+
+    async def _listen(self, wants: Wants, peer: Peer) -> bool:
+        """One `subscriptions/listen` until it ends (MCP 2026-07-28, subscriptions); False when it is refused."""
+        wanted = {
+            "toolsListChanged": wants.tools,
+            "promptsListChanged": wants.prompts,
+            "resourcesListChanged": wants.resources,
+            "resourceSubscriptions": sorted(wants.uris),
+        }
+        asked = {"notifications": raw({key: value for key, value in wanted.items() if value})}
+        reply = await self.request(UpstreamRequest(LISTEN, asked, {}, peer, FOREVER, first_byte=OPENING_SECONDS))
+        return reply.fault is None
+
+
+class _Subscriber:
+    """The peer of a listen request: the acknowledgement is ours, changes belong to the leg."""
+
+    def __init__(self, peer: Peer, acknowledged: Callable[[], None]) -> None:
+        self._peer = peer
+        self._acknowledged = acknowledged
+        self.ask = peer.ask  # modern servers ask by their results; a process may break the rule
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Pass on changes only: nothing else travels on this stream."""
+        if method == "notifications/subscriptions/acknowledged":
+            self._acknowledged()
+        elif method.endswith(("/list_changed", "/updated")):
+            self._peer.notify(method, {key: value for key, value in params.items() if key != "_meta"})
+
+
+def _refuses_in_modern_words(reply: Reply) -> bool:
+    """Whether only a modern server answers so (MCP 2026-07-28, versioning); a version we do not know is no use."""
+    if reply.fault is None:
+        return False
+    if reply.fault.code in (HEADER_MISMATCH, MISSING_CAPABILITY):
+        return True
+    return isinstance(reply, Refusal) and reply.status == 404 and reply.fault.code == METHOD_NOT_FOUND
+
+
+def _supported(fault: RpcFault) -> list[str]:
+    class Data(msgspec.Struct):
+        supported: list[str] = []
+
+    try:
+        return msgspec.json.decode(fault.data, type=Data).supported if fault.data is not UNSET else []
+    except msgspec.DecodeError:
+        return []

@@ -1,0 +1,75 @@
+"""What a conversation does on the side: background tasks, streams that are kept open, and what gaps in them mean."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from toolway.bundled.upstreams.channel import raw
+from toolway.hookspecs.routing import Peer, Wants
+from toolway.plugin import ToolwayError
+
+log = logging.getLogger(__name__)
+
+BASE_SECONDS = 0.1
+CAP_SECONDS = 60.0
+STEADY_SECONDS = 5.0
+"""What lasted so long counts as a success."""
+
+NOTHING = Wants()
+
+
+class Tasks:
+    """Kept until they end; failures are logged, all end together."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do it in the background."""
+        task = asyncio.create_task(_logged(work))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def close(self) -> None:
+        """End all of it."""
+        tasks = self._running - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except ToolwayError as error:
+        log.info("a message to an upstream was lost: %s", error)
+    except Exception:
+        log.exception("the conversation with an upstream met a bug")
+
+
+async def repeat(once: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Do it until it returns False; between, wait with full jitter below a bound that doubles from 0.1 s to 60 s."""
+    failures = 0
+    while True:
+        since = asyncio.get_running_loop().time()
+        try:
+            if not await once():
+                return
+        except ToolwayError as error:
+            log.info("%s: %s", what, error)
+        failures = 1 if asyncio.get_running_loop().time() - since > STEADY_SECONDS else failures + 1
+        await asyncio.sleep(random.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 16))))
+
+
+def resynchronize(peer: Peer, wants: Wants) -> None:
+    """After a gap: everything wanted may have changed meanwhile."""
+    for kind in ("tools", "prompts", "resources"):
+        if getattr(wants, kind):
+            peer.notify(f"notifications/{kind}/list_changed", {})
+    for uri in sorted(wants.uris):
+        peer.notify("notifications/resources/updated", {"uri": raw(uri)})

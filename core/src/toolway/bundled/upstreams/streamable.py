@@ -1,0 +1,226 @@
+"""Streamable HTTP: in the handshake era with sessions, resumed SSE replies and the GET stream, later without."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import aiohttp
+from msgspec import UNSET, Raw, Struct
+
+from toolway.bundled.upstreams.channel import (
+    LISTEN,
+    MAX_MESSAGE,
+    OPENING_SECONDS,
+    cancellation,
+    in_time,
+    matched,
+    read_message,
+    refusal,
+)
+from toolway.bundled.upstreams.questions import Questions
+from toolway.bundled.upstreams.repeat import Tasks, repeat
+from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, MAX_STREAM, Wire, events, is_stream
+from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
+from toolway.mcp.messages import encode_notification, encode_request
+from toolway.mcp.sse import Event
+from toolway.plugin import (
+    SessionLost,
+    ToolwayError,
+    UpstreamError,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from toolway.plugin.http import read_body
+
+log = logging.getLogger(__name__)
+
+RESUMES = 5
+"""How often in a row a stream may be resumed without anything new on it."""
+
+CLOSING_SECONDS = 2.0
+LONGEST_RETRY_SECONDS = 60.0
+
+
+class Place(Struct):
+    """Where a stream stands: after which event to resume, and seconds to wait before (MCP 2025-11-25, SEP-1699)."""
+
+    last_id: str = ""
+    retry: float = 1.0
+    fruitless: int = 0
+
+    def passed(self, event: Event) -> None:
+        """The stream moved on."""
+        self.fruitless = 0
+        self.last_id = self.last_id if event.id is None else event.id
+        self.retry = self.retry if event.retry is None else min(event.retry / 1000, LONGEST_RETRY_SECONDS)
+
+
+class StreamableHttp:
+    """The `Channel` to one endpoint. A modern one is stateless: leaving a request early is what cancels it."""
+
+    def __init__(self, wire: Wire, leg: Leg) -> None:
+        self._wire = wire
+        self._leg = leg
+        self._modern = leg.era == "modern"
+        self._who = f"upstream {wire.upstream!r}"
+        self._session: dict[str, str] = {}
+        self._serial = 0
+        self._tasks = Tasks()
+        self._questions = Questions(leg, self._post, self._tasks)
+        self._listener: asyncio.Task[None] | None = None
+        self.lost = asyncio.Event()
+
+    async def begin(self) -> None:
+        """Forget the session."""
+        self._session = {}
+        self.lost.clear()
+        if self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+
+    def agreed(self, version: str) -> None:
+        """The version goes into every header from now on (2025-06-18 and later)."""
+        self._session["mcp-protocol-version"] = version
+
+    def listen(self, missed: Callable[[], None]) -> None:
+        """Hold the GET stream; `missed` is called when it is back after a gap."""
+        if self._listener is None:
+            place = Place()
+            stream = repeat(lambda: self._hold(place, missed), f"the event stream of {self._who} broke")
+            self._listener = self._tasks.start(stream)
+
+    async def call(self, request: UpstreamRequest) -> Reply:
+        """POST and read until the response; a legacy stream that drops before is resumed by GET."""
+        self._serial += 1
+        request_id = self._serial
+        try:
+            async with in_time(request.deadline, self._who):
+                return await self._exchange(request, request_id)
+        except (asyncio.CancelledError, UpstreamTimeout):
+            if not self._modern and request.method != "initialize":
+                self._tasks.start(self._post(cancellation(request_id)))
+            raise
+        finally:
+            self._questions.drop(request.peer)
+
+    async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
+        """POST a notification; modern HTTP has none of the client (MCP 2026-07-28, transports)."""
+        if self._modern:
+            raise UpstreamProtocol(f"{method} cannot be sent to {self._who}: it speaks 2026-07-28")
+        await self._post(encode_notification(method, params))
+
+    async def close(self) -> None:
+        """End the session at the upstream."""
+        await self._tasks.close()
+        if "mcp-session-id" in self._session:
+            with contextlib.suppress(ToolwayError):
+                async with self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS):
+                    self._session = {}
+
+    async def _exchange(self, request: UpstreamRequest, request_id: int) -> Reply:
+        body = encode_request(request_id, request.method, request.params)
+        headers, seconds, place = {**BASE_HEADERS, **request.headers}, request.first_byte, Place()
+        async with self._send("POST", headers, body, seconds, held=request.method == LISTEN) as response:
+            if response.status >= 300:
+                return await self._refused(response)
+            if request.method == "initialize" and "mcp-session-id" in response.headers:
+                self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
+            if response.content_type == "application/json":
+                return matched(read_message(await read_body(response, MAX_MESSAGE)), request_id, modern=self._modern)
+            if not is_stream(response):
+                raise UpstreamProtocol(f"{self._who} answered neither JSON nor an event stream")
+            reply = await self._read(response, request_id, request, place)
+        while reply is None:
+            reply = await self._resume(place, request_id, request)
+        return reply
+
+    async def _resume(self, place: Place, request_id: int, request: UpstreamRequest) -> Reply | None:
+        place.fruitless += 1
+        if self._modern or not place.last_id or place.fruitless > RESUMES:
+            raise UpstreamError(f"{self._who} ended before its answer; the outcome is unknown")
+        await asyncio.sleep(place.retry)
+        headers = {**EVENT_STREAM, "last-event-id": place.last_id}
+        try:
+            async with self._send("GET", headers, None, request.first_byte) as response:
+                if not is_stream(response):
+                    raise UpstreamError(f"{self._who} dropped a stream that cannot be resumed")
+                return await self._read(response, request_id, request, place)
+        except UpstreamUnreachable as error:
+            log.info("resuming a stream of %s failed: %s", self._who, error)
+            return None
+
+    async def _read(
+        self, response: aiohttp.ClientResponse, request_id: int, request: UpstreamRequest, place: Place
+    ) -> Reply | None:
+        """Messages until ours is answered; None when the stream ends before."""
+        async for event in events(response, float("inf") if request.method == LISTEN else MAX_STREAM):
+            place.passed(event)
+            if event.data:
+                message = read_message(event.data)
+                if message.method is UNSET or (self._modern and message.id is not UNSET):
+                    return matched(message, request_id, modern=self._modern)
+                self._questions.take(message, request.peer)
+        return None
+
+    async def _refused(self, response: aiohttp.ClientResponse) -> Reply:
+        """The error; some servers answer 400 instead of 404 to a session that they forgot."""
+        reply = refusal(response.status, await read_body(response, MAX_MESSAGE))
+        is_about_session = reply.fault.code in (-32000, -32600) and "session" in reply.fault.message.lower()
+        if response.status == 400 and "mcp-session-id" in self._session and is_about_session:
+            raise self._session_lost()
+        return reply
+
+    async def _post(self, message: bytes) -> None:
+        async with self._send("POST", BASE_HEADERS, message) as response:
+            if response.status >= 300:
+                raise UpstreamError(f"{self._who} refused a message with {response.status}")
+
+    @contextlib.asynccontextmanager
+    async def _send(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        seconds: float = OPENING_SECONDS,
+        *,
+        held: bool = False,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A request within the session; raises SessionLost when the upstream does not know it (404)."""
+        session = self._session
+        async with self._wire.send(method, {**session, **headers}, body, seconds=seconds, held=held) as response:
+            if response.status == 404 and "mcp-session-id" in session and not held:
+                raise self._session_lost()
+            yield response
+
+    def _session_lost(self) -> SessionLost:
+        self.lost.set()
+        return SessionLost(f"{self._who} does not know the session any more", sent=False)
+
+    async def _hold(self, place: Place, missed: Callable[[], None]) -> bool:
+        """One GET stream until it ends; whether to open it again: an upstream without one answers 405 or 404."""
+        if self.lost.is_set():
+            return False
+        headers = dict(EVENT_STREAM)
+        if place.last_id:
+            await asyncio.sleep(place.retry)
+            headers["last-event-id"] = place.last_id
+        async with self._send("GET", headers, held=True) as response:
+            if response.status == 404:  # no such stream, or no such session: a ping tells
+                deadline = asyncio.get_running_loop().time() + OPENING_SECONDS
+                await self.call(UpstreamRequest("ping", {}, {}, self._leg.peer, deadline))
+            if not is_stream(response):
+                log.info("%s holds no event stream (%s)", self._who, response.status)
+                return response.status >= 500
+            if place.fruitless and not place.last_id:
+                missed()
+            place.fruitless += 1
+            async for event in events(response, float("inf")):
+                place.passed(event)
+                place.fruitless = 1
+                if event.data and (message := read_message(event.data)).method is not UNSET:
+                    self._questions.take(message, self._leg.peer)
+        return True

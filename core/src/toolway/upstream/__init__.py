@@ -1,1 +1,0 @@
-"""Built-in kinds of upstreams and what the gateway dials with."""
