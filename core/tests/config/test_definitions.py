@@ -110,7 +110,7 @@ def test_settings_with_raw_auth_are_read_when_they_are_resolved() -> None:
         ({"auth": {"type": "bearer"}}, "upstream 'a': auth.token is missing; add it"),
         (
             {"auth": {"type": "bearer", "token": "hunter2"}, "retries": 99},
-            "upstream 'a': retries should be less than or equal to 5; auth.token must be a secret reference such as ",
+            "upstream 'a': auth.token must be a secret reference such as env:NAME or file:/path, not a value; retries ",
         ),
         ({"name": 3}, "upstream without a name: name should be a valid string"),
     ],

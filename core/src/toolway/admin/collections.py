@@ -16,7 +16,7 @@ from toolway.catalog.entities import hidden
 from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, ToolwayError
 from toolway.hookspecs.system import Entity, Stored
 
-FIRST_SECONDS = 2.0
+FIRST_SECONDS = 5.0
 """How long the answer to a change of an upstream waits for its first discovery."""
 
 
