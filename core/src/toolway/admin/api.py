@@ -9,39 +9,11 @@ from typing import Any
 from pydantic import TypeAdapter
 from starlette.routing import Route
 
-from toolway.admin import state
 from toolway.admin.collections import Collection
 from toolway.admin.endpoint import adapter_of, routes
-from toolway.admin.operations import AdminContext, Incoming, Operation, Page, PageQuery
+from toolway.admin.operations import AdminContext, Incoming, Operation
 from toolway.admin.problems import MEDIA_TYPE, Problem
-
-KERNEL_OPERATIONS = (
-    Operation("GET", "/health", None, state.alive, answer=state.Alive),
-    Operation("GET", "/ready", None, state.ready, answer=state.Readiness, success=(200, 503)),
-    Operation("GET", "/api/v1/health", "health:read", state.health, answer=state.HealthReport),
-    Operation(
-        "GET",
-        "/api/v1/items",
-        "items:read",
-        state.items,
-        query=state.ItemQuery,
-        answer=Page[state.ItemReport],
-        filters=True,
-    ),
-    Operation(
-        "GET",
-        "/api/v1/plugins",
-        "plugins:read",
-        state.plugins,
-        query=PageQuery,
-        answer=Page[state.PluginReport],
-        filters=True,
-    ),
-    Operation("POST", "/api/v1/upstreams/{name}/refresh", "upstreams:refresh", state.refresh, answer=state.Discovered),
-    Operation(
-        "GET", "/api/v1/servers/{name}/collisions", "servers:read", state.collisions, answer=Page[state.CollisionReport]
-    ),
-)
+from toolway.admin.state import KERNEL_OPERATIONS
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Revision of the object, for `If-Match`."}}
@@ -91,9 +63,7 @@ Schemas = dict[tuple[str, str], Any]
 
 def _schemas(operations: Iterable[Operation]) -> tuple[Schemas, dict[str, Any]]:
     """The schema of each body, answer and query, and the components that they refer to."""
-    inputs: list[tuple[tuple[str, str], Any, TypeAdapter[Any]]] = [
-        (("", "problem"), "serialization", TypeAdapter(Problem))
-    ]
+    inputs: list[Any] = [(("", "problem"), "serialization", TypeAdapter(Problem))]
     for one in operations:
         for role, mode in (("body", "validation"), ("query", "validation"), ("answer", "serialization")):
             if (schema := getattr(one, role)) is not None:

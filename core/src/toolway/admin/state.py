@@ -11,7 +11,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from toolway.admin.operations import AdminContext, Incoming, Page, PageQuery, Phase, ReadyCheck, listing
+from toolway.admin.operations import AdminContext, Incoming, Operation, Page, PageQuery, Phase, ReadyCheck, listing
 from toolway.admin.problems import document
 from toolway.catalog.snapshot import ITEM_KINDS, Snapshot, UpstreamView
 from toolway.errors import NotFound
@@ -171,6 +171,17 @@ async def collisions(incoming: Incoming) -> Page[CollisionReport]:
     if view is None:
         raise NotFound(f"servers has no {incoming.name!r}")
     return Page(items=[CollisionReport.model_validate(one) for one in view.collisions])
+
+
+KERNEL_OPERATIONS = (
+    Operation("GET", "/health", None, alive, answer=Alive),
+    Operation("GET", "/ready", None, ready, answer=Readiness, success=(200, 503)),
+    Operation("GET", "/api/v1/health", "health:read", health, answer=HealthReport),
+    Operation("GET", "/api/v1/items", "items:read", items, None, ItemQuery, Page[ItemReport], filters=True),
+    Operation("GET", "/api/v1/plugins", "plugins:read", plugins, None, PageQuery, Page[PluginReport], filters=True),
+    Operation("POST", "/api/v1/upstreams/{name}/refresh", "upstreams:refresh", refresh, answer=Discovered),
+    Operation("GET", "/api/v1/servers/{name}/collisions", "servers:read", collisions, answer=Page[CollisionReport]),
+)
 
 
 def described(snapshot: Snapshot, kind: str, name: str) -> dict[str, Any]:

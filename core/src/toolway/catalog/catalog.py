@@ -12,10 +12,10 @@ import msgspec
 from sqlmodel import select
 
 from toolway.catalog.declared import Declared, load
-from toolway.catalog.discovery import Authorize, Watcher, is_same
+from toolway.catalog.discovery import Authorize, Watcher
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.catalog.models import DiscoveryRow
-from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot
+from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot, is_same
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub

@@ -14,17 +14,7 @@ from msgspec import Raw
 
 from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
-from toolway.hookspecs.routing import (
-    ClientProfile,
-    Connection,
-    Discovery,
-    Era,
-    Eras,
-    Leg,
-    Upstream,
-    UpstreamKind,
-    Wants,
-)
+from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Era, Eras, Leg, UpstreamKind, Wants
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock
 
@@ -48,7 +38,10 @@ CLIENT_INFO = {"name": "toolway", "title": "Toolway"}
 
 
 class Watcher:
-    """Discovers one upstream again and again while its task runs; `view` is what is known of it."""
+    """Discovers one upstream again and again while its task runs; `view` is what is known of it.
+
+    It is the peer of the gateway's own leg: it hears that a list changed, and can answer nothing.
+    """
 
     def __init__(
         self,
@@ -73,6 +66,15 @@ class Watcher:
     def stir(self) -> None:
         """Somebody heard that a list changed: discover again soon."""
         self._wake.set()
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Some list may no longer be what was discovered."""
+        if method.endswith("/list_changed"):
+            self.stir()
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Nobody is there to be asked."""
+        raise ClientCannot(f"{method} cannot be answered: no client takes part in discovery")
 
     async def refresh(self) -> Discovery:
         """Discover now; raises UpstreamError when the upstream does not answer."""
@@ -148,7 +150,7 @@ class Watcher:
 
     def _leg(self, era: Era) -> Leg:
         version = getattr(self._eras, era) or LATEST[era]
-        return Leg(era, "", ClientProfile(version, {}, CLIENT_INFO), ListChanges(self.stir), self._authorize, version)
+        return Leg(era, "", ClientProfile(version, {}, CLIENT_INFO), self, self._authorize, version)
 
     async def _watch(self, connection: Connection, discovery: Discovery) -> None:
         """Ask for news of the lists that can change, then look once more: they may have changed meanwhile."""
@@ -217,24 +219,3 @@ class Watcher:
             await connection.close()
         except Exception:
             log.warning("closing the connection to upstream %s failed", self.name, exc_info=True)
-
-
-class ListChanges:
-    """The peer of the gateway's own leg: hears that a list changed, can answer nothing."""
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self._changed = changed
-
-    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
-        """Pass on that some list is no longer what was discovered."""
-        if method.endswith("/list_changed"):
-            self._changed()
-
-    async def ask(self, method: str, params: Raw) -> Raw:
-        """Nobody is there to be asked."""
-        raise ClientCannot(f"{method} cannot be answered: no client takes part in discovery")
-
-
-def is_same(old: Upstream, new: Upstream) -> bool:
-    """Whether nothing changed that matters to a connection."""
-    return msgspec.structs.replace(old, revision=new.revision, managed_by=new.managed_by) == new

@@ -39,6 +39,11 @@ class UpstreamView(msgspec.Struct, frozen=True):
     since: float = 0.0
 
 
+def is_same(old: Upstream, new: Upstream) -> bool:
+    """Whether nothing changed that matters to a connection."""
+    return msgspec.structs.replace(old, revision=new.revision, managed_by=new.managed_by) == new
+
+
 class ServerView:
     """What one virtual server shows and where its names lead; immutable."""
 
