@@ -204,9 +204,18 @@ async def no_headers(challenge: Challenge | None) -> Mapping[str, str]:
     return {}
 
 
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database: SQLite, unless the test wants `postgres`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
 @pytest_asyncio.fixture
-async def shelf(tmp_path: Path, kind: LocalKind, clock: Clock) -> AsyncIterator[Shelf]:
-    store = SharedStore.connect(f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}")
+async def shelf(database_url: str, kind: LocalKind, clock: Clock) -> AsyncIterator[Shelf]:
+    store = SharedStore.connect(database_url)
     assert isinstance(store, SharedStore)
     async with store.write() as tx:
         await (await tx.session.connection()).run_sync(SQLModel.metadata.create_all)

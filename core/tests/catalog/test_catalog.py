@@ -1,5 +1,7 @@
 """The catalog service: what is declared, what is offered, and the swap."""
 
+import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -163,11 +165,17 @@ async def test_a_disabled_upstream_is_not_contacted(catalog: Catalog, shelf: Any
     assert kind.probed == ["local"]
 
 
-async def test_two_nodes_that_discover_the_same_at_once_both_keep_it(shelf: Any, until: Any) -> None:
-    await shelf.put("a")
-    nodes = [shelf.node(), shelf.node()]
-    for node in nodes:
-        await node.reload()
-    async with nodes[0].run(), nodes[1].run():
-        await until(lambda: all(tools(node) == ["a__x"] for node in nodes), 5)
+@pytest.mark.parametrize("database_url", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True)
+async def test_nodes_that_discover_the_same_at_once_all_keep_it(
+    shelf: Any, until: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        await shelf.put(name)
+    nodes = [shelf.node() for _ in range(4)]
+    await asyncio.gather(*(node.reload() for node in nodes))
+    async with AsyncExitStack() as running:
+        for node in nodes:
+            await running.enter_async_context(node.run())
+        await until(lambda: all(tools(node) == ["a__x", "b__x", "c__x"] for node in nodes), 5)
         await eventually(lambda: is_kept(shelf, "a"))
+    assert "cannot reach the database" not in caplog.text
