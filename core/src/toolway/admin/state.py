@@ -233,16 +233,13 @@ def _item_report(item: Item, exposed: str | None, raw: bytes) -> ItemReport:
 
 
 async def _readiness(context: AdminContext) -> Readiness:
-    checks = [_catalog(context), *await asyncio.gather(*(_checked(check) for check in context.checks))]
+    """A catalog that cannot be loaded is only told while an older one is in force."""
+    failure, is_first = context.catalog.failure, context.catalog.snapshot.number == 0
+    catalog = CheckReport(name="catalog", ok=not failure, critical=is_first, detail=failure)
+    checks = [catalog, *await asyncio.gather(*(_checked(check) for check in context.checks))]
     phase = context.phase()
     is_ready = phase == "serving" and all(check.ok or not check.critical for check in checks)
     return Readiness(ready=is_ready, phase=phase, checks=checks)
-
-
-def _catalog(context: AdminContext) -> CheckReport:
-    """A catalog that cannot be loaded is only told while an older one is in force."""
-    failure, was_loaded = context.catalog.failure, context.catalog.snapshot.number > 0
-    return CheckReport(name="catalog", ok=not failure, critical=not was_loaded, detail=failure)
 
 
 async def _checked(check: ReadyCheck) -> CheckReport:
