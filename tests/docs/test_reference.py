@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 import toolway.hookspecs
-from toolway.admin.api import KERNEL_OPERATIONS
+from toolway.admin.state import KERNEL_OPERATIONS
 from toolway.bundled.upstreams import auth as upstream_auth
 from toolway.bundled.upstreams.http import HttpUpstream
 from toolway.bundled.upstreams.stdio import StdioUpstream

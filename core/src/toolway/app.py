@@ -14,14 +14,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway import __version__
 from toolway.admin.api import admin_routes
-from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.operations import AdminContext, Phase, ReadyCheck
 from toolway.admin.problems import problem_handlers
 from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.configured import ConfiguredSource
+from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
-from toolway.catalog.records import CatalogRecords
 from toolway.config import Config
 from toolway.errors import ConfigError
 from toolway.gateway.access import Access, presented
@@ -108,20 +107,14 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
     definitions = Definitions(kinds, auths)
-    guarded = is_guarded(plugins, kernel)
-    configured = ConfiguredSource(config, definitions, guarded=guarded, demo=demo)
-    sources = (configured, *plugins.collect(routing.toolway_catalog_sources, kernel))
-
-    upstreams = UpstreamEntity(definitions, configured.upstreams, kernel.seal, kernel.secrets.schemes())
-    servers = ServerEntity(definitions, configured.servers)
+    upstreams = UpstreamEntity(definitions, kernel.seal, kernel.secrets.schemes(), config.gateway.api_references)
+    servers = ServerEntity(definitions)
     catalog = Catalog(
         store=kernel.database,
-        records=CatalogRecords(),
         upstreams=upstreams,
         servers=servers,
-        sources=sources,
-        resolve=definitions.resolve,
-        kinds=kinds,
+        configured=configured(config, definitions, guarded=is_guarded(plugins, kernel), demo=demo),
+        sources=plugins.collect(routing.toolway_catalog_sources, kernel),
         authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
         pubsub=kernel.pubsub,
         clock=kernel.clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -60,7 +61,8 @@ async def _check(config: Config) -> list[Finding]:
     from toolway.lifecycle import refuse_open_doors
 
     holder = Keeper().holder()
-    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(config)]
+    written = config.model_dump(mode="json")
+    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
     try:
         gateway = await build_gateway(config, holder)
         refuse_open_doors(gateway)
@@ -75,6 +77,7 @@ async def _check(config: Config) -> list[Finding]:
 
 async def _schema(config: Config) -> dict[str, Any]:
     from toolway.app import load_plugins
+    from toolway.catalog.definitions import Definitions
     from toolway.config.schema import configuration_schema
     from toolway.hookspecs import routing
     from toolway.hookspecs import secrets as secret_hooks
@@ -83,27 +86,18 @@ async def _schema(config: Config) -> dict[str, Any]:
 
     plugins = load_plugins(config)
     kernel = GatewayKernel.bare(config, Keeper().holder())
-    kinds = plugins.collect(routing.toolway_upstream_kinds, kernel)
-    auths = plugins.collect(secret_hooks.toolway_upstream_auths, kernel)
-    return configuration_schema(
-        plugins.settings_classes(),
-        {kind.kind: kind.settings for kind in kinds},
-        {auth.type: auth.settings for auth in auths},
-    )
+    kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
+    auths = {auth.type: auth for auth in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
+    return configuration_schema(plugins.settings_classes(), Definitions(kinds, auths))
 
 
-def _literals(config: Config) -> list[str]:
-    found: list[str] = []
-    _walk(config.model_dump(mode="json"), "", found)
-    return found
-
-
-def _walk(value: Any, path: str, found: list[str]) -> None:
+def _literals(value: Any, path: str = "") -> Iterator[str]:
+    """Where values stand that begin with `literal:`."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            _walk(inner, f"{path}.{key}".lstrip("."), found)
+            yield from _literals(inner, f"{path}.{key}")
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            _walk(inner, f"{path}[{number}]", found)
+            yield from _literals(inner, f"{path}[{number}]")
     elif isinstance(value, str) and value.startswith("literal:"):
-        found.append(path)
+        yield path.removeprefix(".")

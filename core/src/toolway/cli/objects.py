@@ -65,15 +65,16 @@ def add_upstream(
     name: NewName,
     url: Annotated[list[str] | None, typer.Argument(help="URLs of its endpoints.")] = None,
     file: File = None,
-    bearer: Annotated[str | None, typer.Option(help="Secret reference of a bearer token, e.g. env:NAME.")] = None,
+    bearer: Annotated[str | None, typer.Option(help="A bearer token, or the secret reference of one.")] = None,
     allow_private: Annotated[bool, typer.Option(help="Allow addresses that are not public.")] = False,
     replace: Replace = False,
 ) -> None:
     """Register an upstream and discover what it offers."""
     auth = {"type": "bearer", "token": bearer} if bearer else None
     body = _body(name, file, {"kind": "http"}, endpoints=url, auth=auth, allow_private=allow_private)
-    _save(client(), "upstreams", body, replace)
-    refresh_upstream(name)
+    with Progress(f"discovering {name}"):
+        saved = _save(client(), "upstreams", body, replace)
+    _tell_state(name, saved["meta"])
 
 
 @upstreams.command("refresh")
@@ -81,10 +82,7 @@ def refresh_upstream(name: UpstreamName) -> None:
     """Discover again what an upstream offers."""
     with Progress(f"discovering {name}"):
         found = client().api("POST", f"/upstreams/{quote(name, safe='')}/refresh")
-    if options.json:
-        as_json(found)
-    else:
-        note(f"upstream {name} offers {found['items']} items")
+    _tell_state(name, found)
 
 
 @servers.command("add")
@@ -139,8 +137,18 @@ def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **gi
     return {**definition, "name": name, **{key: value for key, value in given.items() if value}}
 
 
-def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> Any:
     if replace:
-        api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
+        return api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
+    return api.api("POST", f"/{collection}", body)
+
+
+def _tell_state(name: str, state: dict[str, Any]) -> None:
+    """What an upstream offers, or what it means that it is not up; that is no failure, because it is registered."""
+    if options.json:
+        as_json(state)
+    elif state["note"]:
+        reason = f" ({state['error']})" if state["error"] else ""
+        note(f"upstream {name} is {state['note']}{reason}")
     else:
-        api.api("POST", f"/{collection}", body)
+        note(f"upstream {name} offers {state['items']} items")
