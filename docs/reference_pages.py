@@ -168,7 +168,7 @@ def commands() -> Iterator[tuple[str, Any]]:
     """Every command with its full name; groups come before their commands."""
     import typer
 
-    from toolway.cli import app
+    from toolway.cli.app import app
 
     yield from _walk("toolway", typer.main.get_command(app))
 

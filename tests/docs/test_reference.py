@@ -18,7 +18,7 @@ from toolway.admin.api import KERNEL_OPERATIONS
 from toolway.bundled.upstreams import auth as upstream_auth
 from toolway.bundled.upstreams.http import HttpUpstream
 from toolway.bundled.upstreams.stdio import StdioUpstream
-from toolway.cli import app
+from toolway.cli.app import app
 from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.plugin.hooks import SPECS
