@@ -157,8 +157,8 @@ def _failure(status: int, content: bytes) -> Failure:
     problem = _object(content)
     error = problem.get("error")
     if isinstance(error, dict):
-        data = error.get("data")
-        message, code = error.get("message"), data.get("code") if isinstance(data, dict) else None
+        message, data = f"{error.get('message')} (code {error.get('code')})", error.get("data")
+        code = data.get("code") if isinstance(data, dict) else None
     else:
         message, code = problem.get("detail"), problem.get("code")
     hint = "; log in with: toolway login" if code == "unauthenticated" else ""

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from toolway.cli.client import FAILED, Failure, client
+from toolway.cli.client import Failure, client
 from toolway.cli.show import Progress, as_json, note, show
 
 GROUP = "toolway.commands"
@@ -52,6 +52,7 @@ class PluginCommand(TyperCommand):
         package = entry_point.dist.name if entry_point.dist else entry_point.module
         super().__init__(entry_point.name, help=f"Commands of {package}.", rich_help_panel=PANEL)
         self._entry_point = entry_point
+        self._complaint = f"the command {entry_point.name!r} of {package}"
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Of the group that the entry point names; from there on it acts."""
@@ -62,9 +63,9 @@ class PluginCommand(TyperCommand):
             commands = self._entry_point.load()
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise Failure(f"{self.help} They cannot be imported ({reason}); reinstall it", FAILED) from error
+            raise Failure(f"{self._complaint} cannot be imported ({reason}); reinstall the package") from error
         if not isinstance(commands, typer.Typer):
-            raise Failure(f"{self.help} {self._entry_point.value!r} is no typer.Typer; report it to its author", FAILED)
+            raise Failure(f"{self._complaint} is no typer.Typer; report it to the author of the package")
         commands.rich_markup_mode = None
         return typer.main.get_group(commands)
 

@@ -25,7 +25,7 @@ class Terminal(Protocol):
         """All objects of a collection, page by page."""
 
     def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-        """Print objects: a table of these members (`name`, `meta.status`) for people, all of each as JSON for scripts."""
+        """Print objects: for people a table of these members (such as `meta.status`), for scripts all of it as JSON."""
 
     def print(self, value: Any) -> None:
         """Print a result as JSON."""
