@@ -21,7 +21,7 @@ from toolway_testing.polling import eventually_now
 
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 SECRET = "sk-canary-5d41402abc4b2a76b9719d911017c592"
-FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND = 1, 2, 3, 4, 5
+FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5, 6
 HIDDEN = "sealed:hidden"
 GATEWAY = 'api_references = ["env"]\n\n'  # what follows in the table [gateway]
 FILED = '[[upstreams]]\nname = "filed"\nkind = "http"\nendpoints = ["{url}"]\nallow_private = true\n\n'
@@ -442,13 +442,13 @@ def test_a_tool_that_fails_fails_the_command(managed: Managed, added: Ran) -> No
         (("upstreams", "get", "nobody"), NOT_FOUND),
         (("upstreams", "remove", "nobody"), NOT_FOUND),
         (("upstreams", "refresh", "nobody"), NOT_FOUND),
-        (("upstreams", "remove", "filed"), FAILED),
+        (("upstreams", "remove", "filed"), CONFLICT),
         (("upstreams", "add", "BAD", "http://127.0.0.1:1/mcp"), FAILED),
         (("upstreams", "add"), WRONG_USE),
         (("call", "no-such-tool"), FAILED),
         (("call", "filed__echo_raw", "--arg", "no-equals-sign"), WRONG_USE),
         (("call", "filed__echo_raw", "--args-json", "{no json"), WRONG_USE),
-        (("call", "filed__echo_raw", "--server", "no-such-server"), FAILED),
+        (("call", "filed__echo_raw", "--server", "no-such-server"), NOT_FOUND),
         (("read", "toolway://nobody/test"), FAILED),
         (("servers", "get", "nobody"), NOT_FOUND),
     ],

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from toolway.bundled import bundled_plugins
+import msgspec
+
+from toolway.app import load_plugins
 from toolway.config import Config, load_config
 from toolway.errors import ToolwayError
-from toolway.plugin.collect import Plugins
-from toolway.plugin.host import PluginHost
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,9 @@ class Finding:
 def check_configuration(path: Path | None) -> list[Finding]:
     """Everything that `serve` would refuse, and what it would accept but should not be used for real."""
     try:
-        config = load_config(path)
+        return asyncio.run(_check(load_config(path)))
     except ToolwayError as error:
         return [Finding("error", line) for line in error.message.splitlines()]
-    plugins = examined(config)
-    broken = [info.error or info.name for info in plugins.report() if info.state == "broken"]
-    if broken:
-        return [Finding("error", message) for message in broken]
-    return asyncio.run(_check(config))
 
 
 def schema_of_configuration(path: Path | None) -> dict[str, Any]:
@@ -43,16 +38,8 @@ def schema_of_configuration(path: Path | None) -> dict[str, Any]:
 
 def list_plugins(path: Path | None) -> list[dict[str, Any]]:
     """All installed plugins; only enabled ones are imported."""
-    from toolway.app import plugin_row
-
-    return [plugin_row(info) for info in examined(load_config(path)).report()]
-
-
-def examined(config: Config) -> Plugins:
-    """The plugins of this configuration, broken ones included."""
-    tables = config.plugins
-    host = PluginHost(config.source)
-    return host.examine(tables.enable, tables.optional, tables.tables, builtins=bundled_plugins())
+    found: list[dict[str, Any]] = msgspec.to_builtins(load_plugins(load_config(path)).report())
+    return found
 
 
 async def _check(config: Config) -> list[Finding]:
@@ -76,7 +63,6 @@ async def _check(config: Config) -> list[Finding]:
 
 
 async def _schema(config: Config) -> dict[str, Any]:
-    from toolway.app import load_plugins
     from toolway.catalog.definitions import Definitions
     from toolway.config.schema import configuration_schema
     from toolway.hookspecs import routing
@@ -85,6 +71,7 @@ async def _schema(config: Config) -> dict[str, Any]:
     from toolway.kernel import GatewayKernel
 
     plugins = load_plugins(config)
+    plugins.refuse_broken()
     kernel = GatewayKernel.bare(config, Keeper().holder())
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {auth.type: auth for auth in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}

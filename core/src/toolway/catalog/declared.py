@@ -28,7 +28,7 @@ def configured(config: Config, definitions: Definitions, *, guarded: bool, demo:
     """
     upstreams = [definitions.settings(raw) for raw in config.upstreams]
     if demo:
-        command = (sys.executable, "-m", "toolway.demo")
+        command = (sys.executable, "-m", "toolway.cli.demo")
         upstreams.append(definitions.settings({"name": "demo", "kind": "stdio", "command": command}))
     servers = [definitions.server(raw) for raw in config.servers]
     if all(server.name != ALL for server in servers):
