@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw
 
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
-from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, is_stream
+from toolway.bundled.upstreams.wire import COMMON
 from toolway.errors import ToolwayError
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
@@ -32,7 +32,7 @@ class Bridge:
         self._url = url
         self._http = http
         self._write = write
-        self._headers = {**BASE_HEADERS, **({"authorization": f"Bearer {token}"} if token else {})}
+        self._headers = {**COMMON["POST"], **({"authorization": f"Bearer {token}"} if token else {})}
         self._session: dict[str, str] = {}
         self._running: dict[int | str, asyncio.Task[None]] = {}
         self._tasks = Tasks()
@@ -103,7 +103,7 @@ class Bridge:
         """The stream of what belongs to no request; whether to open it again."""
         try:
             async with self._http.get(
-                self._url, headers={**self._headers, **self._session, **EVENT_STREAM}
+                self._url, headers={**self._headers, **self._session, **COMMON["GET"]}
             ) as response:
                 if response.status == 200:
                     await self._copy(response)
@@ -113,7 +113,7 @@ class Bridge:
             return True
 
     async def _copy(self, response: aiohttp.ClientResponse) -> None:
-        if not is_stream(response):
+        if response.content_type != "text/event-stream":
             if body := await response.read():
                 self._write(body)
             return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 import uvloop
@@ -15,7 +15,7 @@ from yarl import URL
 
 from toolway.bundled.upstreams.aio import AiohttpTransport
 from toolway.bundled.upstreams.pool import Pool
-from toolway.plugin.http import ClientTls, EgressGuard, OutgoingHttp, tls_context
+from toolway.plugin.http import ClientTls, EgressGuard, OutgoingHttp
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -41,8 +41,8 @@ async def pool_to() -> AsyncIterator[Connect]:
     """Makes pools; all are closed afterwards."""
     pools = []
 
-    def make(url: str, guard: EgressGuard | None = None, tls: ssl.SSLContext | None = None) -> Pool:
-        pools.append(Pool("upstream 'up'", URL(url), guard or EgressGuard(allow_private=True), tls))
+    def make(url: str, guard: EgressGuard | None = None, tls: ClientTls | None = None) -> Pool:
+        pools.append(Pool("upstream 'up'", URL(url), guard or EgressGuard(allow_private=True), tls or ClientTls()))
         return pools[-1]
 
     yield make
@@ -56,12 +56,14 @@ async def connect(request: pytest.FixtureRequest, pool_to: Connect) -> AsyncIter
     outgoing = OutgoingHttp()
 
     def make(url: str, *, allow_private: bool = True, tls: ClientTls | None = None) -> Any:
-        tls = tls or ClientTls()
+        tls, guard = tls or ClientTls(), outgoing.guard(allow_private=allow_private)
         if request.param == "lean":
-            context = tls_context(tls) if url.startswith("https:") else None
-            return pool_to(url, outgoing.guard(allow_private=allow_private), context)
-        session = outgoing.session("up", allow_private=allow_private, tls=tls)
-        return AiohttpTransport("upstream 'up'", URL(url), session)
+            return pool_to(url, guard, tls)
+
+        def session() -> aiohttp.ClientSession:
+            return outgoing.session("up", allow_private=allow_private, tls=tls)
+
+        return AiohttpTransport("upstream 'up'", URL(url), session, guard)
 
     yield make
     await outgoing.close()

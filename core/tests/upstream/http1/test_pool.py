@@ -15,7 +15,7 @@ from upstream_parts import until
 
 from toolway.bundled.upstreams import http1, pool
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
-from toolway.plugin.http import ClientTls, EgressGuard, EgressRefused, tls_context
+from toolway.plugin.http import ClientTls, EgressGuard, EgressRefused
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 FRAMED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -223,7 +223,7 @@ async def test_cancelling_in_any_phase_leaves_nothing_open(
     proceed, before = asyncio.Event(), descriptors()
     async with Hostile().serving(certificate.serving, "localhost") as server, silent() as mute:
         url = mute if phase == "handshake" else server.url
-        lean = pool_to(url, tls=tls_context(ClientTls(ca=certificate.file)))
+        lean = pool_to(url, tls=ClientTls(ca=certificate.file))
         steps: dict[str, list[Any]] = {
             "body": [FRAMED + b"1\r\nx\r\n", proceed],
             "paused": [FRAMED, *[b"10000\r\n" + b"x" * 65_536 + b"\r\n"] * 64],
@@ -273,7 +273,7 @@ async def test_a_handshake_that_does_not_end_means_not_sent(
     before = descriptors()
     async with silent() as url:
         with pytest.raises(UpstreamUnreachable) as caught:
-            await asyncio.wait_for(ask(pool_to(url, tls=tls_context(ClientTls(ca=certificate.file)))), 5)
+            await asyncio.wait_for(ask(pool_to(url, tls=ClientTls(ca=certificate.file))), 5)
     assert not caught.value.sent
     await until(lambda: descriptors() <= before)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import aiohttp
 from yarl import URL
 
-from toolway.bundled.upstreams.pool import COMMON
+from toolway.bundled.upstreams.wire import COMMON
 from toolway.plugin import UpstreamTimeout, UpstreamUnreachable
-from toolway.plugin.http import CONNECT_SECONDS, dial_error, read_body
+from toolway.plugin.http import CONNECT_SECONDS, EgressGuard, dial_error, read_body
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 
@@ -54,11 +54,19 @@ class AiohttpAnswer:
 class AiohttpTransport:
     """See `pool.Pool`."""
 
-    def __init__(self, who: str, url: URL, session: aiohttp.ClientSession, proxy: URL | None = None) -> None:
-        """`session` is one of the gateway's guarded ones."""
+    def __init__(
+        self,
+        who: str,
+        url: URL,
+        session: Callable[[], aiohttp.ClientSession],
+        guard: EgressGuard,
+        proxy: URL | None = None,
+    ) -> None:
+        """`session` gives a guarded one: it judges what is dialled, which a proxy is; `guard` judges what is named."""
         self._who = who
         self._url = url
         self._session = session
+        self._guard = guard
         self._proxy = proxy
 
     async def request(
@@ -66,10 +74,11 @@ class AiohttpTransport:
     ) -> AiohttpAnswer:
         """See `pool.Pool.request`."""
         url = self._url.join(URL(target, encoded=True)) if target else self._url
+        self._guard.check_url(str(url))
         fields = {**COMMON[method], **headers}
         try:
             async with asyncio.timeout(seconds):
-                response = await self._session.request(
+                response = await self._session().request(
                     method, url, data=body, headers=fields, allow_redirects=False, timeout=_TIMEOUT, proxy=self._proxy
                 )
         except TimeoutError as error:

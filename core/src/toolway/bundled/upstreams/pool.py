@@ -16,8 +16,9 @@ from aiohappyeyeballs import AddrInfoType, start_connection
 from yarl import URL
 
 from toolway.bundled.upstreams.http1 import Answer, Http1Connection
+from toolway.bundled.upstreams.wire import COMMON
 from toolway.plugin import UpstreamError, UpstreamUnreachable
-from toolway.plugin.http import CONNECT_SECONDS, EgressGuard, RefusedAddress
+from toolway.plugin.http import CONNECT_SECONDS, ClientTls, EgressGuard, RefusedAddress, tls_context
 
 CONNECTIONS = 256
 WAITING = 128
@@ -31,19 +32,12 @@ FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "tr
 
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
-COMMON = {
-    "POST": {"content-type": "application/json", "accept": "application/json, text/event-stream"},
-    "GET": {"accept": "text/event-stream"},
-    "DELETE": {},
-}
-"""What every request of a method says in MCP."""
-
 
 class Pool:
     """Sends requests to one endpoint; never follows, repeats or decompresses anything."""
 
-    def __init__(self, who: str, url: URL, guard: EgressGuard, tls: ssl.SSLContext | None) -> None:
-        """`who` is what errors call the upstream; `url` comes from `check_url`; `tls` is for https."""
+    def __init__(self, who: str, url: URL, guard: EgressGuard, tls: ClientTls) -> None:
+        """`who` is what errors call the upstream; `url` comes from `check_url`."""
         self._who = who
         self._url = url
         self._guard = guard
@@ -128,7 +122,14 @@ class Pool:
             await self._wait(until)
             if (connection := self._spare()) is not None:
                 return connection
-        return await self._dial(until)
+        self._opening += 1
+        try:
+            return await self._dial(until)
+        except BaseException:
+            self._let_next()
+            raise
+        finally:
+            self._opening -= 1
 
     async def _wait(self, until: float) -> None:
         """Until a connection or the place of one may be free."""
@@ -140,21 +141,19 @@ class Pool:
             async with asyncio.timeout_at(until):
                 await turn
         except BaseException as error:
-            if turn.done() and not turn.cancelled():
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
                 self._let_next()
             if isinstance(error, TimeoutError):
                 raise UpstreamUnreachable(f"all {CONNECTIONS} connections to {self._who} are in use") from None
             raise
 
     def _let_next(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        if self._waiting and not (turn := self._waiting.popleft()).done():
+            turn.set_result(None)
 
     async def _dial(self, until: float) -> Http1Connection:
-        self._opening += 1
         try:
             async with asyncio.timeout_at(until):
                 connection = await self._open()
@@ -167,9 +166,6 @@ class Pool:
             self._addresses_until = 0.0
             what = "check that it is up and its address"
             raise UpstreamUnreachable(f"no connection to {self._who}; {what}") from None
-        finally:
-            self._opening -= 1
-            self._let_next()
         if self._is_closed or not connection.is_usable:
             connection.expire()
             raise UpstreamUnreachable(f"the connection to {self._who} was closed at once")
@@ -180,9 +176,10 @@ class Pool:
         """Dial the addresses, one after the other and overlapping (RFC 8305)."""
         addresses = await self._resolve()
         dialled = await start_connection(addresses, happy_eyeballs_delay=0.25, socket_factory=self._guard.open_socket)
-        name = (self._url.raw_host or "").rstrip(".") if self._tls is not None else None
+        tls = tls_context(self._tls) if self._url.scheme == "https" else None
+        name = (self._url.raw_host or "").rstrip(".") if tls else None
         _, connection = await self._loop.create_connection(
-            lambda: Http1Connection(self, self._who, self._loop), sock=dialled, ssl=self._tls, server_hostname=name
+            lambda: Http1Connection(self, self._who, self._loop), sock=dialled, ssl=tls, server_hostname=name
         )
         return connection
 
