@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
-from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, is_stream
+from toolway.bundled.upstreams.wire import COMMON
 from toolway.errors import ToolwayError, UpstreamProtocol
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
@@ -39,7 +39,7 @@ class Bridge:
         self._url = url
         self._http = http
         self._write = write
-        self._headers = {**BASE_HEADERS, **({"authorization": f"Bearer {token}"} if token else {})}
+        self._headers = {**COMMON["POST"], **({"authorization": f"Bearer {token}"} if token else {})}
         self._session: dict[str, str] = {}
         self._running: dict[int | str, asyncio.Task[None]] = {}
         self._unanswered: set[int | str] = set()
@@ -115,7 +115,7 @@ class Bridge:
     async def _await_reply(self, request_id: int | str | None, event_id: str | None) -> None:
         """Go on with a stream that ended before the reply, from its last event, as long as more comes."""
         while request_id in self._unanswered and self._session and event_id is not None:
-            headers = {**self._headers, **self._session, **EVENT_STREAM, "last-event-id": event_id}
+            headers = {**self._headers, **self._session, **COMMON["GET"], "last-event-id": event_id}
             async with self._http.get(self._url, headers=headers) as response:
                 resumed = await self._copy(response) if response.status == 200 else None
             event_id = resumed if resumed != event_id else None
@@ -124,7 +124,7 @@ class Bridge:
         """The stream of what belongs to no request; whether to open it again."""
         try:
             async with self._http.get(
-                self._url, headers={**self._headers, **self._session, **EVENT_STREAM}
+                self._url, headers={**self._headers, **self._session, **COMMON["GET"]}
             ) as response:
                 if response.status == 200:
                     await self._copy(response)
@@ -135,7 +135,7 @@ class Bridge:
 
     async def _copy(self, response: aiohttp.ClientResponse) -> str | None:
         """Hand on every message; the id of the last event of a stream."""
-        if not is_stream(response):
+        if response.content_type != "text/event-stream":
             if body := await response.read():
                 self._hand_on(body)
             return None
