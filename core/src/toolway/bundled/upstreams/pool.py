@@ -30,6 +30,9 @@ DNS_SECONDS = 60.0
 FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"})
 """Headers that only the connection itself may send."""
 
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A header's name (RFC 9110 section 5.1)."""
+
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -69,9 +72,8 @@ class Pool:
         try:
             lines = b"".join(starmap(_line, headers.items()))
         except ValueError:
-            raise UpstreamUnreachable(
-                f"a header for {self._who} has a line break or is not the caller's to set"
-            ) from None
+            what = "has a line break or is not the caller's to set"
+            raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)
         due = self._loop.time() + seconds
         connection = self._spare() or await self._connection(due)
@@ -225,6 +227,6 @@ class Pool:
 
 @lru_cache(maxsize=1024)
 def _line(name: str, value: str) -> bytes:
-    if name.lower() in FRAMING or not _VALUE.fullmatch(value):
+    if name.lower() in FRAMING or not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
         raise ValueError
     return f"{name}: {value}\r\n".encode()
