@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,17 @@ class Setup:
     middlewares: int = 0
     tables: str = ""
     gateway: Mapping[str, object] = field(default_factory=dict)
+    bench: Mapping[str, object] = field(default_factory=dict)
+    limits: Mapping[str, object] = field(default_factory=lambda: LIMITS)
 
 
+@cache
 def has_fast_runner() -> bool:
-    """Whether the plugin that serves with uvicorn is installed."""
-    return any(entry.name == FAST_RUNNER for entry in entry_points(group="toolway.plugins"))
+    """Whether the plugin that serves with uvicorn is installed, and fits the kernel that is."""
+    try:
+        return bool([entry.load() for entry in entry_points(group="toolway.plugins", name=FAST_RUNNER)])
+    except ImportError:
+        return False
 
 
 def authorized(name: str = "user-1") -> dict[str, str]:
@@ -52,20 +59,23 @@ def authorized(name: str = "user-1") -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def toolway(folder: Path, setup: Setup, core: int = GATEWAY_CORE) -> Iterator[Target]:
-    """`toolway serve`; the target is its server `all` with prefixed names, behind a bearer token."""
+def toolway(
+    folder: Path, setup: Setup, core: int | str = GATEWAY_CORE, ready: Callable[[str], bool] = answers
+) -> Iterator[Target]:
+    """`toolway serve`, until `ready` says so of its /ready; its server `all` with prefixed names, behind a token."""
     home, port = folder / setup.name.replace(" ", "-").replace("+", "with"), free_port()
     home.mkdir(exist_ok=True)
     file = home / "toolway.toml"
     file.write_text(configuration(setup, home, port), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
-    with child(serve_command(file, core), home / "gateway.log", lambda: answers(f"{url}/ready"), environment()) as process:
+    log = home / "gateway.log"
+    with child(serve_command(file, core), log, lambda: ready(f"{url}/ready"), environment()) as process:
         enabled = ", ".join([*setup.plugins, "bench"])
         note = f"plugins: {enabled}; middlewares: {setup.middlewares}"
         yield Target(setup.name, f"{url}/mcp", process.pid, "echo__echo", headers=authorized(), note=note)
 
 
-def serve_command(file: Path, core: int = GATEWAY_CORE) -> list[str]:
+def serve_command(file: Path, core: int | str = GATEWAY_CORE) -> list[str]:
     """The command line of a gateway with that configuration."""
     return pinned(core, Path(sys.executable).with_name("toolway"), "serve", "--config", file)
 
@@ -85,8 +95,8 @@ def configuration(setup: Setup, home: Path, port: int) -> str:
         **setup.gateway,
     }
     plugins = {"enable": [*setup.plugins, "bench"]}
-    tables = {"gateway": gateway, "gateway.limits": LIMITS, "plugins": plugins}
-    tables["plugins.bench"] = {"middlewares": setup.middlewares}
+    tables = {"gateway": gateway, "gateway.limits": setup.limits, "plugins": plugins}
+    tables["plugins.bench"] = {"middlewares": setup.middlewares, **setup.bench}
     return "\n".join(_table(name, values) for name, values in tables.items()) + "\n" + setup.tables
 
 
@@ -121,8 +131,12 @@ def with_session(target: Target) -> Target:
     return ready
 
 
+def answer_to(target: Target, request: bytes) -> bytes:
+    """The data of the last event, or the body; empty if there is no good answer."""
+    return _exchange(target, request)[0]
+
+
 def _exchange(target: Target, request: bytes) -> tuple[bytes, str]:
-    """The data of the last event, or the body, and the session that a response begins."""
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
     try:

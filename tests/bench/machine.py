@@ -42,8 +42,8 @@ def program(name: str) -> str:
     return _find(name) or name
 
 
-def pinned(core: int, *command: str | Path) -> list[str]:
-    """The command on that core only, in the process that is started (taskset replaces itself)."""
+def pinned(core: int | str, *command: str | Path) -> list[str]:
+    """The command on that core (or list of cores, as `0,1`) only, in the process that is started (taskset replaces itself)."""
     return [program("taskset"), "-c", str(core), *map(str, command)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -11,10 +12,12 @@ import checker
 import load
 import machine
 import processes
-from target import Target
+from target import REQUEST_ID, Target
 
 CHECKED_CALLS = 400
 WARM_SECONDS = 1.0
+SETTLE_SECONDS, QUIET_SECONDS, QUIET_SHARE = 20.0, 0.05, 0.2
+SESSION_IDS = range(100, 400)
 MIB = 1024 * 1024
 
 
@@ -44,18 +47,33 @@ def verify(targets: Iterable[Target], concurrency: int = 16, calls: int = CHECKE
 
 
 def rounds(
-    targets: Sequence[Target], concurrency: int, *, seconds: float, count: int, requests: Requests | None = None
+    targets: Sequence[Target],
+    concurrency: int,
+    *,
+    seconds: float,
+    count: int,
+    requests: Requests | None = None,
+    slack: int = 1,
 ) -> dict[str, list[Sample]]:
-    """Each target in turn, `count` times, after one round that warms up; by name of the target."""
+    """Each target in turn, `count` times, after one round that warms up; by name of the target.
+
+    `slack` is how many bytes answers to the same request may differ. Raises LoadFailed.
+    """
     samples: dict[str, list[Sample]] = defaultdict(list)
     for number in range(count + 1):
         with machine.alone():
             for target in targets:
-                chosen = (requests or {}).get(target.name) or [target.call()]
-                sample = _measure(target, chosen, concurrency, seconds if number else WARM_SECONDS)
+                chosen = (requests or {}).get(target.name) or distinct([target])
+                sample = _measure(target, chosen, concurrency, seconds if number else WARM_SECONDS, slack)
                 if number:
                     samples[target.name].append(sample)
     return samples
+
+
+def distinct(targets: Sequence[Target]) -> list[bytes]:
+    """One call of each in turn; a session must not have two requests with one id in flight, so it gets many ids."""
+    ids = SESSION_IDS if targets[0].session else (REQUEST_ID,)
+    return [target.call(request_id=number) for number in ids for target in targets]
 
 
 def median(samples: Sequence[Sample]) -> Sample:
@@ -74,10 +92,26 @@ def as_json(samples: Mapping[str, Sequence[Sample]]) -> dict[str, dict[str, floa
     return {name: {key: round(value, 3) for key, value in asdict(median(seen)).items()} for name, seen in samples.items()}
 
 
-def _measure(target: Target, requests: Sequence[bytes], concurrency: int, seconds: float) -> Sample:
-    before = processes.cpu_seconds(target.pid) if target.pid else 0.0
-    seen = load.run(target.url, requests, concurrency, seconds)
-    spent = processes.cpu_seconds(target.pid) - before if target.pid else 0.0
+def _measure(target: Target, requests: Sequence[bytes], concurrency: int, seconds: float, slack: int) -> Sample:
+    before = _cpu(target)
+    seen = load.run(target.url, requests, concurrency, seconds, slack)
+    cpu, throughput = (_cpu(target) - before) / seen.count * 1e6, seen.bytes / seen.seconds
     resident, shared = (processes.resident(target.pid), processes.proportional(target.pid)) if target.pid else (0, 0)
-    cpu, throughput = spent / seen.count * 1e6, seen.bytes / seen.seconds
+    settle(target)
     return Sample(seen.rate, seen.p50, seen.p99, cpu, throughput, resident / MIB, shared / MIB)
+
+
+def settle(target: Target) -> None:
+    """Wait until it has ended what the load has left behind, so that the next one has the core for itself."""
+    until = time.monotonic() + SETTLE_SECONDS
+    before = _cpu(target)
+    while time.monotonic() < until:
+        time.sleep(QUIET_SECONDS)
+        now = _cpu(target)
+        if now - before < QUIET_SECONDS * QUIET_SHARE:
+            return
+        before = now
+
+
+def _cpu(target: Target) -> float:
+    return processes.cpu_seconds(target.pid) if target.pid else 0.0

@@ -41,7 +41,7 @@ class Verdict:
 
     def __str__(self) -> str:
         word = "PASS" if self.passes else "FAIL"
-        return f"{word}  {self.what}: {self.measured:.4g}{self.unit}, wanted {self.sense} {self.limit:g}{self.unit}"
+        return f"{word}  {self.what}: {_short(self.measured)}{self.unit}, wanted {self.sense} {self.limit:g}{self.unit}"
 
 
 @dataclass
@@ -54,3 +54,7 @@ class Outcome:
     ratios: dict[str, float] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

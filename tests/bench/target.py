@@ -27,15 +27,17 @@ class Target:
     era: Literal["modern", "legacy"] = "modern"
     headers: Mapping[str, str] = field(default_factory=dict)
     session: str = ""
+    progress: bool = False
     note: str = ""
 
     def on(self, **changes: Any) -> Target:
         """The same with other fields."""
         return replace(self, **changes)
 
-    def call(self, text: str = TEXT, request_id: int = REQUEST_ID, **arguments: Any) -> bytes:
-        """A whole HTTP request with a `tools/call`, as bytes."""
-        return self.request("tools/call", {"name": self.tool, "arguments": {"text": text, **arguments}}, request_id)
+    def call(self, text: str = TEXT, request_id: int = REQUEST_ID) -> bytes:
+        """A whole HTTP request with a `tools/call`, as bytes; with `progress` it asks to be told of it."""
+        meta = {"_meta": {"progressToken": request_id}} if self.progress else {}
+        return self.request("tools/call", {"name": self.tool, "arguments": {"text": text}, **meta}, request_id)
 
     def request(self, method: str, params: Json | None = None, request_id: int | None = REQUEST_ID) -> bytes:
         """A whole HTTP request with this message; without an id it is a notification."""
