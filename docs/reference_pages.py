@@ -13,9 +13,10 @@ from types import ModuleType
 from typing import Any
 
 from toolway import errors
-from toolway.hookspecs import auth, caching, definitions, routing, secrets, system
+from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, system
 
 HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
+MODULES = (*HOOK_MODULES, commands)
 MADE = "<!-- made from the code by docs/reference_pages.py -->\n\n"
 LABELS = ("Called", "Used", "On error", "Since")
 
@@ -37,7 +38,7 @@ def pages() -> dict[str, str]:
         "reference/errors.md": errors_page(),
         "reference/api.md": api_page(),
         "reference/hooks/index.md": hooks_index(),
-        **{f"reference/hooks/{_short(module)}.md": hooks_page(module) for module in HOOK_MODULES},
+        **{f"reference/hooks/{_short(module)}.md": hooks_page(module) for module in MODULES},
     }
     return {path: MADE + text.rstrip() + "\n" for path, text in made.items()}
 
@@ -164,11 +165,11 @@ def _bounds(member: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------ commands
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+def typed() -> Iterator[tuple[str, Any]]:
     """Every command with its full name; groups come before their commands."""
     import typer
 
-    from toolway.cli import app
+    from toolway.cli.app import app
 
     yield from _walk("toolway", typer.main.get_command(app))
 
@@ -181,7 +182,7 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def commands_page() -> str:
     """What can be typed."""
-    sections = [line for name, command in commands() for line in _command(name, command)]
+    sections = [line for name, command in typed() for line in _command(name, command)]
     return "\n".join(["# Commands\n", *sections, _EXIT_CODES])
 
 
@@ -196,6 +197,7 @@ _EXIT_CODES = """
 | 3 | the gateway does not answer |
 | 4 | the credential is missing, wrong or not allowed to do this |
 | 5 | there is no such object |
+| 6 | it exists already, changed meanwhile, or is declared in the configuration |
 | 130 | ended with Ctrl-C |
 """
 
@@ -308,6 +310,8 @@ _HOOKS_HEAD = """# Hooks
 A plugin is a class with methods that are marked `@hookimpl`. Each method is called once, when the gateway is built,
 is not a coroutine, and returns *providers*: objects that do the work and match the Protocol of the hook. The order of
 `plugins.enable` is the order of the providers. The built-in providers come through the same hooks.
+
+[Commands](commands.md) of the `toolway` command are offered by an entry point instead.
 """
 
 

@@ -16,14 +16,23 @@ VERSION = "2026-07-28"
 ANSWER_SECONDS = 90.0
 """Without a byte of the answer: the gateway sends something sooner, or discovers for at most a minute."""
 
-FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND = 1, 2, 3, 4, 5
+FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 """Exit codes."""
+
+EXIT_CODES = {
+    "unauthenticated": REFUSED,
+    "forbidden": REFUSED,
+    "not_found": NOT_FOUND,
+    "conflict": CONFLICT,
+    "precondition_failed": CONFLICT,
+}
+"""What the codes of the gateway's errors become; all others become FAILED."""
 
 Notified = Callable[[dict[str, Any]], None]
 
 
 class Failure(Exception):
-    """The gateway refused or cannot be reached; `exit_code` says which (see `docs/reference/commands`)."""
+    """A command cannot do its work; `exit_code` says why (see the reference of commands)."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
@@ -96,7 +105,8 @@ class Client:
             with response:
                 return read(response)
         except (OSError, http.client.HTTPException) as error:
-            where = f"{self.profile.url} does not answer ({error})"
+            reason = getattr(error, "reason", error)
+            where = f"{self.profile.url} does not answer ({getattr(reason, 'strerror', None) or reason})"
             raise Failure(f"{where}; is the gateway running? start it with: toolway serve", UNREACHABLE) from None
 
 
@@ -114,7 +124,10 @@ def _decoded(response: Any) -> Any:
     content = response.read()
     if response.status >= 300:
         raise _failure(response.status, content)
-    return json.loads(content) if content else None
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        raise Failure(f"{response.url} answers without JSON; is it a Toolway gateway?") from None
 
 
 def _result(response: Any, notified: Notified) -> Any:
@@ -142,8 +155,13 @@ def _object(content: bytes) -> dict[str, Any]:
 def _failure(status: int, content: bytes) -> Failure:
     """What a problem document or a JSON-RPC error says."""
     problem = _object(content)
-    if isinstance(error := problem.get("error"), dict):
-        return Failure(f"{error.get('message')} (code {error.get('code')})")
-    message = problem.get("detail") or f"the gateway answered {status}"
-    hint = "; log in with: toolway login --token TOKEN" if status == 401 else ""
-    return Failure(message + hint, {401: REFUSED, 403: REFUSED, 404: NOT_FOUND}.get(status, FAILED))
+    message: Any
+    code: Any
+    error = problem.get("error")
+    if isinstance(error, dict):
+        message, data = f"{error.get('message')} (code {error.get('code')})", error.get("data")
+        code = data.get("code") if isinstance(data, dict) else None
+    else:
+        message, code = problem.get("detail"), problem.get("code")
+    hint = "; log in with: toolway login" if code == "unauthenticated" else ""
+    return Failure(f"{message or f'the gateway answered {status}'}{hint}", EXIT_CODES.get(str(code), FAILED))

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.discovery import is_same
-from toolway.catalog.snapshot import Snapshot, UpstreamView
+from toolway.catalog.snapshot import Snapshot, UpstreamView, is_same
 from toolway.errors import ClientCannot, Overloaded
 from toolway.gateway.background import Background
 from toolway.gateway.exchange import check_capability

@@ -1,4 +1,4 @@
-"""A small MCP server for first steps: `python -m toolway.demo` speaks both eras on standard input and output."""
+"""A small MCP server for first steps: `python -m toolway.cli.demo` speaks both eras on standard input and output."""
 
 from __future__ import annotations
 
