@@ -64,7 +64,8 @@ def rounds(
         with machine.alone():
             for target in targets:
                 chosen = (requests or {}).get(target.name) or distinct([target])
-                sample = _measure(target, chosen, concurrency, seconds if number else WARM_SECONDS, slack)
+                duration = target.patience * (seconds if number else WARM_SECONDS)
+                sample = _measure(target, chosen, concurrency, duration, slack)
                 if number:
                     samples[target.name].append(sample)
     return samples

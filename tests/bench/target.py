@@ -18,7 +18,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Target:
-    """`pid` is the process whose family is charged for the calls; None for what runs on the load's core."""
+    """`pid` is the process whose family is charged for the calls; None for what runs on the load's core.
+
+    `patience` is how many times longer a slow one is measured.
+    """
 
     name: str
     url: str
@@ -28,6 +31,7 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     session: str = ""
     progress: bool = False
+    patience: float = 1.0
     note: str = ""
 
     def on(self, **changes: Any) -> Target:
