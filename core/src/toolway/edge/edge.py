@@ -8,21 +8,22 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
-from functools import lru_cache
+from functools import cached_property
 from time import monotonic
 from typing import NoReturn
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toolway.edge.head import Fields, check_head
+from toolway.edge.head import CODINGS, Fields, check_codings, check_head
 from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
-from toolway.hookspecs.serving import CLOSE, NOSNIFF, HeaderList, Limits, Refusal
+from toolway.hookspecs.serving import CLOSE, NOSNIFF, HeaderList, Refusal
 
 log = logging.getLogger("toolway.edge")
 
-_RARE = FORWARDED | {b"origin"}
+_RARE = CODINGS | FORWARDED | {b"origin"}
+_KNOWN_HOSTS = 256
 
 
 class Edge:
@@ -39,11 +40,16 @@ class Edge:
         self.in_flight: set[Exchange] = set()
         self.draining = False
         self.headers: HeaderList = []
-        self._limits = settings.limits
+        self.limits = settings.limits
         self._root_path = settings.root_path
         self._names = Names(settings, bind, public_url)
-        self._allows_host = lru_cache(1024)(self._names.allows_host)
+        self._known_hosts: set[bytes] = set()
         self.sweep()
+
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that requests are served in."""
+        return asyncio.get_running_loop()
 
     @property
     def drain_delay(self) -> float:
@@ -68,7 +74,6 @@ class Edge:
         except asyncio.CancelledError:
             if not exchange.stopped:
                 raise
-            exchange.task.uncancel()
             await exchange.end()
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a clean answer
             await exchange.fail(error)
@@ -78,23 +83,29 @@ class Edge:
     def _admits(self, exchange: Exchange) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
         scope = exchange.scope
-        fields = check_head(scope, self._limits)
-        if not self._allows_host(fields[b"host"], (scope.get("server") or (None,))[0]):
-            raise Refusal(421, "wrong_host", "This host is not served here; the operator can add it to allowed_hosts.")
+        fields = check_head(scope, self.limits)
+        if fields[b"host"] not in self._known_hosts:
+            self._check_host(scope, fields[b"host"])
         if not _RARE.isdisjoint(fields):
-            self.proxies.apply(scope, fields)
-            self._check_origin(exchange, fields)
+            self._check_rare(exchange, fields)
         if self.draining and scope["path"] == "/ready":
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
-        if scope["method"] == "OPTIONS" and b"origin" in fields and b"access-control-request-method" in fields:
-            return False
         if b"content-length" in fields:
-            exchange.count(int(fields[b"content-length"]))
+            exchange.announce(fields[b"content-length"])
         if self._root_path:
             self._strip_root_path(scope)
-        return True
+        return not (exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields)
 
-    def _check_origin(self, exchange: Exchange, fields: Fields) -> None:
+    def _check_host(self, scope: Scope, host: bytes) -> None:
+        if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
+            raise Refusal(421, "wrong_host", "This host is not served here; the operator can add it to allowed_hosts.")
+        if len(self._known_hosts) < _KNOWN_HOSTS:
+            self._known_hosts.add(host)
+
+    def _check_rare(self, exchange: Exchange, fields: Fields) -> None:
+        """What most requests do not have: codings of the body, proxies on the way, a browser with another page."""
+        check_codings(fields)
+        self.proxies.apply(exchange.scope, fields)
         origin = fields.get(b"origin")
         if origin is None:
             return
@@ -150,7 +161,7 @@ class Exchange:
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
-        self.task = current_task()
+        self.task = asyncio.current_task(edge.loop)
         self._edge = edge
         self._receive = receive
         self._send = send
@@ -159,37 +170,40 @@ class Exchange:
         """ASGI `receive`; raises `Refusal`: 413 (too large) or 400 (the server could not read it)."""
         if self.refusal is not None:
             raise self.refusal
-        message = await (self._receive() if self._is_read else self._next_piece())
+        if self._is_read:
+            message = await self._receive()
+        else:
+            self._asked = monotonic()
+            self._first_asked = self._first_asked or self._asked
+            try:
+                message = await self._receive()
+            except Exception as error:
+                log.debug("the server could not read a request body", exc_info=error)
+                self._refuse(Refusal(400, "bad_body", "The request body is malformed."))
+            self._asked = 0.0
         if message["type"] == "http.request":
             self._is_read = not message.get("more_body", False)
             self._received += len(message.get("body", b""))
-            self.count(self._received)
+            if self._received > self._edge.limits.body:
+                self._refuse_size()
         else:
             self.gone = True
         return message
 
-    async def _next_piece(self) -> Message:
-        self._asked = monotonic()
-        self._first_asked = self._first_asked or self._asked
-        try:
-            return await self._receive()
-        except Exception as error:
-            log.debug("the server could not read a request body", exc_info=error)
-            self._refuse(Refusal(400, "bad_body", "The request body is malformed."))
-        finally:
-            self._asked = 0.0
-
     def is_late(self, now: float) -> bool:
         """Whether the application waits for a piece of the body for too long."""
-        limits: Limits = self._edge.settings.limits
         gap, total = now - self._asked, now - self._first_asked
-        return self._asked > 0 and (gap >= limits.body_gap or total >= limits.body_total)
+        return self._asked > 0 and (gap >= self._edge.limits.body_gap or total >= self._edge.limits.body_total)
 
-    def count(self, size: int) -> None:
-        """Raises `Refusal` (413) if a body of this size in bytes, announced or received, is too large."""
-        limit = self._edge.settings.limits.body
-        if size > limit:
-            self._refuse(Refusal(413, "body_too_large", f"A request body may have {limit} bytes."))
+    def announce(self, length: bytes) -> None:
+        """Raises `Refusal` (400, 413) for a Content-Length that is none or too large."""
+        if not length.isdigit() or len(length) > 18:
+            raise Refusal(400, "bad_framing", "Content-Length must be a number.")
+        if int(length) > self._edge.limits.body:
+            self._refuse_size()
+
+    def _refuse_size(self) -> NoReturn:
+        self._refuse(Refusal(413, "body_too_large", f"A request body may have {self._edge.limits.body} bytes."))
 
     def _refuse(self, refusal: Refusal) -> NoReturn:
         """An application that swallows the refusal cannot answer something else instead."""
@@ -247,23 +261,17 @@ class Exchange:
 
     def stop(self, refusal: Refusal | None = None) -> None:
         """Take the application off the request; then `end` answers with the refusal, if one is given."""
-        if not self.stopped:
+        if self.task is not None and not self.stopped:
             self.stopped = True
             self.refusal = self.refusal or refusal
             self.task.cancel()
 
     async def end(self) -> None:
         """Finish an event stream cleanly; any other answer that has begun stays visibly incomplete."""
+        if self.task is not None:
+            self.task.uncancel()
         if self.answered is None:
             await self.refuse(self.refusal or Refusal(503, "stopping", "The gateway is stopping.", retry_after=1))
         elif self.is_stream and self.refusal is None and not (self.finished or self.gone):
             with suppress(OSError):
                 await self.send({"type": "http.response.body", "body": b""})
-
-
-def current_task() -> asyncio.Task[object]:
-    """The running task, which an ASGI application always has."""
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("a request must be served inside a task")
-    return task

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
 
 from starlette.types import Scope
 
@@ -11,48 +10,51 @@ from toolway.hookspecs.serving import HeaderList, Limits, Refusal, unreadable
 
 Fields = dict[bytes, bytes]
 
-_SINGLE = frozenset({b"host", b"origin", b"content-length", b"transfer-encoding", b"content-encoding"})
-_CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
+CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
+
+_SINGLE = CODINGS | {b"host", b"origin", b"content-length"}
 _CONTROL = bytes([*range(9), *range(10, 32), 127])
 _CONTROL_IN_PATH = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = frozenset({"1.1", "1.0", "2"})
+_LONG_NAME = 36
 
 
 def check_head(scope: Scope, limits: Limits) -> Fields:
-    """The header fields of an acceptable request, repeated ones joined; raises `Refusal` with the fitting status."""
+    """The header fields of an acceptable request, repeated ones joined; raises `Refusal` with the fitting status.
+
+    Every request comes through here, so what is rare is looked for only where a cheap sign of it is seen.
+    """
     headers: HeaderList = scope["headers"]
-    text = b"".join(chain.from_iterable(headers))
-    size = len(text) + 4 * len(headers)
-    if size > limits.header_field or size > limits.headers or len(headers) > limits.header_count:
-        _check_fields(headers, limits)
-    _check_target(scope, limits)
     fields = dict(headers)
-    if len(fields) != len(headers):
+    count = len(headers)
+    if len(fields) != count:
         fields = _joined(headers)
+    text = b"".join(fields.values())
+    size = len(text) + _LONG_NAME * count
+    if size > limits.header_field or size > limits.headers or count > limits.header_count:
+        _check_sizes(headers, limits)
     if len(text.translate(None, _CONTROL)) != len(text):
         raise Refusal(400, "bad_header", "A header field contains a control character.")
-    if b"host" not in fields:
-        raise Refusal(400, "host_missing", "The request must have exactly one Host header.")
-    _check_body(fields, limits)
-    return fields
-
-
-def _check_fields(headers: HeaderList, limits: Limits) -> None:
-    sizes = [len(name) + len(value) + 4 for name, value in headers]
-    if sum(sizes) > limits.headers or max(sizes) > limits.header_field or len(sizes) > limits.header_count:
-        bounds = f"{limits.header_count} header fields of {limits.header_field} bytes, {limits.headers} bytes in all"
-        raise Refusal(431, "headers_too_large", f"A request may have {bounds}.")
-
-
-def _check_target(scope: Scope, limits: Limits) -> None:
     path = scope["path"]
-    line = len(scope.get("raw_path") or b"") + len(scope["query_string"]) + len(scope["method"]) + 12
-    if line > limits.request_line:
-        raise Refusal(414, "url_too_long", f"A request line may have {limits.request_line} bytes.")
+    if len(path) + len(scope["query_string"]) > limits.request_line // 4:
+        _check_line(scope, limits)
     if scope["http_version"] not in _VERSIONS:
         raise Refusal(505, "http_version", "This server speaks HTTP/1.1 and HTTP/2.")
     if path[:1] != "/" or (not path.isprintable() and _CONTROL_IN_PATH.search(path)):
         raise Refusal(400, "bad_target", "The request target must be a path without control characters.")
+    if b"host" not in fields:
+        raise Refusal(400, "host_missing", "The request must have exactly one Host header.")
+    return fields
+
+
+def check_codings(fields: Fields) -> None:
+    """Raises `Refusal` if the body is framed or coded in a way that is not understood."""
+    if b"content-length" in fields and b"transfer-encoding" in fields:
+        raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
+    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        raise unreadable(501)
+    if fields.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal(415, "content_encoding", "Send the body without a Content-Encoding.")
 
 
 def _joined(headers: HeaderList) -> Fields:
@@ -64,15 +66,14 @@ def _joined(headers: HeaderList) -> Fields:
     return fields
 
 
-def _check_body(fields: Fields, limits: Limits) -> None:
-    length = fields.get(b"content-length")
-    if length is not None and (not length.isdigit() or len(length) > 18):
-        raise Refusal(400, "bad_framing", "Content-Length must be a number.")
-    if _CODINGS.isdisjoint(fields):
-        return
-    if length is not None and b"transfer-encoding" in fields:
-        raise Refusal(400, "bad_framing", "Content-Length and Transfer-Encoding exclude each other.")
-    if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-        raise unreadable(501)
-    if fields.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise Refusal(415, "content_encoding", "Send the body without a Content-Encoding.")
+def _check_sizes(headers: HeaderList, limits: Limits) -> None:
+    sizes = [len(name) + len(value) + 4 for name, value in headers]
+    if sum(sizes) > limits.headers or max(sizes) > limits.header_field or len(sizes) > limits.header_count:
+        bounds = f"{limits.header_count} header fields of {limits.header_field} bytes, {limits.headers} bytes in all"
+        raise Refusal(431, "headers_too_large", f"A request may have {bounds}.")
+
+
+def _check_line(scope: Scope, limits: Limits) -> None:
+    line = len(scope.get("raw_path") or b"") + len(scope["query_string"]) + len(scope["method"]) + 12
+    if line > limits.request_line:
+        raise Refusal(414, "url_too_long", f"A request line may have {limits.request_line} bytes.")

@@ -154,8 +154,9 @@ class Connection(ClientConnection):
             await app(scope, inbox.get, send)
         finally:
             self._inboxes.discard(inbox)
-            with suppress(OSError):
-                await send(None)
+            if not self._is_over:
+                with suppress(OSError):
+                    await send(None)
 
     async def _on_event(self, event: Event) -> None:
         if isinstance(event, RawData):
