@@ -52,6 +52,10 @@ class Limits(BaseModel, extra="forbid", frozen=True):
     linger: PositiveFloat = Field(default=2.0, description="Time to read the last answer of a connection, in seconds.")
     connections: PositiveInt = Field(default=10_000, description="Most open connections of a node (503).")
     connections_per_source: PositiveInt = Field(default=256, description="Per address or IPv6 /64 but trusted proxies.")
+    calls: PositiveInt = Field(default=1_024, description="Most calls in flight of a node (503).")
+    calls_per_principal: PositiveInt = Field(default=64, description="Most calls in flight of a principal (503).")
+    streams: PositiveInt = Field(default=10_000, description="Most open event streams of a node (503).")
+    streams_per_principal: PositiveInt = Field(default=100, description="Most open streams of a principal (503).")
 
 
 class TlsSettings(BaseModel, extra="forbid", frozen=True):
