@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from toolway.hookspecs.auth import Principal
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 

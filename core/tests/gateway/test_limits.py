@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from toolway.errors import Overloaded
-from toolway.gateway.exchange import Pausable
 from toolway.gateway.access import Access, Visit
+from toolway.gateway.exchange import Pausable
 from toolway.gateway.limits import Queues, Quota, Stay, Stays
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal
 from toolway.hookspecs.routing import Policy

@@ -39,7 +39,7 @@ PARKING = new_parking()
 
 def exchange(parking: Parking = PARKING, principal: str = "alice", **params: Any) -> Exchange:
     """A `tools/call` that has just arrived."""
-    made = Exchange(1, Principal(id=principal), CLIENT, EventStream(), parking)
+    made = Exchange(1, Principal(id=principal), CLIENT, {}, EventStream(), parking)
     raw = {key: Raw(msgspec.json.encode(value)) for key, value in {"name": "tool", **params}.items()}
     made.begin("tools/call", raw, {}, "all")
     return made

@@ -161,11 +161,12 @@ class Attempts:
         self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy, params: dict[str, Raw]
     ) -> UpstreamRequest:
         token, target = call.meta.get("progressToken"), call.target
-        meta, headers = translate.outgoing_meta(call, held.era), call.outgoing_headers
+        is_modern, headers = held.era == "modern", call.outgoing_headers
+        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else None)
         if token is not None:
             self._serial += 1
             meta["progressToken"] = Raw(b'"tw-%d"' % self._serial)
-        if held.era == "modern" and (mirrored := translate.parameter_headers(call)):
+        if is_modern and (mirrored := translate.parameter_headers(call)):
             headers = {**headers, **mirrored}
         name = None if target is None or call.method == "completion/complete" else target.name
         peer = AttemptPeer(exchange, held, token)

@@ -35,11 +35,11 @@ class CompletionRef(msgspec.Struct):
 
 
 class Dispatch:
-    """Runs the four calls."""
+    """Runs the four calls; `calls` counts those in flight."""
 
     def __init__(self, attempts: Attempts, lists: Lists, quota: Quota, middleware: Sequence[RequestMiddleware]) -> None:
         self._lists = lists
-        self._quota = quota
+        self.calls = quota
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._running: set[Exchange] = set()
 
@@ -48,7 +48,7 @@ class Dispatch:
         call, exchange.task = exchange.call, asyncio.current_task()
         self._running.add(exchange)
         try:
-            exchange.clock.hold(self._quota.take(call.principal))
+            exchange.clock.hold(self.calls.take(call.principal))
             call.target = self._route(call, view)
             if exchange.state and exchange.state.upstream not in ("", call.target.upstream):
                 raise bad_state()

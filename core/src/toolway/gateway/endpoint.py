@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 PATH = re.compile(r"(?:/servers/([a-z0-9-]{1,48}))?/(mcp|sse|messages)")
 ALL = "all"
-SINGLE = frozenset({b"authorization", b"x-api-key", b"mcp-session-id", b"last-event-id"})
+SINGLE = frozenset({"authorization", "x-api-key", "mcp-session-id", "last-event-id"})
 VERSION_KEY = PROTOCOL_VERSION_KEY.encode()
 
 
@@ -80,8 +80,7 @@ class Endpoint:
     async def _enter(self, request: Request) -> None:
         """Find out who asks and whether they may use this server; raises Unauthenticated, Forbidden, NotFound."""
         if twice := SINGLE & request.repeated():
-            names = ", ".join(sorted(name.decode() for name in twice))
-            raise InvalidInput(f"the request has {names} more than once; send it once")
+            raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
         server, access = request.server, self._plane.access
         principal = request.principal = (await access.authenticate(request.visit())).principal
         view = self._plane.catalog.snapshot.servers.get(server)

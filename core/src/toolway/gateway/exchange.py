@@ -147,6 +147,7 @@ class Exchange:
         request_id: int | str,
         principal: Principal,
         client: ClientProfile,
+        introduction: dict[str, Raw],
         stream: EventStream,
         asker: Asker,
         *,
@@ -156,6 +157,7 @@ class Exchange:
         self.request_id = request_id
         self.principal = principal
         self.client = client
+        self.introduction = introduction
         self.stream = stream
         self.session = session
         self.visit: Visit | None = None

@@ -57,10 +57,13 @@ class Request(msgspec.Struct, eq=False):
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def repeated(self) -> set[bytes]:
+    def repeated(self) -> frozenset[str]:
         """Names of headers that came more than once."""
-        names = [name for name, _ in self.scope["headers"]]
-        return set() if len(names) == len(self.headers) else {name for name in names if names.count(name) > 1}
+        fields = self.scope["headers"]
+        if len(fields) == len(self.headers):
+            return frozenset()
+        names = [name.decode("latin-1") for name, _ in fields]
+        return frozenset(name for name in names if names.count(name) > 1)
 
     def visit(self) -> Visit:
         """What authenticators need to know."""
@@ -153,7 +156,6 @@ class Answer:
             if stream.sequence != 1 or not stream.closed:
                 return await self._write(0)
             await request.reply(status(), stream.events[-1][1])
-            stream.sent(1)
             return True
         finally:
             stream.readers.discard(self._news)

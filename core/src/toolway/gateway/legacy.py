@@ -84,7 +84,8 @@ class LegacyMethods:
         request_id, method = envelope.id, str(envelope.method)
         if not isinstance(request_id, int | str) or request_id in session.exchanges:
             raise RpcError(INVALID_REQUEST, "this id is in use by another request of the session")
-        exchange = Exchange(request_id, principal, session.client, stream, session, session=session, closes=closes)
+        about = session.client, session.introduction
+        exchange = Exchange(request_id, principal, *about, stream, session, session=session, closes=closes)
         if method in CALL_METHODS:
             own, meta = split_meta(envelope.members)
             exchange.begin(method, own, meta or {}, session.sealed.server)

@@ -19,7 +19,7 @@ from toolway.gateway.parked import State
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import KINDS, Listener
-from toolway.gateway.translate import SERVER_INFO, tool_headers
+from toolway.gateway.translate import SERVER_INFO, introduction, tool_headers
 from toolway.hookspecs.routing import CALL_METHODS, ClientProfile, Reply, Wants
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError
@@ -30,7 +30,8 @@ from toolway.mcp.sse import encode_event
 REMEMBERED_META = 4096
 """Bytes; what a client says about itself is decoded once while it is no longer than this."""
 
-Introduced = tuple[dict[str, Raw], ClientProfile]
+Introduced = tuple[dict[str, Raw], ClientProfile, dict[str, Raw]]
+ROUTED = ((b"mcp-method", "mcp-method"), (b"mcp-name", "mcp-name"))
 
 
 class ListenFilter(msgspec.Struct, rename="camel"):
@@ -57,34 +58,27 @@ class ModernFront:
         if request_id is UNSET or request_id is None:
             await request.reply(202)
             return
-        params = envelope.members
-        meta, client = _introduced(params.pop("_meta", None))
+        params, stream, plane = envelope.members, EventStream(), self._plane
+        meta, client, about = _introduced(params.pop("_meta", None))
         _check_version(request, client)
-        view = self._plane.view(request.server)
+        view = plane.view(request.server)
         _check_headers(request, method, params, view)
+        if method in LIST_METHODS or method == "server/discover":
+            await request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
+            return
+        exchange = Exchange(request_id, request.principal, client, about, stream, plane.parking)
+        exchange.begin(method, params, dict(meta), request.server)
         if method in CALL_METHODS:
-            await self._call(request, request_id, method, params, meta, client, view)
+            await self._call(request, exchange, view)
         elif method == "subscriptions/listen":
-            await self._listen(request, request_id, params, client, view)
+            await self._listen(request, exchange, view)
         else:
-            result = self._immediate(request, method, params, view)
-            await request.reply(200, encode_result(request_id, result))
+            raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
 
-    async def _call(
-        self,
-        request: Request,
-        request_id: int | str,
-        method: str,
-        params: dict[str, Raw],
-        meta: dict[str, Raw],
-        client: ClientProfile,
-        view: ServerView,
-    ) -> None:
+    async def _call(self, request: Request, exchange: Exchange, view: ServerView) -> None:
         """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
-        plane, stream = self._plane, EventStream()
-        exchange = Exchange(request_id, request.principal, client, stream, plane.parking)
-        exchange.begin(method, params, meta, request.server)
-        if "requestState" in params or can_be_asked(client):
+        plane, stream = self._plane, exchange.stream
+        if "requestState" in exchange.params or can_be_asked(exchange.client):
             exchange.visit = request.visit()
             exchange = self._resumed(exchange)
             if exchange.task is None:
@@ -146,8 +140,6 @@ class ModernFront:
         lists, snapshot = self._plane.lists, self._plane.catalog.snapshot
         if method in LIST_METHODS:
             return lists.page(snapshot, view, method, "modern", request.principal, params)
-        if method != "server/discover":
-            raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
         result = {
             "supportedVersions": list(versions.MODERN),
             "capabilities": view.capabilities,
@@ -156,26 +148,20 @@ class ModernFront:
         }
         return Raw(msgspec.json.encode(result))
 
-    async def _listen(
-        self,
-        request: Request,
-        request_id: int | str,
-        params: dict[str, Raw],
-        client: ClientProfile,
-        view: ServerView,
-    ) -> None:
+    async def _listen(self, request: Request, exchange: Exchange, view: ServerView) -> None:
         """Report until either side ends it; the acknowledgement comes before anything else."""
         try:
-            asked = msgspec.json.decode(params.get("notifications", Raw(b"{}")), type=ListenFilter)
+            asked = msgspec.json.decode(exchange.params.get("notifications", Raw(b"{}")), type=ListenFilter)
         except msgspec.DecodeError:
             raise RpcError(INVALID_PARAMS, "params.notifications is not a subscription filter", status=400) from None
-        plane, stream = self._plane, EventStream()
-        tag = {versions.SUBSCRIPTION_ID_KEY: request_id}
+        plane, stream = self._plane, exchange.stream
+        tag = {versions.SUBSCRIPTION_ID_KEY: exchange.request_id}
         meta = {**tag, versions.SERVER_INFO_KEY: SERVER_INFO}
-        ended = encode_result(request_id, Raw(msgspec.json.encode({"resultType": "complete", "_meta": meta})))
+        ended = Reply(Raw(msgspec.json.encode({"resultType": "complete", "_meta": meta})))
         tagged = partial(_tagged, Raw(msgspec.json.encode(tag)))
-        listener = Listener(request.server, request.principal, client, lambda *event: stream.put(tagged(*event)), None)
-        stay = plane.streams.begin(request.principal, request.visit(), partial(stream.put, ended, last=True))
+        principal, client = request.principal, exchange.client
+        listener = Listener(request.server, principal, client, lambda *event: stream.put(tagged(*event)))
+        stay = plane.streams.begin(principal, request.visit(), partial(exchange.finish, ended))
         try:
             wants = _wants(asked, view)
             plane.hub.add(listener, wants)
@@ -189,41 +175,28 @@ class ModernFront:
 
 
 def _introduced(raw: Raw | None) -> Introduced:
-    """The members of `_meta`, and what the client says there about itself."""
+    """The members of `_meta`, what the client says there about itself, and how that is said to modern upstreams."""
     said = bytes(raw) if raw is not None else b"{}"
-    meta, client = (_introduction if len(said) <= REMEMBERED_META else _introduction.__wrapped__)(said)
-    return dict(meta), client
+    return (_read_meta if len(said) <= REMEMBERED_META else _read_meta.__wrapped__)(said)
 
 
 @lru_cache(maxsize=1024)
-def _introduction(said: bytes) -> Introduced:
-    try:
-        meta = msgspec.json.decode(said, type=dict[str, Raw])
-    except msgspec.DecodeError:
-        meta = {}
-    for key in (versions.PROTOCOL_VERSION_KEY, versions.CLIENT_CAPABILITIES_KEY):
-        if key not in meta:
-            raise RpcError(INVALID_PARAMS, f"params._meta must have {key!r}", status=400)
-    return meta, _profile(
-        bytes(meta[versions.PROTOCOL_VERSION_KEY]),
-        bytes(meta[versions.CLIENT_CAPABILITIES_KEY]),
-        bytes(meta.get(versions.CLIENT_INFO_KEY, b"{}")),
-        bytes(meta.get(versions.LOG_LEVEL_KEY, b"null")),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _profile(version: bytes, capabilities: bytes, info: bytes, level: bytes) -> ClientProfile:
+def _read_meta(said: bytes) -> Introduced:
     decode = msgspec.json.decode
     try:
-        return ClientProfile(
-            decode(version, type=str),
-            decode(capabilities, type=dict[str, Any]),
-            decode(info, type=dict[str, Any]),
-            decode(level, type=str | None),
+        meta = decode(said, type=dict[str, Raw])
+        client = ClientProfile(
+            decode(meta[versions.PROTOCOL_VERSION_KEY], type=str),
+            decode(meta[versions.CLIENT_CAPABILITIES_KEY], type=dict[str, Any]),
+            decode(meta.get(versions.CLIENT_INFO_KEY, b"{}"), type=dict[str, Any]),
+            decode(meta.get(versions.LOG_LEVEL_KEY, b"null"), type=str | None),
         )
+    except KeyError as missing:
+        raise RpcError(INVALID_PARAMS, f"params._meta must have {missing}", status=400) from None
     except msgspec.DecodeError:
-        raise RpcError(INVALID_PARAMS, "params._meta has protocol keys of the wrong type", status=400) from None
+        what = "params._meta must be an object, and its protocol keys of the right type"
+        raise RpcError(INVALID_PARAMS, what, status=400) from None
+    return meta, client, introduction(client)
 
 
 def _check_version(request: Request, client: ClientProfile) -> None:
@@ -240,12 +213,9 @@ def _check_headers(request: Request, method: str, params: dict[str, Raw], view: 
     if method == "tools/call" and "name" in params:
         found = view.find("tool", decoded(params, "name", str) or "")
         parameters = tool_headers(found.item.raw) if found is not None else {}
-    headers = {
-        name.decode("latin-1"): value.decode("latin-1")
-        for name, value in request.headers.items()
-        if name.startswith(b"mcp-")
-    }
-    validate(method, params, headers, [name.decode("latin-1") for name in request.repeated()], parameters)
+    routed = ROUTED if not parameters else [(name, name.decode("latin-1")) for name in request.headers]
+    headers = {name: request.headers[key].decode("latin-1") for key, name in routed if key in request.headers}
+    validate(method, params, headers, request.repeated(), parameters)
 
 
 def _answers(raw: bytes | Raw) -> dict[str, Raw]:

@@ -80,7 +80,7 @@ class Relay:
         self._tell(EVERYWHERE, Message(kind, self._node, body))
 
     @asynccontextmanager
-    async def filling(self, stream: EventStream, node: str, kind: str, **body: Any) -> AsyncIterator[None]:
+    async def filling(self, stream: EventStream, node: str, kind: str, /, **body: Any) -> AsyncIterator[None]:
         """While this is open, what the other node sends goes on the stream; raises CallLost when it does not answer."""
         pieces = self.stream(node, kind, **body)
         await anext(pieces)

@@ -16,6 +16,7 @@ from toolway.errors import ClientCannot
 from toolway.gateway.exchange import Exchange
 from toolway.gateway.relay import Relay
 from toolway.gateway.streams import RETAIN_BYTES, RETAIN_SECONDS, Budget, EventStream
+from toolway.gateway.translate import introduction
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.caching import KeyValueStore
 from toolway.hookspecs.routing import ClientProfile
@@ -83,6 +84,7 @@ class ClientSession:
         """Take over a newer record."""
         self.record = record
         self.client = ClientProfile(self.sealed.version, record.capabilities, record.info, record.log_level)
+        self.introduction = introduction(self.client)
 
     def open_stream(self) -> EventStream:
         """A stream for the reply to one POST, kept for resumption."""

@@ -58,38 +58,18 @@ def parameter_headers(call: Call) -> Mapping[str, str]:
     return mcp_param_headers(wanted, call.arguments()) if wanted else {}
 
 
-def outgoing_meta(call: Call, era: Era) -> dict[str, Raw]:
-    """`_meta` of an outgoing request: the client's own keys; protocol keys as the upstream's era wants them."""
-    meta = {
-        key: value
-        for key, value in call.meta.items()
-        if key != "progressToken" and not key.startswith(versions.META_PREFIX)
-    }
-    if era == "modern":
-        meta.update(_introductions.of(call.client))
+def outgoing_meta(call: Call, introduction: Mapping[str, Raw] | None) -> dict[str, Raw]:
+    """`_meta` of an outgoing request: the client's own keys, and for modern upstreams what it says about itself."""
+    own = call.meta.items()
+    meta = {key: value for key, value in own if key != "progressToken" and not key.startswith(versions.META_PREFIX)}
+    if introduction is not None:
+        meta.update(introduction)
     meta.update(call.outgoing_meta)
     return meta
 
 
-class _Introductions:
-    """What clients say about themselves to modern upstreams, encoded once per client profile."""
-
-    def __init__(self) -> None:
-        self._made: dict[int, tuple[ClientProfile, dict[str, Raw]]] = {}
-
-    def of(self, client: ClientProfile) -> dict[str, Raw]:
-        known = self._made.get(id(client))
-        if known is None or known[0] is not client:
-            if len(self._made) >= 1024:
-                self._made.clear()
-            known = self._made[id(client)] = client, _introduction(client)
-        return known[1]
-
-
-_introductions = _Introductions()
-
-
-def _introduction(client: ClientProfile) -> dict[str, Raw]:
+def introduction(client: ClientProfile) -> dict[str, Raw]:
+    """What the client says about itself in `_meta` of requests to modern upstreams; encoded once per profile."""
     level = client.log_level or (LEGACY_LEVEL if client.era == "legacy" else None)
     said = {
         versions.CLIENT_CAPABILITIES_KEY: _bridged(client.capabilities),
