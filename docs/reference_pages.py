@@ -13,9 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from toolway import errors
-from toolway.hookspecs import auth, caching, definitions, routing, secrets, system
+from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, serving, system
 
 HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
+MODULES = (*HOOK_MODULES, commands)
+SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {routing: (definitions,), system: (serving,)}
 MADE = "<!-- made from the code by docs/reference_pages.py -->\n\n"
 LABELS = ("Called", "Used", "On error", "Since")
 
@@ -37,7 +39,7 @@ def pages() -> dict[str, str]:
         "reference/errors.md": errors_page(),
         "reference/api.md": api_page(),
         "reference/hooks/index.md": hooks_index(),
-        **{f"reference/hooks/{_short(module)}.md": hooks_page(module) for module in HOOK_MODULES},
+        **{f"reference/hooks/{_short(module)}.md": hooks_page(module) for module in MODULES},
     }
     return {path: MADE + text.rstrip() + "\n" for path, text in made.items()}
 
@@ -164,11 +166,11 @@ def _bounds(member: Mapping[str, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------------ commands
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+def typed() -> Iterator[tuple[str, Any]]:
     """Every command with its full name; groups come before their commands."""
     import typer
 
-    from toolway.cli import app
+    from toolway.cli.app import app
 
     yield from _walk("toolway", typer.main.get_command(app))
 
@@ -181,7 +183,7 @@ def _walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
 
 def commands_page() -> str:
     """What can be typed."""
-    sections = [line for name, command in commands() for line in _command(name, command)]
+    sections = [line for name, command in typed() for line in _command(name, command)]
     return "\n".join(["# Commands\n", *sections, _EXIT_CODES])
 
 
@@ -196,6 +198,7 @@ _EXIT_CODES = """
 | 3 | the gateway does not answer |
 | 4 | the credential is missing, wrong or not allowed to do this |
 | 5 | there is no such object |
+| 6 | it exists already, changed meanwhile, or is declared in the configuration |
 | 130 | ended with Ctrl-C |
 """
 
@@ -267,13 +270,13 @@ for this gateway. The connection is closed after the answer.
 
 
 def door_refusals() -> list[tuple[str, int, str]]:
-    """Code, HTTP status and sentence of everything that `toolway.edge` refuses, read from its source."""
+    """Code, HTTP status and sentence of everything that the door and the server runners refuse, from their source."""
     import toolway.edge
 
     found: dict[str, tuple[str, int, str]] = {}
-    for path in sorted(Path(toolway.edge.__path__[0]).glob("*.py")):
+    for path in (*sorted(Path(toolway.edge.__path__[0]).glob("*.py")), Path(serving.__file__)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Refusal", "raw_response", "problem"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
                 values = [each.value for each in node.args[:3] if isinstance(each, ast.Constant)]
                 if len(values) >= 2 and isinstance(values[0], int):
                     found.setdefault(str(values[1]), (str(values[1]), values[0], str(values[2]) if values[2:] else ""))
@@ -308,12 +311,14 @@ _HOOKS_HEAD = """# Hooks
 A plugin is a class with methods that are marked `@hookimpl`. Each method is called once, when the gateway is built,
 is not a coroutine, and returns *providers*: objects that do the work and match the Protocol of the hook. The order of
 `plugins.enable` is the order of the providers. The built-in providers come through the same hooks.
+
+[Commands](commands.md) of the `toolway` command are offered by an entry point instead.
 """
 
 
 def hooks_page(module: ModuleType) -> str:
     """One module: its hooks, then the types."""
-    shown = [*_types(module), *(_types(definitions) if module is routing else [])]
+    shown = [*_types(module), *(each for other in SHARED_TYPES.get(module, ()) for each in _types(other))]
     head = f"# `toolway.hookspecs.{_short(module)}`\n\n{_one_line(inspect.getdoc(module))}\n"
     return "\n".join(
         [head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)]

@@ -17,9 +17,9 @@ import pytest
 
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
-BUNDLED, BUNDLED_LINES = "bundled", 2_800
-PROGRAMS, PROGRAM_LINES = ("cli", "bridge.py", "demo.py"), 800
-CEILING = 8_600  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
+BUNDLED, BUNDLED_LINES = "bundled", 3_000
+PROGRAMS, PROGRAM_LINES = "cli", 900
+CEILING = 7_800  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8
 
@@ -41,7 +41,7 @@ def test_the_kernel_does_not_grow() -> None:
 
 def test_what_is_beside_the_kernel_in_its_wheel_is_small_too() -> None:
     assert sum(len(code_lines(path)) for path in files() if part(path) == BUNDLED) <= BUNDLED_LINES
-    assert sum(len(code_lines(path)) for path in files() if part(path) in PROGRAMS) <= PROGRAM_LINES
+    assert sum(len(code_lines(path)) for path in files() if part(path) == PROGRAMS) <= PROGRAM_LINES
 
 
 @pytest.mark.xfail(reason="the kernel is larger than planned and is being cut down to its budget", strict=True)
@@ -77,7 +77,7 @@ def files() -> list[Path]:
 
 
 def kernel_files() -> list[Path]:
-    return [path for path in files() if part(path) not in (BUNDLED, *PROGRAMS)]
+    return [path for path in files() if part(path) not in (BUNDLED, PROGRAMS)]
 
 
 def part(path: Path) -> str:
@@ -123,8 +123,8 @@ def text(path: Path) -> str:
 
 if __name__ == "__main__":
     totals = {
-        name: [path for path in files() if part(path) in parts]
-        for name, parts in [("bundled", [BUNDLED]), ("programs", PROGRAMS)]
+        name: [path for path in files() if part(path) == folder]
+        for name, folder in [("bundled", BUNDLED), ("programs", PROGRAMS)]
     }
     for name, found in [("kernel", kernel_files()), *totals.items()]:
         print(name, sum(len(code_lines(path)) for path in found), "lines of code in", len(found), "files")

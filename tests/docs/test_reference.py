@@ -14,14 +14,14 @@ import typer
 from pydantic import BaseModel
 
 import toolway.hookspecs
-from toolway.admin.api import KERNEL_OPERATIONS
+from toolway.admin.state import KERNEL_OPERATIONS
 from toolway.bundled.upstreams import auth as upstream_auth
 from toolway.bundled.upstreams.http import HttpUpstream
 from toolway.bundled.upstreams.stdio import StdioUpstream
-from toolway.cli import app
+from toolway.cli.app import app
 from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables
 from toolway.hookspecs.definitions import ServerSettings
-from toolway.plugin.host import SPECS
+from toolway.plugin.hooks import SPECS
 
 KERNEL = Path(toolway.hookspecs.__file__).parents[1]
 MODELS = [GatewaySettings, PluginTables, EgressSettings, HttpUpstream, StdioUpstream, ServerSettings]

@@ -21,8 +21,9 @@ from toolway_testing.polling import eventually_now
 
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 SECRET = "sk-canary-5d41402abc4b2a76b9719d911017c592"
-FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND = 1, 2, 3, 4, 5
+FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT = 1, 2, 3, 4, 5, 6
 HIDDEN = "sealed:hidden"
+GATEWAY = 'api_references = ["env"]\n\n'  # what follows in the table [gateway]
 FILED = '[[upstreams]]\nname = "filed"\nkind = "http"\nendpoints = ["{url}"]\nallow_private = true\n\n'
 
 
@@ -94,7 +95,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Managed]:
     with ExitStack() as stack:
         everything = stack.enter_context(running.everything(directory))
         raw = stack.enter_context(running.raw_upstream(directory))
-        gate = stack.enter_context(running.gateway(directory, FILED.format(url=raw)))
+        gate = stack.enter_context(running.gateway(directory, GATEWAY + FILED.format(url=raw)))
         yield Managed(gate, fronts.admin_token(gate), everything, raw, directory / "home")
 
 
@@ -164,6 +165,7 @@ def test_an_upstream_that_is_down_is_kept_and_says_why(managed: Managed) -> None
     refreshed = managed.api("POST", "/upstreams/down/refresh")
 
     assert created.status == 201
+    assert "comes in when it is up" in json.loads(created.body)["meta"]["note"]
     assert problem(refreshed) == (502, "upstream_unreachable")
     state = managed.read("/upstreams/down")["meta"]
     assert (state["status"], bool(state["error"]), state["items"]) == ("down", True, 0)
@@ -332,6 +334,15 @@ def test_a_reference_is_shown_as_it_is(managed: Managed) -> None:
     assert (shown["meta"]["status"], "TOOLWAY_NO_SUCH_VARIABLE" in shown["meta"]["error"]) == ("down", True)
 
 
+def test_a_reference_to_a_file_of_the_host_is_refused(managed: Managed) -> None:
+    auth = {"type": "bearer", "token": "file:/etc/hostname"}
+
+    answer = managed.api("POST", "/upstreams", managed.upstream("nosy", managed.raw, auth=auth))
+
+    assert problem(answer) == (400, "invalid_input")
+    assert managed.api("GET", "/upstreams/nosy").status == 404
+
+
 def test_a_refused_definition_does_not_repeat_its_credential(managed: Managed) -> None:
     body = managed.upstream("bad", "ftp://nowhere", auth={"type": "bearer", "token": SECRET, "tokn": SECRET})
 
@@ -353,6 +364,15 @@ def test_an_upstream_added_by_a_command_is_discovered_when_the_command_ends(mana
     assert added.code == 0
     assert re.search(r"added offers [0-9]{2,} items", added.err)
     assert "added__echo" in managed.tools()
+
+
+def test_adding_an_upstream_that_is_down_succeeds_and_says_when_it_comes_in(managed: Managed) -> None:
+    url = f"http://127.0.0.1:{running.free_port()}/mcp"
+
+    ran = managed.run("upstreams", "add", "later", url, "--allow-private")
+
+    assert (ran.code, ran.out) == (0, "")
+    assert "upstream later is registered and comes in when it is up; now it is down" in ran.err
 
 
 def test_commands_list_refresh_and_remove_upstreams(managed: Managed, added: Ran) -> None:
@@ -421,13 +441,13 @@ def test_a_tool_that_fails_fails_the_command(managed: Managed, added: Ran) -> No
         (("upstreams", "get", "nobody"), NOT_FOUND),
         (("upstreams", "remove", "nobody"), NOT_FOUND),
         (("upstreams", "refresh", "nobody"), NOT_FOUND),
-        (("upstreams", "remove", "filed"), FAILED),
+        (("upstreams", "remove", "filed"), CONFLICT),
         (("upstreams", "add", "BAD", "http://127.0.0.1:1/mcp"), FAILED),
         (("upstreams", "add"), WRONG_USE),
         (("call", "no-such-tool"), FAILED),
         (("call", "filed__echo_raw", "--arg", "no-equals-sign"), WRONG_USE),
         (("call", "filed__echo_raw", "--args-json", "{no json"), WRONG_USE),
-        (("call", "filed__echo_raw", "--server", "no-such-server"), FAILED),
+        (("call", "filed__echo_raw", "--server", "no-such-server"), NOT_FOUND),
         (("read", "toolway://nobody/test"), FAILED),
         (("servers", "get", "nobody"), NOT_FOUND),
     ],

@@ -6,22 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway import __version__
 from toolway.admin.api import admin_routes
-from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.operations import AdminContext, Phase, ReadyCheck
 from toolway.admin.problems import problem_handlers
 from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.configured import ConfiguredSource
+from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
-from toolway.catalog.records import CatalogRecords
 from toolway.config import Config
 from toolway.errors import ConfigError
 from toolway.gateway import parked
@@ -40,10 +39,10 @@ from toolway.gateway.subscriptions import Hub
 from toolway.hookspecs import auth, routing, system
 from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
+from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
-from toolway.plugin.collect import Plugins
-from toolway.plugin.host import PluginHost
+from toolway.plugin.host import Plugins
 
 STREAM_SECONDS, STREAM_SPREAD = 86_400.0, 0.1
 
@@ -59,6 +58,7 @@ class Gateway:
     app: ASGIApp
     holder: Holder
     services: tuple[system.Service, ...]
+    runner: ServerRunner
     phase: Phase = "starting"
 
     @asynccontextmanager
@@ -95,25 +95,20 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         StoreUnavailable: the database does not answer.
     """
     plugins = load_plugins(config)
+    plugins.refuse_broken()
     kernel = await GatewayKernel.open(config, plugins, holder)
 
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
     definitions = Definitions(kinds, auths)
-    guarded = is_guarded(plugins, kernel)
-    configured = ConfiguredSource(config, definitions, guarded=guarded, demo=demo)
-    sources = (configured, *plugins.collect(routing.toolway_catalog_sources, kernel))
-
-    upstreams = UpstreamEntity(definitions, configured.upstreams, kernel.seal, kernel.secrets.schemes())
-    servers = ServerEntity(definitions, configured.servers)
+    upstreams = UpstreamEntity(definitions, kernel.seal, kernel.secrets.schemes(), config.gateway.api_references)
+    servers = ServerEntity(definitions)
     catalog = Catalog(
         store=kernel.database,
-        records=CatalogRecords(),
         upstreams=upstreams,
         servers=servers,
-        sources=sources,
-        resolve=definitions.resolve,
-        kinds=kinds,
+        configured=configured(config, definitions, guarded=is_guarded(plugins, kernel), demo=demo),
+        sources=plugins.collect(routing.toolway_catalog_sources, kernel),
         authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
         pubsub=kernel.pubsub,
         clock=kernel.clock,
@@ -126,16 +121,18 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     plane = _data_plane(config, plugins, kernel, catalog, access, kinds, auths)
     entities: tuple[system.Entity, ...] = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel))
     services = plugins.collect(system.toolway_services, kernel)
+    server = None if config.gateway.server == "auto" else config.gateway.server
+    runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services)
+    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services, runner)
     context = AdminContext(
         catalog=catalog,
         store=kernel.database,
         entities=entities,
         authenticate=_admin_authentication(access),
         authorize=access.allowed,
-        plugins=lambda: [plugin_row(info) for info in plugins.report()],
+        plugins=lambda: msgspec.to_builtins(plugins.report()),
         phase=lambda: gateway.phase,
         checks=(ReadyCheck("database", kernel.check_database),),
         version=__version__,
@@ -146,10 +143,9 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
 
 
 def load_plugins(config: Config) -> Plugins:
-    """The enabled plugins and the bundled ones; raises PluginError."""
-    host = PluginHost(config.source)
+    """The enabled plugins and the bundled ones; what is broken is only reported."""
     tables = config.plugins
-    return host.load(tables.enable, tables.optional, tables.tables, builtins=bundled_plugins())
+    return Plugins.load(tables.enable, tables.optional, tables.tables, bundled_plugins(), config.source)
 
 
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:
@@ -203,18 +199,6 @@ def _data_plane(
     )
     access.dropped = plane.drop
     return plane
-
-
-def plugin_row(info: Any) -> dict[str, Any]:
-    """One line of `toolway plugins` and of the API."""
-    return {
-        "name": info.name,
-        "state": info.state,
-        "distribution": info.distribution,
-        "version": info.version,
-        "hooks": list(info.hooks),
-        "error": info.error or "",
-    }
 
 
 def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from toolway.bundled import bundled_plugins
+import msgspec
+
+from toolway.app import load_plugins
 from toolway.config import Config, load_config
 from toolway.errors import ToolwayError
-from toolway.plugin.collect import Plugins
-from toolway.plugin.host import PluginHost
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,9 @@ class Finding:
 def check_configuration(path: Path | None) -> list[Finding]:
     """Everything that `serve` would refuse, and what it would accept but should not be used for real."""
     try:
-        config = load_config(path)
+        return asyncio.run(_check(load_config(path)))
     except ToolwayError as error:
         return [Finding("error", line) for line in error.message.splitlines()]
-    plugins = examined(config)
-    broken = [info.error or info.name for info in plugins.report() if info.state == "broken"]
-    if broken:
-        return [Finding("error", message) for message in broken]
-    return asyncio.run(_check(config))
 
 
 def schema_of_configuration(path: Path | None) -> dict[str, Any]:
@@ -42,16 +38,8 @@ def schema_of_configuration(path: Path | None) -> dict[str, Any]:
 
 def list_plugins(path: Path | None) -> list[dict[str, Any]]:
     """All installed plugins; only enabled ones are imported."""
-    from toolway.app import plugin_row
-
-    return [plugin_row(info) for info in examined(load_config(path)).report()]
-
-
-def examined(config: Config) -> Plugins:
-    """The plugins of this configuration, broken ones included."""
-    tables = config.plugins
-    host = PluginHost(config.source)
-    return host.examine(tables.enable, tables.optional, tables.tables, builtins=bundled_plugins())
+    found: list[dict[str, Any]] = msgspec.to_builtins(load_plugins(load_config(path)).report())
+    return found
 
 
 async def _check(config: Config) -> list[Finding]:
@@ -60,7 +48,8 @@ async def _check(config: Config) -> list[Finding]:
     from toolway.lifecycle import refuse_open_doors
 
     holder = Keeper().holder()
-    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(config)]
+    written = config.model_dump(mode="json")
+    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
     try:
         gateway = await build_gateway(config, holder)
         refuse_open_doors(gateway)
@@ -74,7 +63,7 @@ async def _check(config: Config) -> list[Finding]:
 
 
 async def _schema(config: Config) -> dict[str, Any]:
-    from toolway.app import load_plugins
+    from toolway.catalog.definitions import Definitions
     from toolway.config.schema import configuration_schema
     from toolway.hookspecs import routing
     from toolway.hookspecs import secrets as secret_hooks
@@ -82,28 +71,20 @@ async def _schema(config: Config) -> dict[str, Any]:
     from toolway.kernel import GatewayKernel
 
     plugins = load_plugins(config)
+    plugins.refuse_broken()
     kernel = GatewayKernel.bare(config, Keeper().holder())
-    kinds = plugins.collect(routing.toolway_upstream_kinds, kernel)
-    auths = plugins.collect(secret_hooks.toolway_upstream_auths, kernel)
-    return configuration_schema(
-        plugins.settings_classes(),
-        {kind.kind: kind.settings for kind in kinds},
-        {auth.type: auth.settings for auth in auths},
-    )
+    kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
+    auths = {auth.type: auth for auth in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
+    return configuration_schema(plugins.settings_classes(), Definitions(kinds, auths))
 
 
-def _literals(config: Config) -> list[str]:
-    found: list[str] = []
-    _walk(config.model_dump(mode="json"), "", found)
-    return found
-
-
-def _walk(value: Any, path: str, found: list[str]) -> None:
+def _literals(value: Any, path: str = "") -> Iterator[str]:
+    """Where values stand that begin with `literal:`."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            _walk(inner, f"{path}.{key}".lstrip("."), found)
+            yield from _literals(inner, f"{path}.{key}")
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            _walk(inner, f"{path}[{number}]", found)
+            yield from _literals(inner, f"{path}[{number}]")
     elif isinstance(value, str) and value.startswith("literal:"):
-        found.append(path)
+        yield path.removeprefix(".")

@@ -4,64 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
+Close = Callable[[Any], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class Kept:
-    """One resource, how many gateways hold it, and how it ends."""
+class Kept(msgspec.Struct):
+    """One resource, how it ends, and how many gateways hold it."""
 
-    def __init__(self, value: Any, close: Callable[[Any], Awaitable[None]] | None) -> None:
-        self.value = value
-        self.holders = 0
-        self._close = close
-
-    async def close(self) -> None:
-        """End it; a failure is logged, others still end."""
-        if self._close is None:
-            return
-        try:
-            await self._close(self.value)
-        except Exception:
-            log.exception("closing a kept resource failed")
+    value: Any
+    close: Close | None
+    holders: int = 0
 
 
 class Keeper:
-    """All kept resources of the process."""
+    """All kept resources of the process, by key and fingerprint."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], Kept] = {}
-        self._making: dict[tuple[str, str], asyncio.Lock] = {}
+        self._making: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def holder(self) -> Holder:
         """A new gateway's view."""
         return Holder(self)
 
-    async def take(
-        self,
-        name: tuple[str, str],
-        factory: Callable[[], Awaitable[T]],
-        close: Callable[[Any], Awaitable[None]] | None,
-    ) -> T:
+    async def take(self, name: tuple[str, str], factory: Callable[[], Awaitable[T]], close: Close | None) -> T:
         """The resource of that key and fingerprint, made when nobody holds one."""
-        async with self._making.setdefault(name, asyncio.Lock()):
-            kept = self._kept.get(name)
-            if kept is None:
-                kept = self._kept[name] = Kept(await factory(), close)
+        async with self._making[name]:
+            if name not in self._kept:
+                self._kept[name] = Kept(await factory(), close)
+            kept = self._kept[name]
             kept.holders += 1
             value: T = kept.value
             return value
 
     async def give_back(self, name: tuple[str, str]) -> None:
-        """One holder less; the last one closes it."""
+        """One holder less; the last one closes it. A failure to close is logged, others still end."""
         kept = self._kept[name]
         kept.holders -= 1
         if kept.holders == 0:
             del self._kept[name]
-            await kept.close()
+            try:
+                if kept.close is not None:
+                    await kept.close(kept.value)
+            except Exception:
+                log.exception("closing the kept resource %s failed", name[0])
 
 
 class Holder:
@@ -69,21 +63,16 @@ class Holder:
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._held: list[tuple[str, str]] = []
+        self._held = AsyncExitStack()
 
     async def keep(
-        self,
-        key: str,
-        fingerprint: str,
-        factory: Callable[[], Awaitable[T]],
-        close: Callable[[Any], Awaitable[None]] | None = None,
+        self, key: str, fingerprint: str, factory: Callable[[], Awaitable[T]], close: Close | None = None
     ) -> T:
         """See `Kernel.keep`."""
         value = await self._keeper.take((key, fingerprint), factory, close)
-        self._held.append((key, fingerprint))
+        self._held.push_async_callback(self._keeper.give_back, (key, fingerprint))
         return value
 
     async def release(self) -> None:
         """The gateway is gone."""
-        while self._held:
-            await self._keeper.give_back(self._held.pop())
+        await self._held.aclose()

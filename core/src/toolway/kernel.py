@@ -17,7 +17,7 @@ from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
 from toolway.migrations.run import kernel_history, migrate
-from toolway.plugin.collect import Plugins
+from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
 from toolway.plugin.kernel import Clock
 from toolway.secrets import SecretResolver

@@ -38,7 +38,7 @@ class KeyRing:
         """URL-safe text: key id, nonce, ciphertext."""
         nonce = os.urandom(NONCE)
         sealed = self._keys[self._newest].encrypt(nonce, payload, purpose.encode())
-        return base64.urlsafe_b64encode(self._newest + nonce + sealed).rstrip(b"=").decode()
+        return _text(self._newest + nonce + sealed)
 
     def open(self, purpose: str, token: str) -> bytes | None:
         """The payload; None when the token is malformed, altered, of another purpose, or its key is unknown."""
@@ -47,7 +47,7 @@ class KeyRing:
         except ValueError:
             return None
         key = self._keys.get(raw[:ID])
-        if key is None or _canonical(raw) != token:
+        if key is None or _text(raw) != token:
             return None
         try:
             return key.decrypt(raw[ID : ID + NONCE], raw[ID + NONCE :], purpose.encode())
@@ -55,7 +55,7 @@ class KeyRing:
             return None
 
 
-def _canonical(raw: bytes) -> str:
+def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -106,10 +106,10 @@ async def open_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
     Raises:
         ConfigError: the root key is too short or does not open the ring.
     """
-    wrapping = _wrapping_key(root_key)
+    root = _root(root_key)
     async with store.read() as tx:
         rows = list(await tx.session.exec(select(KeyRow)))
-    return _ring(wrapping, rows) if rows else await _grown(store, wrapping, clock, only_when_empty=True)
+    return _ring(root, rows) if rows else await _grown(store, root, clock, only_when_empty=True)
 
 
 async def rotate_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
@@ -118,45 +118,45 @@ async def rotate_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
     Raises:
         ConfigError: the root key does not open the ring.
     """
-    return await _grown(store, _wrapping_key(root_key), clock, only_when_empty=False)
+    return await _grown(store, _root(root_key), clock, only_when_empty=False)
 
 
-async def _grown(store: Store, wrapping: AESGCM, clock: Clock, *, only_when_empty: bool) -> KeyRing:
+async def _grown(store: Store, root: KeyRing, clock: Clock, *, only_when_empty: bool) -> KeyRing:
     async with store.write() as tx:
         await store.alone(tx, "ring")
         rows = list(await tx.session.exec(select(KeyRow)))
-        ring = _ring(wrapping, rows) if rows else None
-        if ring is not None and only_when_empty:
-            return ring
+        if rows and only_when_empty:
+            return _ring(root, rows)
         newest = max((row.created_at for row in rows), default=0.0)
-        row = _new_row(wrapping, max(clock.now(), newest + 0.001))
+        row = _new_row(root, max(clock.now(), newest + 0.001))
+        ring = _ring(root, [*rows, row])
         tx.session.add(row)
-        return _ring(wrapping, [*rows, row])
+        return ring
 
 
-def _ring(wrapping: AESGCM, rows: Sequence[KeyRow]) -> KeyRing:
+def _ring(root: KeyRing, rows: Sequence[KeyRow]) -> KeyRing:
     newest_first = sorted(rows, key=lambda row: row.created_at, reverse=True)
-    return KeyRing([_unwrap(wrapping, row) for row in newest_first])
+    return KeyRing([_unwrap(root, row) for row in newest_first])
 
 
-def _wrapping_key(root_key: str) -> AESGCM:
+def _root(root_key: str) -> KeyRing:
+    """What wraps the keys of the ring."""
     if len(root_key) < 32:
         raise ConfigError("gateway.root_key is shorter than 32 characters; use 32 random bytes in base64")
     derived = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"toolway root key").derive(root_key.encode())
-    return AESGCM(derived)
+    return KeyRing([(bytes(ID), derived)])
 
 
-def _new_row(wrapping: AESGCM, now: float) -> KeyRow:
-    key_id, nonce = os.urandom(ID), os.urandom(NONCE)
-    wrapped = nonce + wrapping.encrypt(nonce, AESGCM.generate_key(256), b"ring:" + key_id)
-    return KeyRow(id=key_id.hex(), created_at=now, wrapped=wrapped)
+def _new_row(root: KeyRing, now: float) -> KeyRow:
+    key_id = os.urandom(ID).hex()
+    wrapped = root.seal(f"ring:{key_id}", AESGCM.generate_key(256))
+    return KeyRow(id=key_id, created_at=now, wrapped=wrapped.encode())
 
 
-def _unwrap(wrapping: AESGCM, row: KeyRow) -> tuple[bytes, bytes]:
-    key_id = bytes.fromhex(row.id)
-    try:
-        return key_id, wrapping.decrypt(row.wrapped[:NONCE], row.wrapped[NONCE:], b"ring:" + key_id)
-    except InvalidTag:
+def _unwrap(root: KeyRing, row: KeyRow) -> tuple[bytes, bytes]:
+    key = root.open(f"ring:{row.id}", row.wrapped.decode())
+    if key is None:
         raise ConfigError(
             "the root key does not open this database's key ring; use the root key that the database was made with"
-        ) from None
+        )
+    return bytes.fromhex(row.id), key

@@ -42,12 +42,9 @@ class SecretResolver:
         return tuple(reversed(self._known))
 
     def _fresh(self, reference: str) -> Secret | None:
-        secret = self._current.get(reference)
-        if secret is None:
-            return None
-        now = self._clock.monotonic()
-        limits = [limit for limit in (secret.refresh_at, secret.expires_at) if limit is not None]
-        return None if any(limit <= now for limit in limits) else secret
+        secret, now = self._current.get(reference), self._clock.monotonic()
+        limits = (secret.refresh_at, secret.expires_at) if secret else ()
+        return None if any(limit is not None and limit <= now for limit in limits) else secret
 
     def _begin(self, reference: str) -> asyncio.Task[Secret]:
         task = self._resolving[reference] = asyncio.create_task(self._resolve(reference))

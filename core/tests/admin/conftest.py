@@ -1,6 +1,6 @@
 """An admin API over collections in memory and a catalog with two upstreams."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -13,10 +13,10 @@ from starlette.applications import Starlette
 from starlette.datastructures import Headers
 
 from toolway.admin.api import admin_routes
-from toolway.admin.context import AdminContext, Phase, ReadyCheck
+from toolway.admin.operations import AdminContext, Phase, ReadyCheck
 from toolway.admin.problems import problem_handlers
 from toolway.catalog.snapshot import Snapshot, UpstreamView, build_snapshot
-from toolway.errors import NotFound, Unauthenticated, UpstreamUnreachable
+from toolway.errors import Conflict, NotFound, Unauthenticated, UpstreamUnreachable
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import Discovery, Eras, Item, Upstream
@@ -46,11 +46,17 @@ class MemoryEntity:
     async def put(self, tx: Transaction, value: BaseModel) -> None:
         name: str = value.name  # type: ignore[attr-defined]
         old = self.objects.get(name)
+        self._refuse_filed(name)
         self.objects[name] = Stored(name, value, old.revision + 1 if old else 1)
 
     async def delete(self, tx: Transaction, name: str) -> None:
+        self._refuse_filed(name)
         if self.objects.pop(name, None) is None:
             raise NotFound(f"there is no {name!r}")
+
+    def _refuse_filed(self, name: str) -> None:
+        if name in self.objects and self.objects[name].managed_by == "file":
+            raise Conflict(f"{name!r} is declared in the configuration file")
 
 
 class MemoryStore:
@@ -81,12 +87,6 @@ class FixedCatalog:
         self.failure = ""
         self.problems = ("upstream 'z' is left out",)
         self.reloads = 0
-        auth = {"token": "literal:hunter2"}
-        declared = HttpSettings(name="filed", kind="http", auth=auth)
-        self.declared = {"upstreams": {"filed": Stored("filed", declared, 0, "file")}}
-
-    def filed(self, collection: str) -> Mapping[str, Stored]:
-        return self.declared.get(collection, {})
 
     async def reload(self) -> None:
         self.reloads += 1
@@ -111,8 +111,10 @@ class Gate:
     def __init__(self) -> None:
         servers = [ServerSettings(name="all"), ServerSettings(name="plain", naming="plain")]
         views = [upstream("a", "x", "y"), upstream("b", "x"), upstream("down")]
-        self.catalog = FixedCatalog(build_snapshot(1, views, servers, None))
+        self.catalog = FixedCatalog(build_snapshot(1, views, servers))
         stored = [Stored(name, HttpSettings(name=name, kind="http"), 1) for name in ("a", "b")]
+        filed = HttpSettings(name="filed", kind="http", auth={"token": "literal:hunter2"})
+        stored.append(Stored("filed", filed, 0, "file"))
         self.upstreams = MemoryEntity("upstreams", HttpSettings, *stored)
         self.servers = MemoryEntity("servers", ServerSettings, *(Stored(one.name, one, 1) for one in servers))
         self.store = MemoryStore()

@@ -7,7 +7,8 @@ import pytest
 from starlette.routing import Route
 
 from toolway.admin.api import admin_operations
-from toolway.admin.operations import PUBLIC, Operation, routes
+from toolway.admin.endpoint import PUBLIC, routes
+from toolway.admin.operations import Operation
 from toolway.errors import PluginError
 
 
@@ -22,7 +23,7 @@ def test_an_operation_without_a_permission_is_refused(gate: Any) -> None:
     async def leak(incoming: Any) -> None: ...
 
     with pytest.raises(PluginError, match="declares no permission"):
-        routes(gate.context, [Operation("GET", "/api/v1/leak", None, "", leak)])
+        routes(gate.context, [Operation("GET", "/api/v1/leak", None, leak)])
 
 
 def test_two_collections_of_one_name_are_refused(gate: Any) -> None:

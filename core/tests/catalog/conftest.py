@@ -1,16 +1,27 @@
-"""A kind of upstream that lives in this process, and a clock that only the test moves."""
+"""A catalog on a real database, a kind of upstream that lives in this process, and a clock that only the test moves."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from msgspec import Raw
+from sqlmodel import SQLModel
 
-from toolway.errors import UpstreamUnreachable
-from toolway.hookspecs.definitions import UpstreamSettings
+from toolway.catalog.catalog import Catalog, saved_discoveries
+from toolway.catalog.definitions import Definitions
+from toolway.catalog.entities import Rowed, ServerEntity, UpstreamEntity
+from toolway.catalog.store import REVISIONS_CHANNEL, Change, Store
+from toolway.errors import StoreUnavailable, UpstreamUnreachable
+from toolway.hookspecs.caching import Listener
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import (
     Connection,
+    Desired,
     Discovery,
     Endpoint,
     Eras,
@@ -21,6 +32,8 @@ from toolway.hookspecs.routing import (
     UpstreamRequest,
     Wants,
 )
+from toolway.hookspecs.secrets import Challenge
+from toolway.keyring import KeyRing
 
 
 class Clock:
@@ -36,11 +49,17 @@ class Clock:
         return self.time
 
 
+class LocalUpstream(UpstreamSettings):
+    """An upstream in memory."""
+
+    endpoints: tuple[str, ...] = ("local",)
+
+
 class LocalKind:
     """A kind whose upstreams are lists in memory; endpoints named in `down` do not answer."""
 
     kind = "local"
-    settings = UpstreamSettings
+    settings: type[UpstreamSettings] = LocalUpstream
     file_only = False
 
     def __init__(self) -> None:
@@ -50,7 +69,8 @@ class LocalKind:
         self.probed: list[str] = []
 
     def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
-        return (Endpoint("local"),)
+        assert isinstance(settings, LocalUpstream)
+        return tuple(Endpoint(one) for one in settings.endpoints)
 
     async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
         self.probed.append(endpoint.id)
@@ -91,6 +111,116 @@ class LocalConnection:
 
     async def close(self) -> None:
         self.kind.open.remove(self)
+
+
+class SharedStore(Store):
+    """The database of a node; `is_away` when it does not answer."""
+
+    is_away = False
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Change]:
+        if self.is_away:
+            raise StoreUnavailable("the database does not answer")
+        async with super().read() as tx:
+            yield tx
+
+
+class Messages:
+    """Publish and subscribe."""
+
+    name = "messages"
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+
+    async def publish(self, channel: str, payload: bytes) -> None:
+        assert channel == REVISIONS_CHANNEL
+        for listener in self.listeners:
+            await listener(payload)
+
+    @asynccontextmanager
+    async def subscribe(self, channel: str, listener: Listener) -> AsyncIterator[None]:
+        self.listeners.append(listener)
+        yield
+        self.listeners.remove(listener)
+
+
+class File:
+    """A source of declared objects."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        self.desired = Desired()
+
+    async def load(self) -> Desired:
+        servers = {server.name: server for server in (ServerSettings(name="all"), *self.desired.servers)}
+        return Desired(self.desired.upstreams, tuple(servers.values()))
+
+
+class Shelf:
+    """What the nodes share: the database and its collections, messages, and a source."""
+
+    def __init__(self, store: SharedStore, kind: LocalKind, clock: Clock) -> None:
+        self.store, self.kind, self.clock = store, kind, clock
+        self.messages, self.file = Messages(), File()
+        self.definitions = Definitions({"local": kind}, {})
+        self.upstreams = UpstreamEntity(self.definitions, KeyRing([(b"newest", b"1" * 32)]), ("env",))
+        self.servers = ServerEntity(self.definitions)
+
+    def node(self) -> Catalog:
+        return Catalog(
+            store=self.store,
+            upstreams=self.upstreams,
+            servers=self.servers,
+            configured=Desired(),
+            sources=[self.file],
+            authorize=lambda upstream: no_headers,
+            pubsub=self.messages,
+            clock=self.clock,
+        )
+
+    def upstream(self, name: str, **more: Any) -> UpstreamSettings:
+        return self.definitions.settings({"name": name, "kind": "local", **more})
+
+    async def put(self, name: str, **more: Any) -> None:
+        await self.write(self.upstreams, self.upstream(name, **more))
+
+    async def write(self, entity: Rowed, value: Any) -> None:
+        async with self.store.change("catalog", "u1", "put", value.name) as tx:
+            await entity.put(tx, value)
+
+    async def remove(self, name: str) -> None:
+        async with self.store.change("catalog", "u1", "delete", name) as tx:
+            await self.upstreams.delete(tx, name)
+
+    async def kept(self) -> dict[str, Discovery]:
+        async with self.store.read() as tx:
+            return await saved_discoveries(tx)
+
+
+async def no_headers(challenge: Challenge | None) -> Mapping[str, str]:
+    return {}
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database: SQLite, unless the test wants `postgres`."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest_asyncio.fixture
+async def shelf(database_url: str, kind: LocalKind, clock: Clock) -> AsyncIterator[Shelf]:
+    store = SharedStore.connect(database_url)
+    assert isinstance(store, SharedStore)
+    async with store.write() as tx:
+        await (await tx.session.connection()).run_sync(SQLModel.metadata.create_all)
+    yield Shelf(store, kind, clock)
+    await store.close()
 
 
 Until = Callable[[Callable[[], bool], float], Awaitable[None]]

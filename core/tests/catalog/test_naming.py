@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolway.catalog.naming import LONGEST, Collision, fit, name_items, own_uri, parse_own_uri, unexpand
+from toolway.catalog.naming import LONGEST, Collision, fit, name_items
+from toolway.catalog.uris import own_uri, parse_own_uri, unexpand
 from toolway.hookspecs.definitions import ItemOverride, ServerSettings
 
 

@@ -26,7 +26,7 @@ def upstream(name: str, *items: Item, enabled: bool = True, **capabilities: Any)
 
 def view(*upstreams: UpstreamView, **settings: Any) -> ServerView:
     server = ServerSettings.model_validate({"name": "s", **settings})
-    return build_snapshot(1, upstreams, [server], None).servers["s"]
+    return build_snapshot(1, upstreams, [server]).servers["s"]
 
 
 def names(server: ServerView, kind: ItemKind = "tool") -> list[str]:
@@ -170,21 +170,21 @@ def test_instructions_are_the_servers_own_or_those_of_its_upstreams() -> None:
 
 def test_a_disabled_upstream_offers_nothing() -> None:
     off = upstream("a", item("a", "tool", "x"), enabled=False)
-    snapshot = build_snapshot(1, [off], [ServerSettings(name="s")], None)
+    snapshot = build_snapshot(1, [off], [ServerSettings(name="s")])
     assert snapshot.servers["s"].listed("tool") == ()
     assert "a" in snapshot.upstreams
 
 
 def test_repeated_and_malformed_entries_are_left_out_and_told() -> None:
     broken = upstream("a", item("a", "tool", "x"), item("a", "tool", "x", title="2"), Item("a", "tool", "y", b"[1]"))
-    snapshot = build_snapshot(1, [broken], [ServerSettings(name="s")], None)
+    snapshot = build_snapshot(1, [broken], [ServerSettings(name="s")])
     assert names(snapshot.servers["s"]) == ["a__x"]
     assert len(snapshot.problems) == 2
 
 
 def test_what_did_not_change_is_taken_over() -> None:
     servers = [ServerSettings(name="all"), ServerSettings(name="only-a", include=("a/*",))]
-    before = build_snapshot(1, [A, B], servers, None)
+    before = build_snapshot(1, [A, B], servers)
     after = build_snapshot(2, [A, upstream("b")], servers, before)
     assert after.parsed["a"] is before.parsed["a"]
     assert after.servers["only-a"] is before.servers["only-a"]

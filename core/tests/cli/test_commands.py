@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -57,8 +58,7 @@ def run(demo: RunningGateway, tmp_path: Path) -> Run:
 
 async def table(run: Run, *arguments: str) -> dict[str, list[str]]:
     """The cells of a printed table by the first cell of their row."""
-    lines = (await run(*arguments)).out.splitlines()
-    rows = [[cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")] for line in lines]
+    rows = [re.split(r"  +", line.strip()) for line in (await run(*arguments)).out.splitlines()]
     return {row[0]: row[1:] for row in rows if len(row) > 1}
 
 
@@ -70,6 +70,7 @@ async def test_an_upstream_is_added_listed_with_its_state_and_removed(demo: Runn
     shown = await table(run, "upstreams", "list")
     assert shown["name"] == ["kind", "status", "items", "endpoints", "command", "managed by"]
     assert shown["again"][:2] == ["http", "up"]
+    assert shown["demo"][3] == "-"
     assert shown["again"][-1] == "api"
     assert int(shown["again"][2]) > 0
     assert (await run("upstreams", "remove", "again")).err == "upstream again removed\n"
@@ -77,7 +78,8 @@ async def test_an_upstream_is_added_listed_with_its_state_and_removed(demo: Runn
 
 async def test_an_upstream_that_is_down_is_added_and_its_error_shown(run: Run) -> None:
     added = await run("upstreams", "add", "gone", "http://127.0.0.1:1/mcp", "--allow-private")
-    assert (added.code, added.err.count("\n")) == (1, 1)
+    assert (added.code, added.out) == (0, "")
+    assert added.err.startswith("upstream gone is registered, but down (no connection")
 
     shown = await table(run, "upstreams", "list")
     assert dict(zip(shown["name"], shown["gone"], strict=True))["status"] == "down"
@@ -91,6 +93,54 @@ async def test_the_table_of_servers_shows_paths_and_collisions(run: Run) -> None
     shown = await table(run, "servers", "list")
     few = dict(zip(shown["name"], shown["few"], strict=True))
     assert (few["path"], few["access"], few["collisions"]) == ("/servers/few/mcp", "public", "0")
+
+
+async def test_what_exists_already_is_replaced_only_on_request(run: Run) -> None:
+    add = ("servers", "add", "few", "--include", "demo/a*")
+    assert (await run(*add)).code == 0
+
+    again = await run(*add)
+
+    assert (again.code, again.err) == (6, "toolway: servers has 'few' already; replace it with --replace\n")
+    assert (await run(*add, "--replace")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["call", "demo__add", "a=1"], 1, "the arguments do not fit the tool's schema: 'b'"),
+        (["call", "demo__add", "a"], 2, "toolway: the argument 'a' must be key=value"),
+        (
+            ["items", "list", "--url", "http://127.0.0.1:1"],
+            3,
+            "toolway: http://127.0.0.1:1 does not answer (Connection r",
+        ),
+        (["upstreams", "list", "--token", "wrong"], 4, "toolway: the credential is not valid here"),
+        (["call", "demo__add", "--server", "missing"], 5, "toolway: there is no server 'missing'"),
+        (["upstreams", "remove", "demo"], 6, "toolway: 'demo' is declared in the configuration file; change it there"),
+        (["plugins", "-c", "missing.toml"], 1, "toolway: missing.toml cannot be read"),
+    ],
+)
+async def test_the_exit_code_says_what_went_wrong(run: Run, arguments: list[str], code: int, sentence: str) -> None:
+    ran = await run(*arguments)
+
+    assert (ran.code, (ran.out + ran.err)[: len(sentence)]) == (code, sentence)
+
+
+async def test_arguments_of_a_tool_are_written_behind_its_name(run: Run) -> None:
+    assert (await run("call", "demo__add", "a=1", "b=2")).out == "3\n"
+    assert (await run("call", "demo__add", "--args-json", '{"a": 1, "b": 1}', "-a", "b=3")).out == "4\n"
+
+
+async def test_help_is_fast_because_it_imports_nothing_large() -> None:
+    program = (
+        "import sys; from toolway.cli import main; sys.argv[1:] = ['-h']\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE)
+
+    imported = {name.partition(".")[0] for name in (await process.communicate())[0].decode().split("\n")[-2].split()}
+
+    assert imported & {"aiohttp", "msgspec", "pydantic", "rich", "sqlalchemy", "starlette"} == set()
 
 
 @pytest.mark.parametrize(

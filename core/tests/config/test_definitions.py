@@ -63,6 +63,10 @@ ENDPOINTS = ["http://127.0.0.1:3001/mcp"]
 GOOD = {"name": "a", "endpoints": ENDPOINTS, "auth": {"type": "bearer", "token": "env:TOKEN"}}
 
 
+def as_sent(upstream: str, text: str) -> str:
+    return text
+
+
 def refusal(raw: dict[str, Any], **options: Any) -> str:
     with pytest.raises(InvalidInput) as caught:
         DEFINITIONS.settings(raw, **options)
@@ -106,7 +110,7 @@ def test_settings_with_raw_auth_are_read_when_they_are_resolved() -> None:
         ({"auth": {"type": "bearer"}}, "upstream 'a': auth.token is missing; add it"),
         (
             {"auth": {"type": "bearer", "token": "hunter2"}, "retries": 99},
-            "upstream 'a': retries should be less than or equal to 5; auth.token must be a secret reference such as ",
+            "upstream 'a': auth.token must be a secret reference such as env:NAME or file:/path, not a value; retries ",
         ),
         ({"name": 3}, "upstream without a name: name should be a valid string"),
     ],
@@ -126,18 +130,18 @@ def test_kinds_that_start_programs_are_refused_from_the_api_and_accepted_from_th
     raw = {"name": "time", "kind": "stdio", "command": ["mcp-server-time"]}
 
     assert DEFINITIONS.resolve(DEFINITIONS.settings(raw)).endpoints == (Endpoint("local"),)
-    assert refusal(raw, from_api=True) == (
+    assert refusal(raw, accept=as_sent) == (
         "upstream 'time': upstreams of kind 'stdio' can start programs; declare it in the configuration file"
     )
 
 
 def test_the_api_refuses_types_that_the_environment_may_use() -> None:
     assert DEFINITIONS.settings({**GOOD, "retries": "1"}).retries == 1
-    assert "retries should be a valid integer" in refusal({**GOOD, "retries": "1"}, from_api=True)
+    assert "retries should be a valid integer" in refusal({**GOOD, "retries": "1"}, accept=as_sent)
 
 
 def test_the_adapter_validates_bodies_and_describes_what_the_api_takes() -> None:
-    adapter = DEFINITIONS.schema()
+    adapter = DEFINITIONS.schema(as_sent)
 
     described = adapter.json_schema()
 
@@ -157,8 +161,7 @@ def test_a_wrong_server_is_refused_with_the_path() -> None:
 
 def schema_errors(value: dict[str, Any]) -> list[str]:
     plugins: dict[str, type[BaseModel]] = {"my-vault": VaultSettings}
-    kinds: dict[str, type[UpstreamSettings]] = {"http": HttpSettings, "stdio": StdioSettings}
-    schema = configuration_schema(plugins, kinds, {"bearer": BearerSettings})
+    schema = configuration_schema(plugins, DEFINITIONS)
     meta.validate(schema)
     return [error.message for error in Draft202012Validator(schema).iter_errors(value)]
 

@@ -1,53 +1,55 @@
-"""An MCP server of the handshake era on standard input and output: its tools wait until they are told to go on.
+"""An MCP server of the handshake era on standard input and output.
 
-`wait` answers when `release` was called; `ask` asks the client what to answer.
+`wait` answers once the file exists that the command line names; `ask` asks the client what to answer.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
 Message = dict[str, Any]
 
-waiting: list[Any] = []
+RELEASED = Path(sys.argv[1])
 asking: dict[str, Any] = {}
 
 
 def send(**message: Any) -> None:
-    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+    sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+    sys.stdout.flush()
 
 
 def text(request_id: Any, said: str) -> None:
     send(id=request_id, result={"content": [{"type": "text", "text": said}]})
 
 
-def call(request_id: Any, tool: str) -> None:
-    if tool == "wait":
-        waiting.append(request_id)
-    elif tool == "ask":
-        question = f"question-{request_id}"
-        asking[question] = request_id
-        schema = {"type": "object", "properties": {}}
-        send(id=question, method="elicitation/create", params={"message": "?", "requestedSchema": schema})
-    else:
-        text(request_id, str(len(waiting)))
-        while waiting:
-            text(waiting.pop(), "released")
+def wait(request_ids: list[Any]) -> None:
+    """Answer what waits, all by one thread."""
+    while True:
+        while RELEASED.exists() and request_ids:
+            text(request_ids.pop(), "released")
+        time.sleep(0.01)
 
 
-def answer(message: Message) -> None:
+def answer(message: Message, waiting: list[Any]) -> None:
     method, request_id = message.get("method"), message.get("id")
     if method == "initialize":
         info = {"name": "patient", "version": "1"}
         version = message["params"]["protocolVersion"]
         send(id=request_id, result={"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info})
     elif method == "tools/list":
-        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("wait", "ask", "release")]
+        tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("wait", "ask")]
         send(id=request_id, result={"tools": tools})
+    elif method == "tools/call" and message["params"]["name"] == "wait":
+        waiting.append(request_id)
     elif method == "tools/call":
-        call(request_id, message["params"]["name"])
+        asking["question"] = request_id
+        schema = {"type": "object", "properties": {}}
+        send(id="question", method="elicitation/create", params={"message": "?", "requestedSchema": schema})
     elif method is None:
         text(asking.pop(str(request_id)), json.dumps(message["result"]))
     elif request_id is not None:
@@ -55,5 +57,7 @@ def answer(message: Message) -> None:
 
 
 if __name__ == "__main__":
+    held: list[Any] = []
+    threading.Thread(target=wait, args=[held], daemon=True).start()
     for line in sys.stdin:
-        answer(json.loads(line))
+        answer(json.loads(line), held)

@@ -20,12 +20,23 @@ CAPABILITIES = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabi
 SERVER = Path(__file__).with_name("patient_server.py")
 
 
-async def patient(gateway: StartGateway, **settings: Any) -> RunningGateway:
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """Calls of `wait` are answered once this file exists."""
+    return tmp_path / "released"
+
+
+async def patient(gateway: StartGateway, released: Path, **settings: Any) -> RunningGateway:
     """A gateway in front of the server whose tools wait."""
-    upstream = {"name": "p", "kind": "stdio", "command": [sys.executable, str(SERVER)], "in_flight": 100}
+    upstream = {"name": "p", "kind": "stdio", "command": [sys.executable, str(SERVER), str(released)], "in_flight": 100}
     gate = await gateway(upstreams=[upstream], **settings)
     await eventually(lambda: gate.gateway.plane.view("all").listed("tool"))
     return gate
+
+
+def go_on(released: Path) -> None:
+    """Let every call of `wait` be answered."""
+    released.touch()
 
 
 async def session(gate: RunningGateway) -> dict[str, str]:
@@ -61,8 +72,8 @@ def in_flight(gate: RunningGateway) -> int:
     return gate.gateway.plane.dispatch.calls.total
 
 
-async def test_a_principal_has_at_most_64_calls_in_flight(gateway: StartGateway) -> None:
-    gate = await patient(gateway)
+async def test_a_principal_has_at_most_64_calls_in_flight(gateway: StartGateway, released: Path) -> None:
+    gate = await patient(gateway, released)
     mine = {"authorization": f"Bearer {gate.token}"}
     calls = [asyncio.create_task(gate.call("p__wait", headers=mine)) for _ in range(64)]
     await eventually(lambda: in_flight(gate) == 64)
@@ -72,13 +83,13 @@ async def test_a_principal_has_at_most_64_calls_in_flight(gateway: StartGateway)
     assert (refused.status, refused.headers["retry-after"]) == (503, "1")
     assert refused.content["id"] == 1
     assert "you have 64 calls in flight" in refused.content["error"]["message"]
-    others = asyncio.create_task(gate.call("p__release"))
-    assert {answer.status for answer in await asyncio.gather(others, *calls)} == {200}
+    go_on(released)
+    assert {answer.content["result"]["content"][0]["text"] for answer in await asyncio.gather(*calls)} == {"released"}
     assert in_flight(gate) == 0
 
 
-async def test_more_calls_than_the_node_may_have_are_told_to_come_back(gateway: StartGateway) -> None:
-    gate = await patient(gateway, limits={"calls": 1})
+async def test_more_calls_than_the_node_may_have_are_told_to_come_back(gateway: StartGateway, released: Path) -> None:
+    gate = await patient(gateway, released, limits={"calls": 1})
     first = asyncio.create_task(gate.call("p__wait"))
     await eventually(lambda: in_flight(gate) == 1)
 
@@ -87,12 +98,15 @@ async def test_more_calls_than_the_node_may_have_are_told_to_come_back(gateway: 
     assert refused.status == 503 and "the gateway has 1 calls" in refused.content["error"]["message"]
     first.cancel()
     await eventually(lambda: in_flight(gate) == 0)
-    assert (await gate.call("p__release")).status == 200
+    go_on(released)
+    assert (await gate.call("p__wait")).status == 200
 
 
 @pytest.mark.parametrize("limits", [{"streams": 1}, {"streams_per_principal": 1}])
-async def test_more_streams_than_may_be_open_are_refused(gateway: StartGateway, limits: dict[str, int]) -> None:
-    gate = await patient(gateway, limits=limits)
+async def test_more_streams_than_may_be_open_are_refused(
+    gateway: StartGateway, released: Path, limits: dict[str, int]
+) -> None:
+    gate = await patient(gateway, released, limits=limits)
     headers = await session(gate)
     async with gate.http.get(f"{gate.url}/mcp", headers=headers) as response:
         assert response.status == 200
@@ -101,8 +115,10 @@ async def test_more_streams_than_may_be_open_are_refused(gateway: StartGateway, 
         assert (await gate.mcp("subscriptions/listen", {"notifications": {}}, headers=mine)).status == 503
 
 
-async def test_a_drain_ends_parked_calls_and_streams_and_lets_calls_finish(gateway: StartGateway) -> None:
-    gate = await patient(gateway)
+async def test_a_drain_ends_parked_calls_and_streams_and_lets_calls_finish(
+    gateway: StartGateway, released: Path
+) -> None:
+    gate = await patient(gateway, released)
     plane, headers = gate.gateway.plane, await session(gate)
     asked = await park(gate)
     assert asked.content["result"]["resultType"] == "input_required"
@@ -114,7 +130,7 @@ async def test_a_drain_ends_parked_calls_and_streams_and_lets_calls_finish(gatew
 
     assert await eventually(lambda: not plane.parked.open)
     assert not draining.done()
-    await gate.call("p__release")
+    go_on(released)
     answers = await asyncio.gather(*calls)
     await draining
 
@@ -123,8 +139,10 @@ async def test_a_drain_ends_parked_calls_and_streams_and_lets_calls_finish(gatew
     assert "answered already or has expired" in json.dumps(retried.content)
 
 
-async def test_a_revoked_credential_takes_its_streams_and_parked_calls_along(gateway: StartGateway) -> None:
-    gate = await patient(gateway)
+async def test_a_revoked_credential_takes_its_streams_and_parked_calls_along(
+    gateway: StartGateway, released: Path
+) -> None:
+    gate = await patient(gateway, released)
     plane, headers = gate.gateway.plane, await session(gate)
     await park(gate)
     async with gate.http.get(f"{gate.url}/mcp", headers=headers) as stream:

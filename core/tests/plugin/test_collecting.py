@@ -12,8 +12,7 @@ from toolway.hookspecs.auth import toolway_authorizers
 from toolway.hookspecs.routing import Attempt, Balancer, Call, Endpoint, toolway_balancers, toolway_policies
 from toolway.hookspecs.secrets import toolway_secret_schemes
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
-from toolway.plugin.collect import Plugins
-from toolway.plugin.host import PluginHost
+from toolway.plugin.host import Plugins
 
 Install = Callable[..., str]
 
@@ -46,7 +45,7 @@ def balancers(*names: str) -> str:
 
 
 def load(*names: str, optional: Sequence[str] = ()) -> Plugins:
-    return PluginHost().load(names, optional, builtins=[BuiltinBalancers(Settings())])
+    return Plugins.load(names, optional, builtins=[BuiltinBalancers(Settings())])
 
 
 def names_of(plugins: Plugins, **options: str) -> list[str]:

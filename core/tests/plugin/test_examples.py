@@ -19,8 +19,7 @@ from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, toolway_
 from toolway.hookspecs.routing import Call, ClientProfile, Reply, Target, toolway_request_middleware
 from toolway.hookspecs.secrets import toolway_secret_schemes
 from toolway.plugin import ClientCannot, Forbidden, SecretUnavailable, Unauthenticated
-from toolway.plugin.collect import Plugins
-from toolway.plugin.host import PluginHost
+from toolway.plugin.host import Plugins
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 KEYS = f"alice:{hashlib.sha256(b'key of alice').hexdigest()}\nbob: {hashlib.sha256(b'key of bob').hexdigest()}\n"
@@ -67,7 +66,7 @@ KERNEL: Any = SimpleNamespace(clock=Clock(), secrets=Table({"file:/keys": KEYS})
 
 
 def load(name: str, **settings: Any) -> Plugins:
-    return PluginHost().load([name], settings={name: settings})
+    return Plugins.load([name], settings={name: settings})
 
 
 def authenticator() -> Any:

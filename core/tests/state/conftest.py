@@ -12,7 +12,7 @@ from toolway.catalog.store import Store
 from toolway.hookspecs.system import MigrationSource, toolway_migrations
 from toolway.migrations.run import kernel_history as own_history
 from toolway.migrations.run import migrate
-from toolway.plugin.host import PluginHost
+from toolway.plugin.host import Plugins
 from toolway_testing.clock import MovedClock
 from toolway_testing.polling import eventually
 
@@ -25,7 +25,7 @@ def clock() -> MovedClock:
 @pytest.fixture
 def kernel_history() -> list[MigrationSource]:
     """The tables of the kernel, first, and of the bundled plugins."""
-    plugins = PluginHost().load([], builtins=bundled_plugins())
+    plugins = Plugins.load([], builtins=bundled_plugins())
     return [own_history(), *plugins.collect(toolway_migrations, None)]
 
 

@@ -23,10 +23,12 @@ from toolway.bundled.upstreams.auth import (
 )
 from toolway.catalog.store import Store
 from toolway.errors import Unauthenticated
+from toolway.hookspecs import caching
+from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, Decision, Principal, Resource
 from toolway.hookspecs.definitions import Timeouts, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint, Policy, Target, Upstream
-from toolway.plugin.host import PluginHost
+from toolway.plugin.host import Plugins
 from toolway.secrets import SecretResolver
 from toolway_testing.clock import MovedClock
 
@@ -137,12 +139,14 @@ async def test_upstream_auths_make_their_headers(
 def test_every_provider_of_the_gateway_passes_the_plugin_host(store: Store, clock: MovedClock) -> None:
     secrets = SecretResolver(clock)
     kernel: Any = SimpleNamespace(clock=clock, secrets=secrets, seal=None, database=store, node="n", http=None)
-    plugins = PluginHost().load([], builtins=bundled_plugins())
-    provided: Any = plugins.provided
-    offered = {
-        hook: [each.name for each in provided(hook, kernel)]
-        for hook in ("toolway_secret_schemes", "toolway_keyvalue_stores", "toolway_pubsubs", "toolway_upstream_auths")
-    }
+    plugins = Plugins.load([], builtins=bundled_plugins())
+    hooks: list[Any] = [
+        secret_hooks.toolway_secret_schemes,
+        caching.toolway_keyvalue_stores,
+        caching.toolway_pubsubs,
+        secret_hooks.toolway_upstream_auths,
+    ]
+    offered = {hook.__name__: [each.name for each in plugins.provided(hook, kernel)] for hook in hooks}
     assert offered == {
         "toolway_secret_schemes": ["env", "file", "literal"],
         "toolway_keyvalue_stores": ["memory", "database"],

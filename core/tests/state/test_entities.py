@@ -17,6 +17,7 @@ from toolway.catalog.models import UpstreamRow
 from toolway.catalog.store import Store
 from toolway.errors import Conflict, InvalidInput, NotFound, SecretUnavailable
 from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
+from toolway.hookspecs.system import Stored
 from toolway.keyring import KeyRing
 from toolway.plugin import Clock
 from toolway.plugin.http import OutgoingHttp
@@ -52,7 +53,7 @@ class Named:
 class Collections:
     """Both collections on one database."""
 
-    def __init__(self, store: Store, clock: Clock, declared: tuple[str, ...] = ("filed",)) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         secrets = SecretResolver(clock)
         secrets.use([SealedScheme(RING)])
         self.store, self.secrets = store, secrets
@@ -64,8 +65,9 @@ class Collections:
         auths: Any = {provider.type: provider for provider in (BearerProvider, BasicProvider, HeaderProvider)}
         auths["signed"] = Named(SignedAuth)
         self.definitions = Definitions(kinds, auths)
-        self.upstreams = UpstreamEntity(self.definitions, declared, RING, ("env", "literal", "sealed"))
-        self.servers = ServerEntity(self.definitions, declared)
+        schemes = ("env", "file", "vault", "literal", "sealed")
+        self.upstreams = UpstreamEntity(self.definitions, RING, schemes, allowed=["env"])
+        self.servers = ServerEntity(self.definitions)
 
     async def put(self, **body: Any) -> None:
         value = self.upstreams.schema.validate_python({"name": "a", **body})
@@ -135,6 +137,28 @@ async def test_a_credential_sent_as_a_value_is_stored_encrypted_and_never_shown(
     assert (await collections.secrets.get(at(raw, path))).endswith("hunter2")
 
 
+@pytest.mark.parametrize("path", ["file:/etc/shadow", "file:relative"])
+async def test_a_reference_that_reads_the_host_is_refused_unless_its_scheme_is_listed(
+    collections: Collections, path: str
+) -> None:
+    with pytest.raises(InvalidInput, match=r"auth.token must not be .* 'file'.*gateway.api_references") as caught:
+        await collections.put(endpoints=[URL], auth={"type": "bearer", "token": path})
+    assert path not in caught.value.message
+    with pytest.raises(InvalidInput, match=r"headers\.X must not be"):
+        await collections.put(endpoints=[URL], headers={"X": path})
+    await collections.put(endpoints=[URL], auth={"type": "bearer", "token": "env:LISTED"})
+
+
+async def test_a_reference_of_a_plugins_scheme_is_taken_and_the_file_may_use_every_scheme(
+    collections: Collections,
+) -> None:
+    await collections.put(endpoints=[URL], auth={"type": "bearer", "token": "vault:kv/path#field"})
+    filed = {"name": "b", "endpoints": [URL], "auth": {"type": "bearer", "token": "file:/run/token"}}
+
+    assert (await collections.raw())["auth"]["token"] == "vault:kv/path#field"
+    assert collections.definitions.settings(filed).auth.token == "file:/run/token"
+
+
 async def test_a_secret_of_a_plugins_kind_is_stored_encrypted_and_other_texts_are_not(collections: Collections) -> None:
     await collections.put(kind="peer", invitation="hunter2", region="us")
     raw = await collections.raw()
@@ -176,14 +200,19 @@ async def test_kinds_that_can_start_programs_are_for_the_file_only(collections: 
 
 
 async def test_what_the_file_declares_is_read_only(store: Store, clock: Clock) -> None:
-    collections = Collections(store, clock, declared=("a",))
+    collections = Collections(store, clock)
+    upstream, server = UpstreamSettings(name="a", kind="http"), collections.definitions.server({"name": "a"})
+    collections.upstreams.filed = {"a": Stored("a", upstream, 0, "file")}
+    collections.servers.filed = {"a": Stored("a", server, 0, "file")}
     with pytest.raises(Conflict, match="declared in the configuration file"):
         await collections.put(endpoints=[URL])
     async with store.write() as tx:
         with pytest.raises(Conflict):
             await collections.upstreams.delete(tx, "a")
         with pytest.raises(Conflict):
-            await collections.servers.put(tx, collections.definitions.server({"name": "a"}))
+            await collections.servers.put(tx, server)
+    async with store.read() as tx:
+        assert [one.managed_by for one in await collections.servers.list(tx)] == ["file"]
 
 
 async def test_a_name_that_comes_back_never_has_an_old_revision(collections: Collections) -> None:

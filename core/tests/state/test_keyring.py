@@ -157,13 +157,13 @@ STARTER = dedent(
     from toolway.keyring import open_ring, root_key_file
     from toolway.hookspecs.system import toolway_migrations
     from toolway.migrations.run import kernel_history, migrate
-    from toolway.plugin.host import PluginHost
+    from toolway.plugin.host import Plugins
 
     async def main():
         url, directory = sys.argv[1:]
         sys.stdin.readline()
         store = Store.connect(url)
-        plugins = PluginHost().load([], builtins=bundled_plugins())
+        plugins = Plugins.load([], builtins=bundled_plugins())
         await migrate(store, [kernel_history(), *plugins.collect(toolway_migrations, None)])
         ring = await open_ring(store, root_key_file(pathlib.Path(directory)), SystemClock())
         token = await ensure_first_token(store, SystemClock())

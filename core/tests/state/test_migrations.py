@@ -75,11 +75,11 @@ async def test_a_database_that_is_up_to_date_is_left_alone_without_loading_alemb
         from toolway.catalog.store import Store
         from toolway.hookspecs.system import toolway_migrations
         from toolway.migrations.run import kernel_history, migrate
-        from toolway.plugin.host import PluginHost
+        from toolway.plugin.host import Plugins
 
         async def main():
             store = Store.connect(sys.argv[1])
-            plugins = PluginHost().load([], builtins=bundled_plugins())
+            plugins = Plugins.load([], builtins=bundled_plugins())
             await migrate(store, [kernel_history(), *plugins.collect(toolway_migrations, None)])
             await store.close()
 

@@ -212,6 +212,20 @@ async def test_a_statement_that_takes_too_long_is_ended(
 
 
 @pytest.mark.server
+async def test_nothing_stays_on_a_connection_that_a_pooler_may_give_to_others(
+    postgres_url: str, connect: Connect
+) -> None:
+    store = connect(postgres_url)
+    for _ in range(10):  # a driver that prepares statements does so at the fifth time
+        async with store.read() as tx:
+            connection = await tx.session.connection()
+            assert (await connection.execute(text("select current_setting('statement_timeout')"))).scalar() == "5s"
+    async with store.engine.connect() as connection:
+        assert (await connection.execute(text("select current_setting('statement_timeout')"))).scalar() == "0"
+        assert (await connection.execute(text("select count(*) from pg_prepared_statements"))).scalar() == 0
+
+
+@pytest.mark.server
 async def test_waiting_for_a_connection_has_an_end(
     postgres_url: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ async def test_a_programs_items_are_discovered(era: Any, start: Dial) -> None:
 
 async def test_the_bundled_demo_speaks_both_eras(start: Dial) -> None:
     for era in ("modern", "legacy"):
-        reply = await start(leg(era), sys.executable, "-m", "toolway.demo").request(call("add", a=2, b=3))
+        reply = await start(leg(era), sys.executable, "-m", "toolway.cli.demo").request(call("add", a=2, b=3))
         assert reply.result is not None
         assert b'"5"' in bytes(reply.result)
 

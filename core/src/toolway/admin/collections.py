@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
-from toolway.admin.operations import Answer, Incoming, Operation
-from toolway.admin.pages import Page, PageQuery, listing
+from toolway.admin.operations import Incoming, Operation, Page, PageQuery, listing
+from toolway.admin.problems import document
 from toolway.admin.state import described
 from toolway.catalog.entities import hidden
-from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed
+from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, ToolwayError
 from toolway.hookspecs.system import Entity, Stored
+
+FIRST_SECONDS = 5.0
+"""How long the answer to a change of an upstream waits for its first discovery."""
 
 
 class Meta(BaseModel):
@@ -37,50 +43,49 @@ class Collection:
 
     def __init__(self, entity: Entity) -> None:
         self._entity, self._kind = entity, entity.kind
-        self._read, self._write = f"{entity.kind}:read", f"{entity.kind}:write"
         self._part: str = getattr(entity, "part", entity.kind)
 
     def operations(self) -> list[Operation]:
         """What the API offers for it."""
-        kind, schema, read, write = self._kind, self._entity.schema, self._read, self._write
-        path, one = f"/api/v1/{kind}", f"/api/v1/{kind}/{{name}}"
-        page, put = Page[Member], (200, 201)
+        path, read, write = f"/api/v1/{self._kind}", f"{self._kind}:read", f"{self._kind}:write"
+        one, schema = f"{path}/{{name}}", self._entity.schema
+        put = (200, 201)
         return [
-            Operation("GET", path, read, f"List {kind}.", self.list, None, PageQuery, page, filters=True),
-            Operation("POST", path, write, f"Add one to {kind}.", self.create, schema, None, Member, (201,)),
-            Operation("GET", one, read, f"Read one of {kind}.", self.get, None, None, Member, conditional=True),
-            Operation("PUT", one, write, f"Set one of {kind}.", self.put, schema, None, Member, put, conditional=True),
-            Operation("DELETE", one, write, f"Remove one of {kind}.", self.delete, success=(204,), conditional=True),
+            Operation("GET", path, read, self.list, query=PageQuery, answer=Page[Member], filters=True),
+            Operation("POST", path, write, self.create, body=schema, answer=Member, success=(201,)),
+            Operation("GET", one, read, self.get, answer=Member, conditional=True),
+            Operation("PUT", one, write, self.put, body=schema, answer=Member, success=put, conditional=True),
+            Operation("DELETE", one, write, self.delete, success=(204,), conditional=True),
         ]
 
-    async def list(self, incoming: Incoming, query: PageQuery) -> Page[dict[str, Any]]:
-        """The objects that the principal may see."""
+    async def list(self, incoming: Incoming) -> Page[dict[str, Any]]:
+        """List the objects."""
         async with incoming.context.store.read() as tx:
             stored = {one.name: one for one in await self._entity.list(tx)}
-        stored |= incoming.context.catalog.filed(self._kind)
-        return listing(incoming, self._read, stored, query, lambda one: self._shown(incoming, one))
+        return listing(incoming, f"{self._kind}:read", stored, lambda one: self._shown(incoming, one))
 
-    async def get(self, incoming: Incoming) -> Answer:
-        """One object with its `ETag`."""
+    async def get(self, incoming: Incoming) -> Response:
+        """Read one object."""
         return await self._answer(incoming, incoming.name)
 
-    async def create(self, incoming: Incoming, body: Any) -> Answer:
+    async def create(self, incoming: Incoming) -> Response:
         """Add an object that does not exist yet."""
-        incoming.demand(self._write, body.name)
+        body = incoming.body
+        incoming.demand(f"{self._kind}:write", body.name)
         async with self._change(incoming, "create", body.name) as tx:
             if await self._entity.get(tx, body.name) is not None:
                 raise Conflict(f"{self._kind} has {body.name!r} already; use PUT to replace it")
             await self._entity.put(tx, body)
         return await self._changed(incoming, body.name, 201)
 
-    async def put(self, incoming: Incoming, body: Any) -> Answer:
-        """Create or replace; the same body twice changes nothing the second time."""
+    async def put(self, incoming: Incoming) -> Response:
+        """Create or replace an object; the same body twice changes nothing the second time."""
+        body = incoming.body
         if body.name != incoming.name:
             raise InvalidInput(f"the body names {body.name!r}, the path {incoming.name!r}; they must agree")
         async with incoming.context.store.read() as tx:
             old = await self._entity.get(tx, body.name)
-        is_own = body.name not in incoming.context.catalog.filed(self._kind)
-        if is_own and old is not None and old.value == body:
+        if old is not None and old.value == body:
             _check_precondition(incoming, old)
             return await self._answer(incoming, body.name)
         async with self._change(incoming, "put", body.name) as tx:
@@ -89,33 +94,34 @@ class Collection:
             await self._entity.put(tx, body)
         return await self._changed(incoming, body.name, 201 if old is None else 200)
 
-    async def delete(self, incoming: Incoming) -> Answer:
+    async def delete(self, incoming: Incoming) -> Response:
         """Remove an object."""
         async with self._change(incoming, "delete", incoming.name) as tx:
             _check_precondition(incoming, await self._entity.get(tx, incoming.name))
             await self._entity.delete(tx, incoming.name)
         await incoming.context.catalog.reload()
-        return Answer(None, 204)
+        return Response(status_code=204)
 
     def _change(self, incoming: Incoming, action: str, name: str) -> Any:
-        if name in incoming.context.catalog.filed(self._kind):
-            raise Conflict(f"{name!r} is declared in the configuration; change it there")
         subject = f"{self._kind}/{name}"
         return incoming.context.store.change(self._part, incoming.principal.id, f"{self._kind}.{action}", subject)
 
-    async def _changed(self, incoming: Incoming, name: str, status: int) -> Answer:
-        await incoming.context.catalog.reload()
+    async def _changed(self, incoming: Incoming, name: str, status: int) -> Response:
+        catalog = incoming.context.catalog
+        await catalog.reload()
+        if self._kind == "upstreams":
+            with contextlib.suppress(ToolwayError, TimeoutError):  # it is registered anyway; `meta` says how it is
+                async with asyncio.timeout(FIRST_SECONDS):
+                    await catalog.refresh(name)
         return await self._answer(incoming, name, status)
 
-    async def _answer(self, incoming: Incoming, name: str, status: int = 200) -> Answer:
-        stored = incoming.context.catalog.filed(self._kind).get(name)
-        if stored is None:
-            async with incoming.context.store.read() as tx:
-                stored = await self._entity.get(tx, name)
+    async def _answer(self, incoming: Incoming, name: str, status: int = 200) -> Response:
+        async with incoming.context.store.read() as tx:
+            stored = await self._entity.get(tx, name)
         if stored is None:
             raise NotFound(f"{self._kind} has no {name!r}")
         location = {"location": f"/api/v1/{self._kind}/{name}"} if status == 201 else {}
-        return Answer(self._shown(incoming, stored), status, {"etag": _etag(stored), **location})
+        return document(self._shown(incoming, stored), status, {"etag": _etag(stored), **location})
 
     def _shown(self, incoming: Incoming, stored: Stored) -> dict[str, Any]:
         more = described(incoming.context.catalog.snapshot, self._kind, stored.name)

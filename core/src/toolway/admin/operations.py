@@ -1,44 +1,75 @@
-"""Operations of the admin API: what each needs, takes and gives, and the ASGI endpoint that runs those of one path."""
+"""Operations of the admin API: what each needs, takes and gives, and what their handlers work with."""
 
 from __future__ import annotations
 
+import bisect
 import re
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, get_type_hints
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from toolway.admin.bodies import Reader
-from toolway.admin.context import AdminContext
-from toolway.admin.problems import MethodNotAllowed, UnsupportedMediaType, answer_for, document
-from toolway.errors import Forbidden, PluginError, Unauthenticated
+from toolway.errors import Forbidden, Unauthenticated
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
+
+if TYPE_CHECKING:
+    from toolway.catalog.catalog import Catalog
+    from toolway.hookspecs.system import Entity
+    from toolway.plugin.kernel import Database
 
 ANY = "*"
 """The name of the resource when an action is about a whole collection."""
 
-PUBLIC: frozenset[tuple[str, str]] = frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/api/v1/openapi.json")})
-
 _UNNAMEABLE = re.compile(r"[^a-zA-Z0-9]+")
 
-Handler = Callable[..., Awaitable[Any]]
+Phase = Literal["starting", "serving", "draining"]
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
-class Incoming:
-    """An authenticated request."""
+class ReadyCheck:
+    """One thing that `/ready` looks at. `check` answers with what is wrong, empty when nothing is.
+
+    A critical one that fails makes the node unready; the others are only told.
+    """
+
+    name: str
+    check: Callable[[], Awaitable[str]]
+    critical: bool = True
+
+
+@dataclass(frozen=True)
+class AdminContext:
+    """The parts of one gateway that the admin API works on; the application fills it in.
+
+    `authenticate` gets the request's headers and the client's address and raises Unauthenticated or InvalidInput;
+    `authorize` answers for one action on one resource. `plugins` describes installed plugins, each with `name`.
+    """
+
+    catalog: Catalog
+    store: Database
+    entities: Sequence[Entity]
+    authenticate: Callable[[Headers, str], Awaitable[Principal]]
+    authorize: Callable[[Principal, str, Resource], bool]
+    plugins: Callable[[], Sequence[Mapping[str, Any]]]
+    phase: Callable[[], Phase]
+    checks: Sequence[ReadyCheck] = ()
+    version: str = ""
+
+
+class Incoming(msgspec.Struct, eq=False):
+    """A request; `query` and `body` are read after its principal was found to be allowed to ask."""
 
     context: AdminContext
-    principal: Principal
     headers: Headers
     path: Mapping[str, str]
+    principal: Principal = ANONYMOUS
+    query: Any = None
+    body: Any = None
 
     @property
     def name(self) -> str:
@@ -63,15 +94,6 @@ class Incoming:
         raise Forbidden(f"permission {action!r} is needed here", permission=action)
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A JSON answer with a status and headers of its own; `value` None means no body."""
-
-    value: Any
-    status: int = 200
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class NoQuery(BaseModel, extra="forbid"):
     """For operations that take no query parameters."""
 
@@ -80,17 +102,16 @@ class NoQuery(BaseModel, extra="forbid"):
 class Operation:
     """One method on one path. `permission` None means public; such operations are on the list `PUBLIC`.
 
-    With `filters` the handler itself asks for each object whether the principal may see it; a `conditional` one works
-    with `ETag` and `If-Match`.
+    `body`, `query` and `answer` are models. With `filters` the handler itself asks for each object whether the
+    principal may see it; a `conditional` one works with `ETag` and `If-Match`.
     """
 
     method: str
     path: str
     permission: str | None
-    summary: str
-    handler: Handler
+    handler: Callable[[Incoming], Awaitable[Any]]
     body: Any = None
-    query: Any = None
+    query: Any = NoQuery
     answer: Any = None
     success: tuple[int, ...] = (200,)
     filters: bool = False
@@ -101,94 +122,42 @@ class Operation:
         """Unique name, for clients that are made from the OpenAPI document."""
         return _UNNAMEABLE.sub("_", f"{self.method.lower()}{self.path}").strip("_")
 
-
-def operation(
-    method: str, path: str, permission: str | None, *, success: tuple[int, ...] = (200,), filters: bool = False
-) -> Callable[[Handler], Operation]:
-    """Make a handler an operation: its parameters `body` and `query` and its result are read from the type hints."""
-
-    def declare(handler: Handler) -> Operation:
-        hints = get_type_hints(handler)
-        answer = hints["return"] if hints["return"] is not Answer else None
-        summary = (handler.__doc__ or "").partition("\n")[0]
-        body, query = hints.get("body"), hints.get("query")
-        return Operation(method, path, permission, summary, handler, body, query, answer, success, filters)
-
-    return declare
+    @property
+    def summary(self) -> str:
+        """What it does: the first line of the handler's docstring."""
+        return (self.handler.__doc__ or "").partition("\n")[0]
 
 
-def routes(context: AdminContext, operations: Iterable[Operation]) -> list[Route]:
-    """One route per path; fixed paths come before those with parameters.
+class PageQuery(NoQuery):
+    """Which part of a list."""
+
+    limit: int = Field(100, ge=1, le=500, description="Objects per page.")
+    cursor: str = Field("", description="`next_cursor` of the page before.")
+
+
+class Page(BaseModel, Generic[T]):
+    """One page of a list, sorted by name."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    items: list[T]
+    next_cursor: str | None = Field(None, description="For the next page; null on the last one.")
+
+
+def listing(incoming: Incoming, permission: str, objects: Mapping[str, V], show: Callable[[V], Any]) -> Page[Any]:
+    """The page that the query asks for of the objects that the principal may see; each is `show`n.
+
+    Keys sort the objects and begin with their names; what tells equal names apart follows after a line feed. Pages
+    neither repeat nor skip when objects come and go meanwhile.
 
     Raises:
-        PluginError: an operation has no permission, or two are the same.
+        Forbidden, Unauthenticated: it may see none of them, nor the collection.
     """
-    by_path: dict[str, dict[str, Operation]] = defaultdict(dict)
-    for one in operations:
-        if one.permission is None and (one.method, one.path) not in PUBLIC:
-            raise PluginError(f"{one.method} {one.path} declares no permission and is not on the public list")
-        if one.method in by_path[one.path]:
-            raise PluginError(
-                f"two collections offer {one.method} {one.path}; disable one of the plugins in plugins.enable"
-            )
-        by_path[one.path][one.method] = one
-    ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
-    return [Route(path, PathEndpoint(context, by_path[path])) for path in ordered]
-
-
-class PathEndpoint:
-    """Answers all methods of one path; every failure becomes a problem document."""
-
-    def __init__(self, context: AdminContext, operations: Mapping[str, Operation]) -> None:
-        self._context = context
-        self._operations = dict(operations)
-        self._bodies = {method: Reader(one.body) for method, one in operations.items() if one.body is not None}
-        self._queries = {method: Reader(one.query or NoQuery) for method, one in operations.items()}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application of the path."""
-        try:
-            response = await self._respond(Request(scope, receive))
-        except ClientDisconnect:
-            return
-        except Exception as error:  # noqa: BLE001 - answered; what is unexpected is logged with an error id
-            response = answer_for(error)
-        await response(scope, receive, send)
-
-    async def _respond(self, request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        chosen = self._operations.get(method)
-        if chosen is None:
-            raise MethodNotAllowed({*self._operations, *({"HEAD"} if "GET" in self._operations else ())})
-        incoming = Incoming(self._context, await self._principal(request, chosen), request.headers, request.path_params)
-        if chosen.permission is not None and not chosen.filters:
-            incoming.demand(chosen.permission, incoming.name)
-        return _response(await chosen.handler(incoming, **await self._arguments(request, method, chosen)))
-
-    async def _principal(self, request: Request, chosen: Operation) -> Principal:
-        if chosen.permission is None:
-            return ANONYMOUS
-        return await self._context.authenticate(request.headers, request.client.host if request.client else "")
-
-    async def _arguments(self, request: Request, method: str, chosen: Operation) -> dict[str, Any]:
-        arguments: dict[str, Any] = {}
-        query = self._queries[method].query(request.query_params.multi_items())
-        if chosen.query is not None:
-            arguments["query"] = query
-        if chosen.body is not None:
-            _check_content_type(request.headers)
-            arguments["body"] = self._bodies[method].body(await request.body())
-        return arguments
-
-
-def _check_content_type(headers: Headers) -> None:
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UnsupportedMediaType("the body must be sent with Content-Type: application/json")
-
-
-def _response(result: Any) -> Response:
-    answer = result if isinstance(result, Answer) else Answer(result)
-    if answer.value is None:
-        return Response(status_code=answer.status, headers=answer.headers)
-    value = answer.value.model_dump(mode="json") if isinstance(answer.value, BaseModel) else answer.value
-    return document(value, answer.status, answer.headers)
+    keys = sorted(key for key in objects if incoming.may(permission, key.partition("\n")[0]))
+    if not keys:
+        incoming.demand(permission, ANY)
+    query: PageQuery = incoming.query
+    start = bisect.bisect_right(keys, query.cursor) if query.cursor else 0
+    chosen = keys[start : start + query.limit]
+    is_last = start + query.limit >= len(keys)
+    return Page(items=[show(objects[key]) for key in chosen], next_cursor=None if is_last else chosen[-1])

@@ -78,8 +78,8 @@ def _headers(error: ToolwayError) -> dict[str, str]:
 
 
 def document(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer that no cache keeps."""
-    body = msgspec.json.encode(value)
+    """A JSON answer that no cache keeps; `value` is JSON or a model."""
+    body = msgspec.json.encode(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
     return Response(body, status, {"cache-control": "no-store", **(headers or {})}, "application/json")
 
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
-from toolway.catalog.declared import Declared, Resolve, load
-from toolway.catalog.discovery import Discoverer
-from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot
-from toolway.catalog.watcher import Authorize
-from toolway.errors import ToolwayError
+import msgspec
+from sqlmodel import select
+
+from toolway.catalog.declared import Declared, load
+from toolway.catalog.discovery import Authorize, Watcher
+from toolway.catalog.entities import ServerEntity, UpstreamEntity
+from toolway.catalog.models import DiscoveryRow
+from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot, is_same
+from toolway.catalog.store import REVISIONS_CHANNEL, Store
+from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
-from toolway.hookspecs.routing import CatalogSource, Discovery, Upstream, UpstreamKind
-from toolway.hookspecs.system import Entity, Stored
-from toolway.plugin.kernel import Clock, Database
-
-if TYPE_CHECKING:
-    from toolway.catalog.records import CatalogRecords
+from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Upstream
+from toolway.hookspecs.system import Transaction
+from toolway.plugin.kernel import Clock
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "toolway.revisions"
 POLL_SECONDS = 1.0
 SETTLE_SECONDS = 0.05
 """News of upstreams that come within this time make one snapshot."""
@@ -37,38 +38,34 @@ class Catalog:
     def __init__(
         self,
         *,
-        store: Database,
-        records: CatalogRecords,
-        upstreams: Entity,
-        servers: Entity,
+        store: Store,
+        upstreams: UpstreamEntity,
+        servers: ServerEntity,
+        configured: Desired,
         sources: Sequence[CatalogSource],
-        resolve: Resolve,
-        kinds: Mapping[str, UpstreamKind],
         authorize: Callable[[Upstream], Authorize],
         pubsub: PubSub,
         clock: Clock,
     ) -> None:
         self.snapshot, self.failure = EMPTY, ""
-        self._store, self._records, self._pubsub = store, records, pubsub
-        self._entities = (upstreams, servers)
-        self._sources, self._resolve = tuple(sources), resolve
-        self._discoverer = Discoverer(kinds, authorize, clock, self._heard)
+        self._store, self._pubsub, self._clock = store, pubsub, clock
+        self._upstreams, self._servers = upstreams, servers
+        self._configured, self._sources, self._authorize = configured, tuple(sources), authorize
         self._declared = Declared()
         self._revisions: Mapping[str, int] = {}
+        self._saved: Mapping[str, Discovery] = {}
+        self._watchers: dict[str, Watcher] = {}
         self._listeners: list[SwapListener] = []
-        self._unsaved: set[str] = set()
         self._news, self._check = asyncio.Event(), asyncio.Event()
         self._loading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_running = False
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong now, for administrators; empty when all is well."""
         failed = (self.failure,) if self.failure else ()
         return (*failed, *self._declared.problems, *self.snapshot.problems)
-
-    def filed(self, collection: str) -> Mapping[str, Stored]:
-        """The `upstreams` or `servers` that the configuration declares, which the API shows and does not change."""
-        return self._declared.filed.get(collection, {})
 
     def on_swap(self, listener: SwapListener) -> None:
         """Call `listener(old, new)` after each swap; it must not block."""
@@ -91,7 +88,8 @@ class Catalog:
 
     def stir(self, name: str) -> None:
         """Discover the upstream again soon: a conversation with it heard that a list changed."""
-        self._discoverer.stir(name)
+        if watcher := self._watchers.get(name):
+            watcher.stir()
 
     async def refresh(self, name: str) -> Discovery:
         """Discover an upstream now; its items are in the snapshot when this returns.
@@ -100,95 +98,145 @@ class Catalog:
             NotFound: there is no enabled upstream of that name.
             UpstreamError: it does not answer.
         """
+        watcher = self._watchers.get(name)
+        if watcher is None or watcher.task is None:
+            raise NotFound(f"there is no enabled upstream {name!r}")
         try:
-            return await self._discoverer.refresh(name)
+            return await watcher.refresh()
         finally:
             self.rebuild()
 
     def rebuild(self) -> None:
         """Make a snapshot of what is known now and swap, if anything changed."""
-        old = self.snapshot
-        servers = list(self._declared.servers.values())
-        new = build_snapshot(old.number + 1, list(self._discoverer.views.values()), servers, old)
+        old, views = self.snapshot, [watcher.view for watcher in self._watchers.values()]
+        new = build_snapshot(old.number + 1, views, self._declared.servers, old)
         if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
             return
         self.snapshot = new
         for listener in self._listeners:
             listener(old, new)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        """Discover and follow changes while the context is open."""
-        loops = [asyncio.create_task(loop) for loop in (self._follow_revisions(), self._follow_news())]
+        """Discover and follow changes while the context is open; then close all connections to upstreams."""
+        self._is_running = True
+        self._spawn("following of revisions", self._forever(self._follow_revisions))
+        self._spawn("following of upstreams", self._forever(self._follow_news))
+        for watcher in self._watchers.values():
+            self._start(watcher)
         try:
-            async with self._discoverer.run(), self._pubsub.subscribe(CHANNEL, self._hinted):
+            async with self._pubsub.subscribe(REVISIONS_CHANNEL, self._hinted):
                 yield
         finally:
-            for task in loops:
+            self._is_running = False
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _load(self) -> None:
         """One consistent read; the views of unchanged upstreams stay."""
+        desired = [self._configured, *[await source.load() for source in self._sources]]
         async with self._store.read() as tx:
-            revisions = await self._records.revisions(tx)
-            upstreams, servers = [await entity.list(tx) for entity in self._entities]
-            known = await self._records.discoveries(tx)
-        self._declared = await load(self._sources, upstreams, servers, self._resolve)
-        self._discoverer.follow(self._declared.upstreams, known)
-        self._revisions = revisions
-        for name in known.keys() - self._declared.upstreams.keys():
-            self._heard(name)
-
-    def _heard(self, name: str) -> None:
-        """What is known of an upstream changed."""
-        shown, known = self.snapshot.upstreams.get(name), self._discoverer.views.get(name)
-        if shown is None or known is None or shown.discovery is not known.discovery:
-            self._unsaved.add(name)
+            self._revisions = await self._store.revisions(tx)
+            self._declared = await load(tx, desired, self._upstreams, self._servers)
+            self._saved = await saved_discoveries(tx)
+        old, self._watchers = self._watchers, {}
+        for name, upstream in self._declared.upstreams.items():
+            self._watchers[name] = self._watcher(upstream, old.get(name))
+        for watcher in old.values():
+            if watcher.task and self._watchers.get(watcher.name) is not watcher:
+                watcher.task.cancel()
         self._news.set()
+
+    def _watcher(self, upstream: Upstream, old: Watcher | None) -> Watcher:
+        """The old one, or one that connects anew; then the last good list stays if it is still at the same place."""
+        known = self._saved.get(upstream.name)
+        if old is not None:
+            was = old.view.upstream
+            if is_same(was, upstream):
+                old.view = msgspec.structs.replace(old.view, upstream=upstream, discovery=old.view.discovery or known)
+                return old
+            is_there = (was.kind, was.endpoints) == (upstream.kind, upstream.endpoints)
+            known = old.view.discovery if is_there else None
+        kind = self._upstreams.definitions.kinds[upstream.kind]
+        view = UpstreamView(upstream, known)
+        watcher = Watcher(view, kind, self._authorize(upstream), self._clock, self._news.set)
+        self._start(watcher)
+        return watcher
+
+    def _start(self, watcher: Watcher) -> None:
+        if self._is_running and watcher.view.upstream.settings.enabled:
+            watcher.task = self._spawn(f"discovery of {watcher.name}", watcher.run())
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s ended: this is a bug", task.get_name(), exc_info=error)
+
+    async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
+        """One step after the other; the loops outlive a database that is away."""
+        while True:
+            try:
+                await step()
+            except Exception:
+                log.warning("the catalog cannot reach the database; the snapshot stays", exc_info=True)
 
     async def _hinted(self, payload: bytes) -> None:
         self._check.set()
 
     async def _follow_revisions(self) -> None:
         """Reload when a revision moved: after a message, and by polling."""
-        while True:
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await self._check.wait()
-            except TimeoutError:
-                pass
-            self._check.clear()
-            await self._surviving(self._reload_if_behind())
-
-    async def _reload_if_behind(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._check.wait()
+        self._check.clear()
         async with self._store.read() as tx:
-            revisions = await self._records.revisions(tx)
+            revisions = await self._store.revisions(tx)
         if self.failure or revisions != self._revisions:
             await self.reload()
 
     async def _follow_news(self) -> None:
         """Swap and save after news of upstreams."""
-        while True:
-            await self._news.wait()
-            await asyncio.sleep(SETTLE_SECONDS)
-            self._news.clear()
-            self.rebuild()
-            await self._surviving(self._save())
+        await self._news.wait()
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._news.clear()
+        self.rebuild()
+        await self._save()
 
     async def _save(self) -> None:
         """Keep the last good lists for the next start."""
-        names, views = set(self._unsaved), self._discoverer.views
-        if not names:
+        views = [watcher.view for watcher in self._watchers.values()]
+        known = {view.upstream.name: view.discovery for view in views if view.discovery}
+        changed = [name for name in known.keys() | self._saved.keys() if known.get(name) != self._saved.get(name)]
+        if not changed:
             return
         async with self._store.write() as tx:
-            for name in names:
-                await self._records.save_discovery(tx, name, views[name].discovery if name in views else None)
-        self._unsaved -= names
+            await self._store.alone(tx, "discovery")  # nodes that start together make the same rows
+            for name in changed:
+                await save_discovery(tx, name, known.get(name))
+        self._saved = known
 
-    async def _surviving(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it; the loops outlive a database that is away."""
+
+async def saved_discoveries(tx: Transaction) -> dict[str, Discovery]:
+    """The last good discovery of each upstream; one that cannot be read is left out and found again."""
+    found = {}
+    for row in await tx.session.exec(select(DiscoveryRow)):
         try:
-            await work
-        except Exception:
-            log.warning("the catalog cannot reach the database; the snapshot stays", exc_info=True)
+            found[row.upstream] = msgspec.msgpack.decode(row.document, type=Discovery)
+        except msgspec.DecodeError:
+            log.warning("the stored discovery of upstream %r cannot be read; it is discovered again", row.upstream)
+    return found
+
+
+async def save_discovery(tx: Transaction, upstream: str, discovery: Discovery | None) -> None:
+    """Replace or remove it."""
+    if discovery is not None:
+        await tx.session.merge(DiscoveryRow(upstream=upstream, document=msgspec.msgpack.encode(discovery)))
+    elif row := await tx.session.get(DiscoveryRow, upstream):
+        await tx.session.delete(row)

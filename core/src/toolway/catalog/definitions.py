@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,10 +14,15 @@ from toolway.errors import InvalidInput
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import Upstream, UpstreamKind
 from toolway.hookspecs.secrets import UpstreamAuth
-from toolway.validation import Problem, did_you_mean, problems, refusal
+from toolway.validation import did_you_mean, refusal
 
 DEFAULT_KIND = "http"
+
+Accept = Callable[[str, str], str]
+"""Makes the reference that is stored of an upstream's name and what the API got as its secret, or raises ValueError."""
+
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class Definitions:
@@ -28,99 +33,81 @@ class Definitions:
     """
 
     def __init__(self, kinds: Mapping[str, UpstreamKind], auths: Mapping[str, UpstreamAuth]) -> None:
-        self._kinds = kinds
-        self._auths = {name: auth_model(name, auth.settings) for name, auth in auths.items()}
+        self.kinds = kinds
+        self._auths = {name: _tagged("Auth", "type", name, each.settings, ...) for name, each in auths.items()}
+        self._models: dict[tuple[str, str | None], type[UpstreamSettings]] = {}
 
     def resolve(self, settings: UpstreamSettings) -> Upstream:
         """Make an upstream of settings, which are read again when they were not made by `settings`."""
-        kind = self._kind(settings.kind, f"upstream {settings.name!r}")
+        kind = _chosen(settings.kind, self.kinds, f"upstream {settings.name!r}: kind")
         if not isinstance(settings, kind.settings) or isinstance(settings.auth, Mapping):
             settings = self.settings(settings.model_dump(exclude_unset=True))
         return Upstream(settings.name, kind.kind, settings, kind.endpoints(settings), settings.auth)
 
-    def settings(self, raw: Mapping[str, Any], *, from_api: bool = False) -> UpstreamSettings:
+    def settings(self, raw: Mapping[str, Any], accept: Accept | None = None) -> UpstreamSettings:
         """The settings of an upstream as its kind's model, `auth` as its type's model; the default kind is `http`.
 
-        `from_api` makes types strict and refuses kinds that can start programs.
+        With `accept` they come from the API: types are strict, and kinds that can start programs are refused.
         """
         what = _what("upstream", raw)
-        kind = self._kind(raw.get("kind", DEFAULT_KIND), what)
-        if from_api and kind.file_only:
+        raw = {"kind": DEFAULT_KIND, **raw}
+        kind = _chosen(raw["kind"], self.kinds, f"{what}: kind")
+        if accept and kind.file_only:
             raise InvalidInput(
                 f"{what}: upstreams of kind {kind.kind!r} can start programs; declare it in the configuration file"
             )
-        values = {**raw, "kind": kind.kind, "auth": None}
-        read, wrong = _read(kind.settings, values, strict=from_api)
-        auth, wrong_auth = self._read_auth(raw.get("auth"), from_api)
-        if read is None or wrong_auth:
-            raise refusal([*wrong, *wrong_auth], f"{what}: ")
-        return read.model_copy(update={"auth": auth})
+        model = self._model(kind.kind, raw.get("auth"), what)
+        return _read(model, raw, what, partial(accept, str(raw.get("name"))) if accept else None)
 
     def server(self, raw: Mapping[str, Any]) -> ServerSettings:
         """The settings of a virtual server."""
-        read, wrong = _read(ServerSettings, raw)
-        if read is None:
-            raise refusal(wrong, f"{_what('server', raw)}: ")
-        return read
+        return _read(ServerSettings, raw, _what("server", raw))
 
-    def schema(self) -> TypeAdapter[UpstreamSettings]:
+    def schema(self, accept: Accept) -> TypeAdapter[UpstreamSettings]:
         """Validates bodies of the API as `settings` does; its JSON Schema has every kind and auth type."""
-        models = {name: kind.settings for name, kind in self._kinds.items() if not kind.file_only}
 
         def read(value: Any, _: Callable[[Any], Any]) -> UpstreamSettings:
-            return self.settings(value, from_api=True)
+            return self.settings(value, accept)
 
-        adapted: Any = Annotated[upstream_union(models, self._auths), WrapValidator(read)]
+        adapted: Any = Annotated[self.union(for_api=True), WrapValidator(read)]
         return TypeAdapter(adapted)
 
-    def _kind(self, name: Any, what: str) -> UpstreamKind:
-        if isinstance(name, str) and (kind := self._kinds.get(name)):
-            return kind
-        raise InvalidInput(f"{what}: kind {_unknown(name, self._kinds)}")
+    def union(self, *, for_api: bool) -> Any:
+        """What an upstream may be, for JSON Schemas: a model for each kind, `auth` of any type."""
+        auth = reduce(or_, self._auths.values(), None)
+        kinds = [name for name, kind in self.kinds.items() if not (for_api and kind.file_only)]
+        return reduce(or_, [self._tagged_kind(name, auth) for name in kinds]) if kinds else UpstreamSettings
 
-    def _read_auth(self, raw: Any, strict: bool) -> tuple[BaseModel | None, list[Problem]]:
-        if raw is None or isinstance(raw, BaseModel):
-            return raw, []
-        if not isinstance(raw, Mapping) or "type" not in raw:
+    def _model(self, kind: str, auth: Any, what: str) -> type[UpstreamSettings]:
+        """The settings of that kind with that type of auth."""
+        if auth is not None and (not isinstance(auth, Mapping) or "type" not in auth):
             known = ", ".join(sorted(self._auths))
-            return None, [Problem(("auth",), f'auth must be a table with a "type", one of: {known}')]
-        model = self._auths.get(raw["type"]) if isinstance(raw["type"], str) else None
-        if model is None:
-            return None, [Problem(("auth", "type"), f"auth.type {_unknown(raw['type'], self._auths)}")]
-        return _read(model, raw, ("auth",), strict=strict)
+            raise InvalidInput(f'{what}: auth must be a table with a "type", one of: {known}')
+        chosen = _chosen(auth["type"], self._auths, f"{what}: auth.type") if auth else None
+        key = kind, auth["type"] if auth else None
+        if key not in self._models:
+            self._models[key] = self._tagged_kind(kind, chosen)
+        return self._models[key]
+
+    def _tagged_kind(self, name: str, auth: Any) -> type[UpstreamSettings]:
+        default = DEFAULT_KIND if name == DEFAULT_KIND else ...
+        return _tagged("Upstream", "kind", name, self.kinds[name].settings, default, auth=(auth, None))
 
 
-def auth_model(name: str, settings: type[BaseModel]) -> type[BaseModel]:
-    """The settings of one auth type with their `type` member."""
-    return _tagged("Auth", "type", name, settings, ...)
-
-
-def upstream_union(kinds: Mapping[str, type[UpstreamSettings]], auths: Mapping[str, type[BaseModel]]) -> Any:
-    """The type of a declared upstream: one model per kind, each with every auth; `auths` are made by `auth_model`."""
-    auth = reduce(or_, auths.values(), None)
-    models = [
-        _tagged("Upstream", "kind", name, model, DEFAULT_KIND if name == DEFAULT_KIND else ..., auth=(auth, None))
-        for name, model in kinds.items()
-    ]
-    return reduce(or_, models) if models else UpstreamSettings
-
-
-def _tagged(what: str, tag: str, value: str, model: type[BaseModel], default: Any, **fields: Any) -> type[BaseModel]:
+def _tagged(what: str, tag: str, value: str, model: type[M], default: Any, **fields: Any) -> type[M]:
+    """The model with the member that chooses it, and a name of its own."""
     title = "".join(part.capitalize() for part in value.split("-")) + what
-    literal: Any = Literal.__getitem__(value)
-    members: dict[str, Any] = {tag: (literal, default), **fields}
+    members: dict[str, Any] = {tag: (Literal.__getitem__(value), default), **fields}
     return create_model(title, __base__=model, **members)
 
 
-def _read(
-    model: type[M], raw: Mapping[str, Any], prefix: tuple[str, ...] = (), *, strict: bool = False
-) -> tuple[M | None, list[Problem]]:
+def _read(model: type[M], raw: Mapping[str, Any], what: str, accept: Callable[[str], str] | None = None) -> M:
     try:
-        if strict:  # as JSON, because strict Python values would refuse lists where the model has tuples
-            return model.model_validate_json(msgspec.json.encode(raw), strict=True), []
-        return model.model_validate(dict(raw)), []
+        if accept:  # as JSON, because strict Python values would refuse lists where the model has tuples
+            return model.model_validate_json(msgspec.json.encode(raw), strict=True, context=accept)
+        return model.model_validate(dict(raw))
     except ValidationError as error:
-        return None, problems(error, model, prefix)
+        raise refusal(error, model, f"{what}: ") from None
 
 
 def _what(noun: str, raw: Mapping[str, Any]) -> str:
@@ -128,6 +115,8 @@ def _what(noun: str, raw: Mapping[str, Any]) -> str:
     return f"{noun} {name!r}" if isinstance(name, str) else f"{noun} without a name"
 
 
-def _unknown(name: Any, known: Mapping[str, Any]) -> str:
+def _chosen(name: Any, known: Mapping[str, T], what: str) -> T:
+    if isinstance(name, str) and name in known:
+        return known[name]
     guess = did_you_mean(str(name), known) or f"known: {', '.join(sorted(known)) or 'none'}"
-    return f"{name!r} is not known; {guess} (a plugin that adds more must be in plugins.enable)"
+    raise InvalidInput(f"{what} {name!r} is not known; {guess} (a plugin that adds more must be in plugins.enable)")

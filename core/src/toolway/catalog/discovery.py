@@ -1,110 +1,221 @@
-"""Discovery of all upstreams: one supervised watcher each, started, replaced and stopped as the catalog changes."""
+"""Keeps one upstream discovered: when it comes up, when its lists change, on a schedule and on demand."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal
 
 import msgspec
+from msgspec import Raw
 
 from toolway.catalog.snapshot import UpstreamView
-from toolway.catalog.watcher import Authorize, Watcher
-from toolway.errors import NotFound
-from toolway.hookspecs.routing import Discovery, Upstream, UpstreamKind
+from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Era, Eras, Leg, UpstreamKind, Wants
+from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock
 
+log = logging.getLogger(__name__)
 
-class Discoverer:
-    """Knows what every upstream offers; `changed` hears the name of each whose view changed, on the event loop."""
+Authorize = Callable[[Challenge | None], Awaitable[Mapping[str, str]]]
+"""Makes the headers of a leg's requests, see `Leg.authorize`."""
+
+GRACE_SECONDS = 24 * 3600.0
+"""How long the last good list of an upstream that is down stays in force."""
+
+ATTEMPT_SECONDS = 60.0
+WATCH_SECONDS = 10.0
+COALESCE_SECONDS = 0.2
+BACKOFF_BASE, BACKOFF_SOON, BACKOFF_CAP = 0.5, 2.0, 30.0
+EAGER_SECONDS = 60.0
+"""So long after it went down an upstream is tried again within `BACKOFF_SOON`, then within `BACKOFF_CAP` seconds."""
+
+LATEST: dict[Era, str] = {"modern": "2026-07-28", "legacy": "2025-11-25"}
+CLIENT_INFO = {"name": "toolway", "title": "Toolway"}
+
+
+class Watcher:
+    """Discovers one upstream again and again while its task runs; `view` is what is known of it.
+
+    It is the peer of the gateway's own leg: it hears that a list changed, and can answer nothing.
+    """
 
     def __init__(
         self,
-        kinds: Mapping[str, UpstreamKind],
-        authorize: Callable[[Upstream], Authorize],
+        view: UpstreamView,
+        kind: UpstreamKind,
+        authorize: Authorize,
         clock: Clock,
-        changed: Callable[[str], None],
+        changed: Callable[[], None],
     ) -> None:
-        self._kinds = kinds
-        self._authorize = authorize
-        self._clock = clock
-        self._changed = changed
-        self._watchers: dict[str, Watcher] = {}
-        self._ending: set[asyncio.Task[None]] = set()
-        self._is_running = False
+        """`changed` is called after each change of the view."""
+        self.view = view
+        self.name = view.upstream.name
+        self.task: asyncio.Task[None] | None = None
+        self._kind, self._authorize, self._clock, self._changed = kind, authorize, clock, changed
+        self._connection: Connection | None = None
+        self._eras = Eras()
+        self._failures = 0
+        self._down_since = clock.monotonic()
+        self._wake = asyncio.Event()
+        self._demands: list[asyncio.Future[Discovery | ToolwayError]] = []
 
-    @property
-    def views(self) -> dict[str, UpstreamView]:
-        """What is known of each upstream, by name."""
-        return {name: watcher.view for name, watcher in self._watchers.items()}
+    def stir(self) -> None:
+        """Somebody heard that a list changed: discover again soon."""
+        self._wake.set()
 
-    def follow(self, upstreams: Mapping[str, Upstream], stored: Mapping[str, Discovery]) -> None:
-        """Know exactly these from now on; `stored` is what is known of them from an earlier run.
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Some list may no longer be what was discovered."""
+        if method.endswith("/list_changed"):
+            self.stir()
 
-        An upstream that changed is connected to anew; until there is news of it, its last good list stays if it is
-        still at the same place.
-        """
-        for name in self._watchers.keys() - upstreams.keys():
-            self._stop(self._watchers.pop(name))
-        for name, upstream in upstreams.items():
-            watcher = self._watchers.get(name)
-            if watcher is None:
-                self._watch(UpstreamView(upstream, stored.get(name)))
-            elif is_same(watcher.view.upstream, upstream):
-                watcher.view = msgspec.structs.replace(watcher.view, upstream=upstream)
-            else:
-                self._stop(watcher)
-                old = watcher.view.upstream
-                was_there = (old.kind, old.endpoints) == (upstream.kind, upstream.endpoints)
-                self._watch(UpstreamView(upstream, watcher.view.discovery if was_there else None))
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Nobody is there to be asked."""
+        raise ClientCannot(f"{method} cannot be answered: no client takes part in discovery")
 
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
-        """Contact the upstreams while the context is open; then close all connections."""
-        self._is_running = True
-        for watcher in self._watchers.values():
-            watcher.start()
+    async def refresh(self) -> Discovery:
+        """Discover now; raises UpstreamError when the upstream does not answer."""
+        demand: asyncio.Future[Discovery | ToolwayError] = asyncio.get_running_loop().create_future()
+        self._demands.append(demand)
+        self._wake.set()
+        answer = await demand
+        if isinstance(answer, ToolwayError):
+            raise answer
+        return answer
+
+    async def run(self) -> None:
+        """Discover when the upstream comes up, when its lists change, on a schedule and on demand, until cancelled."""
         try:
-            yield
+            while True:
+                await self._pause(await self._attempt())
         finally:
-            self._is_running = False
-            for watcher in self._watchers.values():
-                self._stop(watcher)
-            await asyncio.gather(*self._ending, return_exceptions=True)
+            self._answer(len(self._demands), UpstreamError(f"upstream {self.name!r} was changed or removed"))
+            await self._disconnect()
 
-    def stir(self, name: str) -> None:
-        """Discover the upstream again soon: somebody heard that a list of it changed."""
-        if (watcher := self._watchers.get(name)) is not None:
-            watcher.stir()
+    async def _pause(self, delay: float) -> None:
+        """Wait for `delay` seconds, a demand, or a changed list; changes that come in a burst count once."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
+            if not self._demands:
+                await asyncio.sleep(COALESCE_SECONDS)
 
-    async def refresh(self, name: str) -> Discovery:
-        """Discover the upstream now.
+    async def _attempt(self) -> float:
+        """Discover once; returns after how many seconds to do it again."""
+        self._wake.clear()
+        asked = len(self._demands)
+        try:
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                answer: Discovery | ToolwayError = self._came_up(await self._discover())
+        except Exception as error:  # noqa: BLE001 - logged; one upstream must not end another
+            answer = self._explained(error)
+            await self._disconnect()
+            self._went_down(answer)
+        self._answer(asked, answer)
+        if self._failures:
+            return self._backoff()
+        return self.view.upstream.settings.refresh_interval * random.uniform(0.8, 1.2)
 
-        Raises:
-            NotFound: there is no such upstream.
-            UpstreamError: it does not answer.
-        """
-        watcher = self._watchers.get(name)
-        if watcher is None or watcher.task is None:
-            raise NotFound(f"there is no enabled upstream {name!r}")
-        return await watcher.refresh()
+    async def _discover(self) -> Discovery:
+        if self._connection is not None:
+            try:
+                return await self._ask(self._connection)
+            except UpstreamError:  # a lost session or connection says nothing about the upstream; a new one does
+                await self._disconnect()
+        connection = self._connection = await self._connect()
+        discovery = await self._ask(connection)
+        await self._watch(connection, discovery)
+        return discovery
 
-    def _watch(self, view: UpstreamView) -> None:
-        upstream = view.upstream
-        kind = self._kinds.get(upstream.kind)
-        watcher = Watcher(view, kind, self._authorize(upstream), self._clock, lambda: self._changed(upstream.name))
-        self._watchers[upstream.name] = watcher
-        if self._is_running:
-            watcher.start()
+    async def _ask(self, connection: Connection) -> Discovery:
+        return msgspec.structs.replace(await connection.discover(), eras=self._eras)
 
-    def _stop(self, watcher: Watcher) -> None:
-        task, watcher.task = watcher.task, None
-        if task is not None:
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
-            task.cancel()
+    async def _connect(self) -> Connection:
+        """A connection to the first endpoint that answers."""
+        upstream = self.view.upstream
+        failure = UpstreamError(f"upstream {self.name!r} has no endpoint", sent=False)
+        for endpoint in upstream.endpoints:
+            try:
+                self._eras = await self._kind.probe(upstream, endpoint, self._leg("modern"))
+            except UpstreamError as error:
+                failure = error
+                continue
+            if self._eras == Eras():
+                raise UpstreamProtocol(f"endpoint {endpoint.id} of upstream {self.name!r} speaks no known MCP version")
+            return self._kind.connect(upstream, endpoint, self._leg("modern" if self._eras.modern else "legacy"))
+        raise failure
 
+    def _leg(self, era: Era) -> Leg:
+        version = getattr(self._eras, era) or LATEST[era]
+        return Leg(era, "", ClientProfile(version, {}, CLIENT_INFO), self, self._authorize, version)
 
-def is_same(old: Upstream, new: Upstream) -> bool:
-    """Whether nothing changed that matters to a connection."""
-    return msgspec.structs.replace(old, revision=new.revision, managed_by=new.managed_by) == new
+    async def _watch(self, connection: Connection, discovery: Discovery) -> None:
+        """Ask for news of the lists that can change, then look once more: they may have changed meanwhile."""
+        lists = ((name, discovery.capabilities.get(name)) for name in ("tools", "prompts", "resources"))
+        changing = {name: True for name, each in lists if isinstance(each, dict) and each.get("listChanged")}
+        if not changing:
+            return
+        try:
+            async with asyncio.timeout(WATCH_SECONDS):
+                await connection.watch(msgspec.convert(changing, Wants))
+        except (UpstreamError, TimeoutError) as error:
+            log.info("upstream %s does not report changed lists: %s", self.name, error)
+        else:
+            self.stir()
+
+    def _came_up(self, discovery: Discovery) -> Discovery:
+        """Keeps the old object when nothing changed, so that what was made of it stays valid."""
+        self._failures = 0
+        known = self.view.discovery
+        if discovery == known:
+            discovery = known
+        self._show("up", discovery)
+        return discovery
+
+    def _went_down(self, failure: ToolwayError) -> None:
+        if self._failures == 0:
+            self._down_since = self._clock.monotonic()
+            log.warning("upstream %s is down: %s", self.name, failure.message)
+        self._failures += 1
+        is_stale = self.view.status == "down" and self._clock.now() - self.view.since > GRACE_SECONDS
+        self._show("down", None if is_stale else self.view.discovery, failure.message)
+
+    def _show(self, status: Literal["up", "down"], discovery: Discovery | None, error: str = "") -> None:
+        old = self.view
+        since = old.since if old.status == status else self._clock.now()
+        self.view = UpstreamView(old.upstream, discovery, status, error, since)
+        if discovery is not old.discovery or (status, error) != (old.status, old.error):
+            self._changed()
+
+    def _backoff(self) -> float:
+        """Full jitter below a bound that doubles; bounded lower while the upstream went down only recently."""
+        eager = self._clock.monotonic() - self._down_since < EAGER_SECONDS
+        cap = BACKOFF_SOON if eager else BACKOFF_CAP
+        return random.uniform(0, min(cap, BACKOFF_BASE * 2.0 ** min(self._failures, 10)))
+
+    def _explained(self, error: Exception) -> ToolwayError:
+        if isinstance(error, ToolwayError):
+            return error
+        if isinstance(error, TimeoutError):
+            return UpstreamTimeout(f"upstream {self.name!r} was not discovered within {ATTEMPT_SECONDS:g} s")
+        log.error("discovery of upstream %s failed", self.name, exc_info=error)
+        return UpstreamError(f"discovery of upstream {self.name!r} failed; the log says why")
+
+    def _answer(self, asked: int, answer: Discovery | ToolwayError) -> None:
+        """Tell the first `asked` of those who wait; some may have left."""
+        for demand in self._demands[:asked]:
+            if not demand.done():
+                demand.set_result(answer)
+        del self._demands[:asked]
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close()
+        except Exception:
+            log.warning("closing the connection to upstream %s failed", self.name, exc_info=True)

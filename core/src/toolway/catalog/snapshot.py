@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -10,11 +10,14 @@ import msgspec
 from toolway.catalog.entries import UI, Entry, Parsed, parse, render
 from toolway.catalog.naming import Collision, name_items
 from toolway.catalog.patterns import Selection
-from toolway.catalog.uris import Claim, UriTable
+from toolway.catalog.uris import UriTable
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.hookspecs.routing import Discovery, Item, ItemKind, Target, Upstream
 
 ITEM_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource", "template")
+
+Offers = Mapping[str, Parsed | None]
+"""Parsed discoveries by upstream; None where nothing was discovered yet."""
 
 
 class Exposed(msgspec.Struct, frozen=True):
@@ -36,30 +39,33 @@ class UpstreamView(msgspec.Struct, frozen=True):
     since: float = 0.0
 
 
+def is_same(old: Upstream, new: Upstream) -> bool:
+    """Whether nothing changed that matters to a connection."""
+    return msgspec.structs.replace(old, revision=new.revision, managed_by=new.managed_by) == new
+
+
 class ServerView:
     """What one virtual server shows and where its names lead; immutable."""
 
-    def __init__(self, settings: ServerSettings, offers: Mapping[str, Parsed | None]) -> None:
-        """Make the view from the parsed discoveries by upstream; None where nothing was discovered yet."""
+    def __init__(self, settings: ServerSettings, offers: Offers) -> None:
         self.settings = settings
         self._selection = Selection(settings.include, settings.exclude)
-        self._offers = {name: offers[name] for name in sorted(offers) if self._selection.reaches(name)}
-        selected = _selected(self._offers, self._selection)
-        self._uris = UriTable(self._selection, _claims(selected), self._resource_upstreams())
-        self._exposed, collisions = _expose(settings, selected, self._uris)
-        self.collisions: tuple[Collision, ...] = (*collisions, *self._uris.collisions(settings.name))
-        self._listed = {kind: tuple(self._exposed[kind].values()) for kind in ITEM_KINDS}
-        self._by_canonical = {
-            (kind, exposed.item.canonical): exposed
-            for kind in ("tool", "prompt")
-            for exposed in self._exposed[kind].values()
-        }
+        self._offers = self._reached(offers)
+        known = {name: parsed for name, parsed in self._offers.items() if parsed}
         self.capabilities = _capabilities(self._offers.values())
-        self.instructions = settings.instructions or _joined_instructions(self._offers.values())
+        self.instructions = settings.instructions or _joined_instructions(known.values())
+        with_resources = (name for name, parsed in known.items() if "resources" in _offered(parsed))
+        self._uris = UriTable(self._selection, with_resources)
+        self._listed: dict[ItemKind, tuple[Exposed, ...]] = {}
+        self._found: dict[tuple[ItemKind, str], Exposed] = {}
+        self.collisions: tuple[Collision, ...] = ()
+        for kind, entries in self._selected(known.values()).items():
+            self._expose(kind, entries)
+        self.collisions += tuple(self._uris.collisions(settings.name))
 
     def find(self, kind: ItemKind, name: str) -> Exposed | None:
         """The item with that exposed name; tools and prompts also by canonical name `upstream/item`."""
-        return self._exposed[kind].get(name) or self._by_canonical.get((kind, name))
+        return self._found.get((kind, name))
 
     def listed(self, kind: ItemKind) -> tuple[Exposed, ...]:
         """All items of a kind, sorted by exposed name."""
@@ -73,15 +79,46 @@ class ServerView:
         """The upstreams of which this server shows items, or would if they had some."""
         return tuple(self._offers)
 
-    def is_made_of(self, settings: ServerSettings, offers: Mapping[str, Parsed | None]) -> bool:
+    def is_made_of(self, settings: ServerSettings, offers: Offers) -> bool:
         """Whether building it anew from these would give the same."""
-        if settings != self.settings:
-            return False
-        reached = [name for name in sorted(offers) if self._selection.reaches(name)]
-        return reached == list(self._offers) and all(offers[name] is self._offers[name] for name in reached)
+        return settings == self.settings and self._reached(offers) == self._offers
 
-    def _resource_upstreams(self) -> tuple[str, ...]:
-        return tuple(name for name, parsed in self._offers.items() if parsed and "resources" in _offered(parsed))
+    def _reached(self, offers: Offers) -> Offers:
+        return {name: offers[name] for name in sorted(offers) if self._selection.reaches(name)}
+
+    def _selected(self, known: Iterable[Parsed]) -> dict[ItemKind, dict[str, Entry]]:
+        """The included entries by kind and canonical name; claims their URIs, and those of tools' UI resources."""
+        selected: dict[ItemKind, dict[str, Entry]] = {kind: {} for kind in ITEM_KINDS}
+        for entry in (entry for parsed in known for entry in parsed.entries):
+            item = entry.item
+            if self._selection.selects(item.canonical):
+                selected[item.kind][item.canonical] = entry
+                if item.kind in ("resource", "template"):
+                    self._uris.claim(item.kind, item.upstream, item.name, item)
+                elif entry.ui:
+                    self._uris.claim("resource", item.upstream, entry.ui)
+        return selected
+
+    def _expose(self, kind: ItemKind, entries: Mapping[str, Entry]) -> None:
+        """Name and render them, sorted by exposed name."""
+        if kind in ("tool", "prompt"):
+            names, collisions = name_items(self.settings, kind, entries)
+            self.collisions += tuple(collisions)
+        else:
+            items = {key: entry.item for key, entry in entries.items()}
+            names = {key: self._uris.exposed(kind, item.upstream, item.name) for key, item in items.items()}
+        exposed = {key: self._exposed(entries[key], names[key]) for key in sorted(names, key=names.__getitem__)}
+        self._listed[kind] = tuple(exposed.values())
+        if kind in ("tool", "prompt"):
+            self._found |= {(kind, canonical): one for canonical, one in exposed.items()}
+        self._found |= {(kind, one.name): one for one in exposed.values()}
+
+    def _exposed(self, entry: Entry, name: str) -> Exposed:
+        item = entry.item
+        override = self.settings.items.get(item.canonical)
+        ui = self._uris.exposed("resource", item.upstream, entry.ui) if entry.ui else ""
+        fixed = override.arguments if override and item.kind == "tool" else {}
+        return Exposed(item, name, render(entry, name, override, ui), Target(item.upstream, item.name, item, fixed))
 
 
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
@@ -98,14 +135,14 @@ EMPTY = Snapshot(0, {}, {})
 
 
 def build_snapshot(
-    number: int, upstreams: Sequence[UpstreamView], servers: Sequence[ServerSettings], previous: Snapshot | None
+    number: int, upstreams: Iterable[UpstreamView], servers: Iterable[ServerSettings], previous: Snapshot = EMPTY
 ) -> Snapshot:
     """Make the snapshot; what did not change is taken over from `previous`."""
-    previous = previous or EMPTY
     views = {view.upstream.name: view for view in upstreams}
     parsed = {name: _parsed(view, previous) for name, view in views.items() if view.upstream.settings.enabled}
     problems = tuple(problem for offer in parsed.values() if offer for problem in offer.problems)
-    return Snapshot(number, views, _server_views(servers, parsed, previous), problems, parsed)
+    shown = {settings.name: _server_view(settings, parsed, previous) for settings in servers}
+    return Snapshot(number, views, shown, problems, parsed)
 
 
 def _parsed(view: UpstreamView, previous: Snapshot) -> Parsed | None:
@@ -115,62 +152,9 @@ def _parsed(view: UpstreamView, previous: Snapshot) -> Parsed | None:
     return known if known and known.discovery is view.discovery else parse(view.discovery)
 
 
-def _server_views(
-    servers: Sequence[ServerSettings], offers: Mapping[str, Parsed | None], previous: Snapshot
-) -> dict[str, ServerView]:
-    views = {}
-    for settings in servers:
-        known = previous.servers.get(settings.name)
-        unchanged = known is not None and known.is_made_of(settings, offers)
-        views[settings.name] = known if known and unchanged else ServerView(settings, offers)
-    return views
-
-
-def _selected(offers: Mapping[str, Parsed | None], selection: Selection) -> dict[ItemKind, dict[str, Entry]]:
-    """The included entries by kind and canonical name."""
-    selected: dict[ItemKind, dict[str, Entry]] = {kind: {} for kind in ITEM_KINDS}
-    for parsed in offers.values():
-        for entry in parsed.entries if parsed else ():
-            if selection.selects(entry.item.canonical):
-                selected[entry.item.kind][entry.item.canonical] = entry
-    return selected
-
-
-def _claims(selected: Mapping[ItemKind, Mapping[str, Entry]]) -> list[Claim]:
-    """Which URI and URI template belongs to which upstream; UI resources of tools need not be listed."""
-    claims = [
-        Claim(kind, entry.item.upstream, entry.item.name, entry.item)
-        for kind in ("resource", "template")
-        for entry in selected[kind].values()
-    ]
-    tools = selected["tool"].values()
-    return claims + [Claim("resource", entry.item.upstream, entry.ui) for entry in tools if entry.ui]
-
-
-def _expose(
-    settings: ServerSettings, selected: Mapping[ItemKind, Mapping[str, Entry]], uris: UriTable
-) -> tuple[dict[ItemKind, dict[str, Exposed]], list[Collision]]:
-    """Name and render everything selected, sorted by exposed name."""
-    exposed: dict[ItemKind, dict[str, Exposed]] = {}
-    collisions: list[Collision] = []
-    for kind in ITEM_KINDS:
-        entries = selected[kind]
-        if kind in ("tool", "prompt"):
-            names, clashes = name_items(settings, kind, entries)
-            collisions += clashes
-        else:
-            names = {key: uris.exposed(kind, entry.item.upstream, entry.item.name) for key, entry in entries.items()}
-        ordered = sorted(names.items(), key=lambda pair: pair[1])
-        exposed[kind] = {name: _exposed(settings, entries[key], name, uris) for key, name in ordered}
-    return exposed, collisions
-
-
-def _exposed(settings: ServerSettings, entry: Entry, name: str, uris: UriTable) -> Exposed:
-    item = entry.item
-    override = settings.items.get(item.canonical)
-    ui = uris.exposed("resource", item.upstream, entry.ui) if entry.ui else ""
-    fixed = override.arguments if override and item.kind == "tool" else {}
-    return Exposed(item, name, render(entry, name, override, ui), Target(item.upstream, item.name, item, fixed))
+def _server_view(settings: ServerSettings, offers: Offers, previous: Snapshot) -> ServerView:
+    known = previous.servers.get(settings.name)
+    return known if known and known.is_made_of(settings, offers) else ServerView(settings, offers)
 
 
 def _offered(parsed: Parsed) -> dict[str, Any]:
@@ -199,6 +183,5 @@ def _capabilities(offers: Iterable[Parsed | None]) -> dict[str, Any]:
     return dict(sorted(union.items()))
 
 
-def _joined_instructions(offers: Iterable[Parsed | None]) -> str | None:
-    texts = (parsed.discovery.instructions for parsed in offers if parsed)
-    return "\n\n".join(text for text in texts if text) or None
+def _joined_instructions(offers: Iterable[Parsed]) -> str | None:
+    return "\n\n".join(text for parsed in offers if (text := parsed.discovery.instructions)) or None

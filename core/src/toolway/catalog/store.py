@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from sqlalchemy import event, func, text
+from sqlalchemy import Connection, event, func, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
@@ -31,8 +31,7 @@ STATEMENT_MS = 5000
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
-@dataclass
-class Change:
+class Change(msgspec.Struct, eq=False):
     """One transaction; `actor`, `action` and `subject` say what an administrative change is about."""
 
     session: AsyncSession
@@ -41,7 +40,6 @@ class Change:
     action: str = ""
     subject: str = ""
     revision: int = 0
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Store:
@@ -51,8 +49,10 @@ class Store:
         self.engine = engine
         self.publish: Publish | None = None
         self.is_sqlite = engine.dialect.name == "sqlite"
+        self._read, self._write = _beginnings(self.is_sqlite)
+        self._writing = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
-        self._writing = asyncio.Lock()
+        event.listen(engine.sync_engine, "begin", _begin)
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -62,23 +62,14 @@ class Store:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Change]:
         """One consistent view; nothing is written."""
-        async with _translated(), self._sessions() as session:
-            if not self.is_sqlite:
-                await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-            yield Change(session)
+        async with self._transaction(self._read) as tx:
+            yield tx
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[Change]:
         """A transaction that is committed at the end, rolled back on any error; SQLite has one at a time."""
-        async with _translated():
-            if not self.is_sqlite:
-                async with self._sessions() as session, session.begin():
-                    yield Change(session)
-                return
-            async with self._writing, self._sessions() as session:
-                await session.connection(execution_options={"toolway_write": True})
-                yield Change(session)
-                await session.commit()
+        async with self._writing, self._transaction(self._write) as tx:
+            yield tx
 
     @asynccontextmanager
     async def change(self, part: str, actor: str, action: str, subject: str) -> AsyncIterator[Change]:
@@ -94,6 +85,10 @@ class Store:
         if not self.is_sqlite:  # SQLite has one writer at a time anyway
             await tx.session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
+    async def revisions(self, tx: Transaction) -> Mapping[str, int]:
+        """How often each snapshot part changed."""
+        return {row.part: row.number for row in await tx.session.exec(select(RevisionRow))}
+
     async def check(self) -> str:
         """What is wrong with the database, empty when nothing is; for `/ready`."""
         try:
@@ -106,6 +101,13 @@ class Store:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, begin: str) -> AsyncIterator[Change]:
+        async with _translated(), self._sessions() as session:
+            await session.connection(execution_options={"toolway_begin": begin})
+            yield Change(session)
+            await session.commit()
 
     async def _bump(self, tx: Change, part: str) -> int:
         await self.alone(tx, f"revision:{part}")
@@ -129,11 +131,11 @@ def _engine(url: str) -> AsyncEngine:
     if url.startswith("sqlite+aiosqlite://"):
         engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=5)
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
         return engine
     if url.startswith("postgresql+psycopg://"):
-        options = {"connect_timeout": 2, "options": f"-c statement_timeout={STATEMENT_MS}"}
-        return create_async_engine(url, connect_args=options, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
+        # Only what a transaction pooler lets through: no startup options, no prepared statements.
+        arguments = {"connect_timeout": 2, "autocommit": True, "prepare_threshold": None}
+        return create_async_engine(url, connect_args=arguments, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
     scheme = url.partition("://")[0]
     raise ConfigError(
         f"gateway.database has the scheme {scheme!r}; use sqlite+aiosqlite:///path or postgresql+psycopg://host/name"
@@ -149,9 +151,22 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Any) -> None:
-    writes = connection.get_execution_options().get("toolway_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _beginnings(is_sqlite: bool) -> tuple[str, str]:
+    """How a read and a write begin.
+
+    With PostgreSQL the limit travels with BEGIN: it costs no message of its own, and holds behind a pooler, where the
+    next transaction may be on another connection.
+    """
+    if is_sqlite:
+        return "BEGIN", "BEGIN IMMEDIATE"
+    limit = f"SET LOCAL statement_timeout = {STATEMENT_MS}"
+    return f"BEGIN ISOLATION LEVEL REPEATABLE READ; {limit}", f"BEGIN; {limit}"
+
+
+def _begin(connection: Connection) -> None:
+    """Instead of the driver, which is told not to."""
+    statement = connection.get_execution_options().get("toolway_begin", "BEGIN")
+    connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 @asynccontextmanager

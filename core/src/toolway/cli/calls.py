@@ -13,7 +13,11 @@ from toolway.cli.show import Progress, as_json
 ServerOption = Annotated[
     str, typer.Option("--server", help="The virtual server to use.", autocompletion=complete.names("/servers"))
 ]
-Arguments = Annotated[list[str] | None, typer.Option("--arg", "-a", help="key=value; a JSON value, or text.")]
+Given = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Arguments; the value for a tool is JSON or else text."),
+]
+Option = Annotated[list[str] | None, typer.Option("--arg", "-a", help="The same as an option.")]
 
 
 def _named(kind: str) -> Any:
@@ -23,15 +27,20 @@ def _named(kind: str) -> Any:
 
 def call(
     tool: Annotated[str, _named("tool")],
-    arg: Arguments = None,
+    given: Given = None,
+    arg: Option = None,
     arguments: Annotated[str | None, typer.Option("--args-json", help="All arguments as one JSON object.")] = None,
     server: ServerOption = "all",
 ) -> None:
-    """Call a tool and print what it returns; exit code 1 when the tool reports an error."""
-    values = {key: _value(text) for key, text in _pairs(arg).items()}
-    if arguments is not None and not isinstance(values := _value(arguments), dict):
+    """Call a tool and print what it returns.
+
+    The exit code is 1 when the tool reports an error.
+    """
+    whole = _value(arguments or "{}")
+    if not isinstance(whole, dict):
         raise Failure("--args-json must be a JSON object", WRONG_USE)
-    result = _ask(server, "tools/call", {"name": tool, "arguments": values})
+    values = {key: _value(text) for key, text in _pairs(given, arg).items()}
+    result = _ask(server, "tools/call", {"name": tool, "arguments": {**whole, **values}})
     _print(result, [_text(part) for part in result.get("content", [])])
     if result.get("isError"):
         raise typer.Exit(FAILED)
@@ -43,9 +52,11 @@ def read(uri: Annotated[str, typer.Argument(help="The resource's URI.")], server
     _print(result, [_text(part) for part in result["contents"]])
 
 
-def prompt(name: Annotated[str, _named("prompt")], arg: Arguments = None, server: ServerOption = "all") -> None:
+def prompt(
+    name: Annotated[str, _named("prompt")], given: Given = None, arg: Option = None, server: ServerOption = "all"
+) -> None:
     """Get a prompt's messages."""
-    result = _ask(server, "prompts/get", {"name": name, "arguments": _pairs(arg)})
+    result = _ask(server, "prompts/get", {"name": name, "arguments": _pairs(given, arg)})
     _print(result, [f"{message['role']}: {_text(message['content'])}" for message in result["messages"]])
 
 
@@ -73,10 +84,11 @@ def _text(part: dict[str, Any]) -> str:
     return f"[{part.get('type', 'blob')} {part.get('mimeType', '')}, {size} base64 characters; use --json to see them]"
 
 
-def _pairs(pairs: list[str] | None) -> dict[str, str]:
-    if wrong := [pair for pair in pairs or () if "=" not in pair]:
-        raise Failure(f"--arg {wrong[0]!r} must be key=value", WRONG_USE)
-    return dict(pair.split("=", 1) for pair in pairs or ())
+def _pairs(*given: list[str] | None) -> dict[str, str]:
+    pairs = [pair for each in given for pair in each or ()]
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise Failure(f"the argument {wrong[0]!r} must be key=value", WRONG_USE)
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def _value(text: str) -> Any:

@@ -16,14 +16,21 @@ VERSION = "2026-07-28"
 ANSWER_SECONDS = 90.0
 """Without a byte of the answer: the gateway sends something sooner, or discovers for at most a minute."""
 
-FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND = 1, 2, 3, 4, 5
+FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 """Exit codes."""
+
+EXIT_CODES: dict[str | int, int] = {
+    **dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED),
+    **dict.fromkeys(("not_found", 404), NOT_FOUND),
+    **dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT),
+}
+"""What the code of the gateway's error, or else the HTTP status, becomes; anything else becomes FAILED."""
 
 Notified = Callable[[dict[str, Any]], None]
 
 
 class Failure(Exception):
-    """The gateway refused or cannot be reached; `exit_code` says which (see `docs/reference/commands`)."""
+    """A command cannot do its work; `exit_code` says why (see the reference of commands)."""
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
@@ -96,7 +103,8 @@ class Client:
             with response:
                 return read(response)
         except (OSError, http.client.HTTPException) as error:
-            where = f"{self.profile.url} does not answer ({error})"
+            reason = getattr(error, "reason", error)
+            where = f"{self.profile.url} does not answer ({getattr(reason, 'strerror', None) or reason})"
             raise Failure(f"{where}; is the gateway running? start it with: toolway serve", UNREACHABLE) from None
 
 
@@ -114,7 +122,10 @@ def _decoded(response: Any) -> Any:
     content = response.read()
     if response.status >= 300:
         raise _failure(response.status, content)
-    return json.loads(content) if content else None
+    try:
+        return json.loads(content) if content else None
+    except ValueError:
+        raise Failure(f"{response.url} answers without JSON; is it a Toolway gateway?") from None
 
 
 def _result(response: Any, notified: Notified) -> Any:
@@ -142,8 +153,10 @@ def _object(content: bytes) -> dict[str, Any]:
 def _failure(status: int, content: bytes) -> Failure:
     """What a problem document or a JSON-RPC error says."""
     problem = _object(content)
+    message, code = problem.get("detail") or f"the gateway answered {status}", problem.get("code")
     if isinstance(error := problem.get("error"), dict):
-        return Failure(f"{error.get('message')} (code {error.get('code')})")
-    message = problem.get("detail") or f"the gateway answered {status}"
-    hint = "; log in with: toolway login --token TOKEN" if status == 401 else ""
-    return Failure(message + hint, {401: REFUSED, 403: REFUSED, 404: NOT_FOUND}.get(status, FAILED))
+        data = error.get("data")
+        message = f"{error.get('message')} (code {error.get('code')})"
+        code = data.get("code") if isinstance(data, dict) else None
+    hint = "; log in with: toolway login" if status == 401 else ""
+    return Failure(f"{message}{hint}", EXIT_CODES.get(code or status, FAILED))

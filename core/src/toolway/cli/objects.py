@@ -1,6 +1,7 @@
 """Commands on what is registered: upstreams, servers, items."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -8,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from toolway.cli import complete
-from toolway.cli.client import WRONG_USE, Client, Failure, client, mcp_path
+from toolway.cli.client import CONFLICT, WRONG_USE, Client, Failure, client, mcp_path
 from toolway.cli.profile import options
 from toolway.cli.show import Progress, as_json, note, show
 
@@ -19,7 +20,10 @@ File = Annotated[
     typer.FileText | None,
     typer.Option("--file", "-f", help="A JSON file with the whole definition; - for standard input."),
 ]
-Replace = Annotated[bool, typer.Option(help="Replace it if it exists.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace it if it exists.")]
+
+DISCOVERY_SECONDS = 60.0
+POLL_SECONDS = 0.2
 
 
 def _collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str]) -> typer.Typer:
@@ -28,8 +32,8 @@ def _collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str
 
     @group.command("list")
     def list_all() -> None:
-        """List them with their state."""
-        show(f"{noun}s".capitalize(), client().pages(f"/{noun}s"), columns)
+        """List them, with their state."""
+        show(f"{noun}s", client().pages(f"/{noun}s"), columns)
 
     @group.command("get")
     def get(name: name_type) -> None:
@@ -49,7 +53,7 @@ upstreams = _collection(
     "upstream",
     "What is registered behind the gateway.",
     UpstreamName,
-    ("name", "kind", "meta.status", "meta.error", "meta.items", "endpoints", "command", "meta.managed_by"),
+    ("name", "kind", "meta.status", "meta.items", "endpoints", "command", "meta.managed_by", "meta.error"),
 )
 servers = _collection(
     "server",
@@ -69,11 +73,37 @@ def add_upstream(
     allow_private: Annotated[bool, typer.Option(help="Allow addresses that are not public.")] = False,
     replace: Replace = False,
 ) -> None:
-    """Register an upstream and discover what it offers."""
+    """Register an upstream, which may be down, and discover what it offers."""
     auth = {"type": "bearer", "token": bearer} if bearer else None
     body = _body(name, file, {"kind": "http"}, endpoints=url, auth=auth, allow_private=allow_private)
-    _save(client(), "upstreams", body, replace)
-    refresh_upstream(name)
+    api = client()
+    _save(api, "upstreams", body, replace)
+    upstream = _discovered(api, name)
+    if options.json:
+        as_json(upstream)
+    else:
+        note(f"upstream {name} {_state(upstream['meta'])}")
+
+
+def _state(meta: dict[str, Any]) -> str:
+    match meta.get("status"):
+        case "up":
+            return f"offers {meta['items']} items"
+        case "down":
+            return f"is registered, but down ({meta['error']}); it comes in when it is up"
+        case _:
+            return "is registered; its state is in the list of upstreams, and the gateway's log says more"
+
+
+def _discovered(api: Client, name: str) -> Any:
+    """The upstream after its first discovery, or as it is after a minute."""
+    deadline = time.monotonic() + DISCOVERY_SECONDS
+    with Progress(f"discovering {name}"):
+        while True:
+            upstream = api.api("GET", f"/upstreams/{quote(name, safe='')}")
+            if upstream["meta"].get("status") != "pending" or time.monotonic() > deadline:
+                return upstream
+            time.sleep(POLL_SECONDS)
 
 
 @upstreams.command("refresh")
@@ -110,7 +140,7 @@ def collisions(name: ServerName) -> None:
     """Show which names collide, with both sides."""
     found = client().api("GET", f"/servers/{quote(name, safe='')}/collisions")["items"]
     rows = [{**one, "between": " against ".join(one["items"])} for one in found]
-    show("Collisions", rows, ("kind", "name", "between", "resolved"))
+    show("collisions", rows, ("kind", "name", "between", "resolved"))
 
 
 @items.command("list")
@@ -125,7 +155,7 @@ def list_items(
 ) -> None:
     """List items by canonical name."""
     found = client().pages("/items", server=server, upstream=upstream, kind=kind)
-    show("Items", found, ("kind", "canonical", "exposed", "description"))
+    show("items", found, ("kind", "canonical", "exposed", "description"))
 
 
 def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **given: Any) -> dict[str, Any]:
@@ -140,7 +170,12 @@ def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **gi
 
 
 def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
-    if replace:
-        api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
-    else:
-        api.api("POST", f"/{collection}", body)
+    try:
+        if replace:
+            api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
+        else:
+            api.api("POST", f"/{collection}", body)
+    except Failure as failure:
+        if failure.exit_code == CONFLICT and not replace:
+            raise Failure(f"{collection} has {body['name']!r} already; replace it with --replace", CONFLICT) from None
+        raise

@@ -9,6 +9,11 @@ from typing import Any
 
 from toolway.cli.profile import options
 
+STYLES = {"up": "green", "enabled": "green", "pending": "yellow"}
+STYLES |= dict.fromkeys(("down", "broken", "quarantined"), "red")
+UNFOLDED = 10_000
+"""Columns of a table that nobody watches: each row stays one line for `grep`."""
+
 
 def as_json(value: Any) -> None:
     """Print indented JSON."""
@@ -23,27 +28,32 @@ def show(title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) 
     found = list(objects)
     if options.json:
         as_json(found)
-        return
+    elif found:
+        _print_table({column: [_cell(one, column) for one in found] for column in columns})
+    else:
+        note(f"no {title.lower()}")
 
+
+def _print_table(columns: dict[str, list[str]]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    cells = {column: [_cell(one, column) for one in found] for column in columns}
-    filled = {column: texts for column, texts in cells.items() if any(texts)}
-    table = Table(title=title, title_justify="left", header_style="bold")
+    filled = {column: cells for column, cells in columns.items() if any(cells)}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
     for column in filled:
         table.add_column(column.rpartition(".")[2].replace("_", " "), overflow="fold")
     for row in zip(*filled.values(), strict=True):
-        table.add_row(*map(Text, row))
-    Console().print(table if found else Text(f"{title}: none"))
+        table.add_row(*(Text(cell or "-", STYLES.get(cell, "")) for cell in row))
+    Console(width=None if sys.stdout.isatty() else UNFOLDED).print(table)
 
 
 def _cell(one: Any, column: str) -> str:
     """The member as one line."""
     for key in column.split("."):
         one = one.get(key) if isinstance(one, dict) else None
-    text = ", ".join(map(str, one)) if isinstance(one, list) else str("" if one is None else one)
+    text = ", ".join(map(str, one)) if isinstance(one, list | tuple) else str("" if one is None else one)
     return text.strip().partition("\n")[0]
 
 
@@ -56,22 +66,26 @@ class Progress:
     """A progress bar on standard error while something takes long; silent when nobody watches a terminal."""
 
     def __init__(self, label: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        self._bar = Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        self._task = self._bar.add_task(label, total=None)
+        self._label = label
+        self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._label, total=None)
+            self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def notified(self, message: dict[str, Any]) -> None:
         """Take an MCP progress notification (others are ignored)."""
-        if message["method"] == "notifications/progress":
+        if self._bar is not None and message["method"] == "notifications/progress":
             params = message["params"]
             text = str(params.get("message") or "working")
             self._bar.update(self._task, completed=params["progress"], total=params.get("total"), description=text)

@@ -7,18 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
-from toolway.catalog.definitions import auth_model, upstream_union
+from toolway.catalog.definitions import Definitions
 from toolway.config.tables import Config, PluginTables
-from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.definitions import ServerSettings
 
 
-def configuration_schema(
-    plugins: Mapping[str, type[BaseModel]],
-    kinds: Mapping[str, type[UpstreamSettings]],
-    auths: Mapping[str, type[BaseModel]],
-) -> dict[str, Any]:
-    """JSON Schema (2020-12) for editors: `plugins`, `kinds` and `auths` map names to settings models."""
-    upstream: Any = upstream_union(kinds, {name: auth_model(name, model) for name, model in auths.items()})
+def configuration_schema(plugins: Mapping[str, type[BaseModel]], definitions: Definitions) -> dict[str, Any]:
+    """JSON Schema (2020-12) for editors: `plugins` are the settings models by name."""
+    upstream: Any = definitions.union(for_api=False)
     model = create_model(
         "Configuration",
         __base__=Config,

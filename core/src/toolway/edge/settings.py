@@ -1,4 +1,4 @@
-"""Settings of the door: limits, TLS, proxies, names and drain (durations in seconds, sizes in bytes)."""
+"""Settings of the door: TLS, proxies, names and drain (durations in seconds); the limits are shared with runners."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-KIB = 1024
-MIB = 1024 * KIB
+from toolway.hookspecs.serving import Limits
 
-Bytes = Annotated[int, Field(ge=256)]
 Network = IPv4Network | IPv6Network
 
 
@@ -34,24 +32,9 @@ def _is_root_path(value: str) -> str:
     return value.rstrip("/")
 
 
-class Limits(BaseModel, extra="forbid", frozen=True):
-    """Bounds of one message and of one connection: `[gateway.limits]`."""
+class GatewayLimits(Limits):
+    """Bounds of one message, of one connection, and of what clients hold: `[gateway.limits]`."""
 
-    body: Bytes = Field(default=4 * MIB, description="Largest request body, in bytes (413).")
-    request_line: Bytes = Field(default=8 * KIB, description="Longest request line and longest URL, in bytes (414).")
-    header_field: Bytes = Field(default=8 * KIB, description="Longest single header field, in bytes (431).")
-    headers: Bytes = Field(default=16 * KIB, description="All header fields of a request together, in bytes (431).")
-    header_count: PositiveInt = Field(default=100, description="Most header fields of a request (431).")
-    first_byte: PositiveFloat = Field(default=10.0, description="A new connection silent this long is cut, in seconds.")
-    head: PositiveFloat = Field(default=10.0, description="From first byte to end of a request head, in seconds (408).")
-    body_total: PositiveFloat = Field(default=30.0, description="For a whole request body, in seconds (408).")
-    body_gap: PositiveFloat = Field(default=10.0, description="Between two pieces of a request body, in seconds (408).")
-    keep_alive: PositiveFloat = Field(default=75.0, description="Idle time between two requests, in seconds.")
-    stalled_write: PositiveFloat = Field(default=30.0, description="Time for a client to read something, in seconds.")
-    write_buffer: Bytes = Field(default=MIB, description="Unsent bytes per connection before the sender waits.")
-    linger: PositiveFloat = Field(default=2.0, description="Time to read the last answer of a connection, in seconds.")
-    connections: PositiveInt = Field(default=10_000, description="Most open connections of a node (503).")
-    connections_per_source: PositiveInt = Field(default=256, description="Per address or IPv6 /64 but trusted proxies.")
     calls: PositiveInt = Field(default=1_024, description="Most calls in flight of a node (503).")
     calls_per_principal: PositiveInt = Field(default=64, description="Most calls in flight of a principal (503).")
     streams: PositiveInt = Field(default=10_000, description="Most open event streams of a node (503).")
@@ -70,7 +53,9 @@ class TlsSettings(BaseModel, extra="forbid", frozen=True):
 class EdgeSettings(BaseModel, extra="forbid", frozen=True):
     """What the door lets in, and how it closes."""
 
-    limits: Limits = Field(default_factory=Limits, description="Bounds of one message and of one connection.")
+    limits: GatewayLimits = Field(
+        default_factory=GatewayLimits, description="Bounds of messages, connections, calls and streams."
+    )
     tls: TlsSettings | None = Field(default=None, description="Serve HTTPS with this certificate; default: plain HTTP.")
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are."

@@ -6,7 +6,6 @@ import logging
 import re
 from functools import lru_cache
 
-from toolway.edge.problem import Refusal
 from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
@@ -16,6 +15,7 @@ from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
 from toolway.hookspecs.auth import Resource
+from toolway.hookspecs.serving import Refusal
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error
 from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY

@@ -11,8 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from toolway.background import Background
-from toolway.catalog.discovery import is_same
-from toolway.catalog.snapshot import Snapshot, UpstreamView
+from toolway.catalog.snapshot import Snapshot, UpstreamView, is_same
 from toolway.errors import ClientCannot, Overloaded
 from toolway.gateway.exchange import LEVELS, check_capability, decoded, passes_level
 from toolway.hookspecs import routing

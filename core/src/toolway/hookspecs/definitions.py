@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?")
 REFERENCE = re.compile(r"[a-z][a-z0-9+-]*:.+", re.DOTALL)
@@ -17,7 +17,9 @@ def _name(value: str) -> str:
     return value
 
 
-def _reference(value: str) -> str:
+def _reference(value: str, info: ValidationInfo) -> str:
+    if info.context is not None:  # from the API: what makes a reference of each text, or refuses it
+        value = info.context(value)
     if not REFERENCE.fullmatch(value):
         raise ValueError("must be a secret reference such as env:NAME or file:/path, not a value")
     return value

@@ -1,88 +1,149 @@
-"""Loads the enabled plugins of one gateway: find, import, check the class, check the settings, register."""
+"""The plugins of one gateway: loads the enabled ones, and hands out their providers in configuration order."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import msgspec
 import pluggy
 
 from toolway import __version__
-from toolway.errors import PluginError
-from toolway.hookspecs import auth, caching, routing, secrets, system
+from toolway.errors import ConfigError, PluginError
 from toolway.hookspecs.markers import PROJECT
-from toolway.plugin.collect import Member, PluginInfo, Plugins, State
-from toolway.plugin.discovery import Origin, installed_plugins, mentions
-from toolway.plugin.loading import check_hooks, configure, hooks_of, import_class
-from toolway.plugin.plugin import Plugin
+from toolway.plugin.hooks import CHOSEN_BY, HOOKS, SPECS, Hook, Provided, check_hooks, hooks_of, may_guard
+from toolway.plugin.installed import Origin, configure, import_class, installed_plugins
+from toolway.plugin.plugin import Plugin, Settings
 from toolway.validation import did_you_mean
 
-SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
+if TYPE_CHECKING:
+    from toolway.plugin.kernel import Kernel
 
-FAIL_CLOSED = frozenset({"toolway_authenticators", "toolway_authorizers", "toolway_secret_schemes"})
-"""Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""
-
+P = TypeVar("P")
+Builtin = Literal["first", "last", "fallback"]
+State = Literal["installed", "enabled", "broken", "quarantined"]
 _log = logging.getLogger("toolway.plugin")
 
 
-class PluginHost:
-    """Loads the plugins of one gateway; `source` is how messages call the configuration."""
+class PluginInfo(msgspec.Struct):
+    """One line of `toolway plugins`. `hooks` is empty for what was not imported."""
 
-    def __init__(self, source: str = "toolway.toml") -> None:
+    name: str
+    state: State
+    distribution: str = ""
+    version: str = ""
+    hooks: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Plugins:
+    """The plugins of one gateway. `load` them, then collect each hook once, while the gateway is built."""
+
+    def __init__(self, source: str, optional: Iterable[str]) -> None:
         self._source = source
+        self._optional = frozenset(optional)
+        self._installed = installed_plugins()
+        self._infos: dict[str, PluginInfo] = {}
+        self._origins: dict[str, Origin] = {}
         self._manager = pluggy.PluginManager(PROJECT)
         for module in SPECS:
             self._manager.add_hookspecs(module)
-        self._installed = installed_plugins()
-        self._optional: frozenset[str] = frozenset()
-        self._members: list[Member] = []
-        self._infos: dict[str, PluginInfo] = {}
 
+    @classmethod
     def load(
-        self,
+        cls,
         enable: Sequence[str],
         optional: Iterable[str] = (),
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         builtins: Sequence[Plugin[Any]] = (),
+        source: str = "toolway.toml",
     ) -> Plugins:
-        """Load the plugins of `enable`, in that order, then the built-in ones.
+        """Load the plugins of `enable`, in that order, then the gateway's own. What is broken is only reported.
 
         Args:
             enable: Names of entry points; nothing else is imported.
             optional: Those of `enable` that are quarantined when they fail.
             settings: The table of each plugin, as it was written.
             builtins: Instances of the gateway's own plugins.
-
-        Raises:
-            PluginError: one sentence (line) for each plugin that fails and is not optional.
+            source: How messages call the configuration.
         """
-        plugins = self.examine(enable, optional, settings, builtins)
-        if broken := [info.error for info in plugins.report() if info.state == "broken" and info.error]:
-            raise PluginError("\n".join(broken))
+        plugins, tables = cls(source, optional), settings or {}
+        plugins._check_names(enable, tables)
+        for name in dict.fromkeys(enable):
+            plugins._add(name, tables.get(name, {}))
+        for plugin in builtins:
+            plugins._register(Origin(type(plugin).__name__, "toolway", __version__), plugin)
+        for name, (origin, *_) in sorted(plugins._installed.items()):
+            plugins._infos.setdefault(name, _info(origin, "installed"))
         return plugins
 
-    def examine(
-        self,
-        enable: Sequence[str],
-        optional: Iterable[str] = (),
-        settings: Mapping[str, Mapping[str, Any]] | None = None,
-        builtins: Sequence[Plugin[Any]] = (),
-    ) -> Plugins:
-        """Like `load`, but what fails only shows in the report; for listing and checking."""
-        self._optional = frozenset(optional)
-        tables = settings or {}
-        self._check_names(enable, tables)
-        for name in dict.fromkeys(enable):
-            self._add(name, tables.get(name, {}))
-        for plugin in builtins:
-            self._register(Member(Origin(type(plugin).__name__, "toolway", __version__), plugin))
-        for name, (origin, *_) in sorted(self._installed.items()):
-            if name not in self._infos:
-                self._tell(origin, "installed")
-        return Plugins(self._manager, self._members, list(self._infos.values()))
+    def refuse_broken(self) -> None:
+        """Raise PluginError with one sentence (line) for each plugin that failed and is not optional."""
+        if broken := [info.error for info in self.report() if info.state == "broken"]:
+            raise PluginError("\n".join(broken))
+
+    def report(self) -> list[PluginInfo]:
+        """Every installed plugin and every enabled one: enabled first, in their order, then the others by name."""
+        return list(self._infos.values())
+
+    @property
+    def quarantined(self) -> tuple[str, ...]:
+        """Names of optional plugins that failed so far."""
+        return tuple(info.name for info in self.report() if info.state == "quarantined")
+
+    def settings_classes(self) -> dict[str, type[Settings]]:
+        """The settings model of every enabled plugin, for the JSON Schema."""
+        plugins: dict[str, Plugin[Any] | None] = {name: self._manager.get_plugin(name) for name in self._infos}
+        return {name: plugin.settings_class for name, plugin in plugins.items() if plugin is not None}
+
+    def collect(
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = "last"
+    ) -> tuple[P, ...]:
+        """The providers of a hook, first enabled first.
+
+        `builtin` says where the gateway's own come: after the plugins', before them, or only when there are no others.
+
+        Raises:
+            PluginError: a hook of a plugin that is not optional failed, or two providers have one name.
+        """
+        return tuple(each.provider for each in self.provided(hook, kernel, builtin))
+
+    def provided(
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = "last"
+    ) -> list[Provided[P]]:
+        """Like `collect`, with the plugin that each provider comes from."""
+        name = hook.__name__
+        functions = {each.plugin_name: each.function for each in getattr(self._manager.hook, name).get_hookimpls()}
+        asked = [self._origins[plugin] for plugin in self._origins if plugin in functions]
+        every = [each for origin in asked for each in self._ask(HOOKS[name], origin, functions[origin.name], kernel)]
+        _refuse_duplicates(HOOKS[name], every)
+        foreign, own = [each for each in every if not each.builtin], [each for each in every if each.builtin]
+        if builtin == "fallback":
+            return foreign or own
+        return own + foreign if builtin == "first" else foreign + own
+
+    def one(
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, chosen: str | None, default: str | None = None
+    ) -> P:
+        """The one provider that acts: the `chosen` name, else the only one of a plugin, else the built-in `default`.
+
+        Without `default` the first built-in one is it.
+
+        Raises:
+            ConfigError: nothing has the chosen name, or several plugins offer one and none is chosen.
+        """
+        every = self.provided(hook, kernel)
+        named = {each.name: each for each in every}
+        setting = CHOSEN_BY[hook.__name__]
+        if chosen is not None and chosen not in named:
+            next_step = did_you_mean(chosen, named) or f"available: {', '.join(sorted(named))}"
+            raise ConfigError(f"{setting} is {chosen!r}, which nothing provides; {next_step}")
+        foreign = [each for each in every if not each.builtin]
+        if chosen is None and len(foreign) > 1:
+            offers = " and ".join(f"{each.name!r} of {each.origin}" for each in foreign)
+            raise ConfigError(f"several plugins offer what only one can do: {offers}; choose one with {setting}")
+        return (named[chosen] if chosen else foreign[0] if foreign else named[default or every[0].name]).provider
 
     def _check_names(self, enable: Sequence[str], tables: Mapping[str, Any]) -> None:
         """Refuse names that nothing has: they would silently do nothing."""
@@ -96,48 +157,20 @@ class PluginHost:
                 self._infos[name] = PluginInfo(name, "broken", error=sentence)
 
     def _add(self, name: str, table: Mapping[str, Any]) -> None:
+        """Bring an enabled plugin from its entry point to an instance, or say why it cannot be."""
         claims = self._installed.get(name, ())
         if len(claims) != 1:
             self._infos[name] = PluginInfo(name, "broken", error=self._not_exactly_one(name, claims))
             return
         [origin] = claims
-        hooks: tuple[str, ...] = ()
+        info = self._infos[name] = _info(origin, "enabled")
         try:
             plugin_class = import_class(origin)
-            hooks = hooks_of(plugin_class)
-            self._load(origin, plugin_class, hooks, table)
+            info.hooks = tuple(hook for hook, options in hooks_of(plugin_class).items() if options is not None)
+            check_hooks(origin, plugin_class, name in self._optional)
+            self._register(origin, configure(origin, plugin_class, table, self._source))
         except PluginError as error:
-            self._failed(origin, hooks, error.message)
-        else:
-            self._tell(origin, "enabled", hooks)
-
-    def _load(
-        self, origin: Origin, plugin_class: type[Plugin[Any]], hooks: tuple[str, ...], table: Mapping[str, Any]
-    ) -> None:
-        specs = {spec.name: tuple(spec.spec.argnames) for spec in vars(self._manager.hook).values() if spec.spec}
-        check_hooks(origin, plugin_class, specs)
-        is_optional = origin.name in self._optional
-        if is_optional and (guarding := sorted(FAIL_CLOSED.intersection(hooks))):
-            raise PluginError(
-                f"{origin} implements {guarding[0]!r}, so it cannot be optional: without it the gateway would be "
-                f"less guarded; remove {origin.name!r} from plugins.optional"
-            )
-        self._register(Member(origin, configure(origin, plugin_class, table, self._source), is_optional))
-
-    def _register(self, member: Member) -> None:
-        self._manager.register(member.plugin, member.origin.name)
-        self._manager.check_pending()
-        self._members.append(member)
-
-    def _failed(self, origin: Origin, hooks: tuple[str, ...], sentence: str) -> None:
-        is_optional = origin.name in self._optional
-        if is_optional and not _may_guard(origin, hooks):
-            _log.warning("optional plugin %s is quarantined: %s", origin.name, sentence)
-            self._tell(origin, "quarantined", hooks, sentence)
-            return
-        if is_optional and "plugins.optional" not in sentence:
-            sentence += " (it may guard something, so plugins.optional does not help)"
-        self._tell(origin, "broken", hooks, sentence)
+            self._fail(info, origin, error.message)
 
     def _not_exactly_one(self, name: str, claims: Sequence[Origin]) -> str:
         if claims:
@@ -147,12 +180,48 @@ class PluginHost:
         guess = did_you_mean(name, self._installed)
         return f"plugin {name!r} is enabled in {self._source} but not installed; {guess or fix}"
 
-    def _tell(self, origin: Origin, state: State, hooks: tuple[str, ...] = (), error: str | None = None) -> None:
-        self._infos[origin.name] = PluginInfo(origin.name, state, origin.distribution, origin.version, hooks, error)
+    def _register(self, origin: Origin, plugin: Plugin[Any]) -> None:
+        self._manager.register(plugin, origin.name)
+        self._manager.check_pending()
+        self._origins[origin.name] = origin
+
+    def _fail(self, info: PluginInfo, origin: Origin, sentence: str) -> None:
+        """Quarantine what is optional and guards nothing; anything else is broken."""
+        info.state, info.error = "broken", sentence
+        if info.name not in self._optional:
+            return
+        if origin.entry_point is None or may_guard(origin.entry_point, info.hooks):
+            if "plugins.optional" not in sentence:
+                info.error += " (it may guard something, so plugins.optional does not help)"
+            return
+        info.state = "quarantined"
+        _log.warning("optional plugin %s is quarantined: %s", info.name, sentence)
+
+    def _ask(
+        self, hook: Hook, origin: Origin, function: Callable[..., Any], kernel: Kernel | None
+    ) -> list[Provided[Any]]:
+        """What one plugin provides; nothing when it is quarantined."""
+        if origin.name in self.quarantined:
+            return []
+        try:
+            return [Provided(origin, name, provider) for name, provider in hook.ask(function, kernel)]
+        except PluginError as error:
+            sentence = f"{origin}: {error.message}"
+            if origin.name not in self._optional:
+                raise PluginError(sentence) from error
+            self._fail(self._infos[origin.name], origin, sentence)
+            return []
 
 
-def _may_guard(origin: Origin, hooks: tuple[str, ...]) -> bool:
-    """Whether leaving the plugin out could open a door; also true when nobody can tell, and for misspelt hooks."""
-    if hooks:
-        return any(get_close_matches(hook, FAIL_CLOSED, n=1, cutoff=0.85) for hook in hooks)
-    return origin.entry_point is None or mentions(origin.entry_point, FAIL_CLOSED)
+def _info(origin: Origin, state: State) -> PluginInfo:
+    return PluginInfo(origin.name, state, origin.distribution, origin.version)
+
+
+def _refuse_duplicates(hook: Hook, every: Sequence[Provided[Any]]) -> None:
+    seen: dict[str, Provided[Any]] = {}
+    for each in every:
+        if (other := seen.setdefault(each.name, each)) is not each:
+            raise PluginError(
+                f"{other.origin} and {each.origin} both provide a {hook.type.__name__} with the {hook.naming} "
+                f"{each.name!r}; remove one of them from plugins.enable or let it use another {hook.naming}"
+            )

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import aiohttp
 import msgspec
 from pydantic import Field
 
-from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, IPNetwork, check_url
+from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, IPNetwork, RefusedAddress, check_url
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.hookspecs.definitions import Definition
 
 __all__ = [
     "ClientTls",
     "Document",
+    "EgressGuard",
     "EgressRefused",
     "OutgoingHttp",
     "RedirectRefused",
+    "RefusedAddress",
     "check_url",
     "dial_error",
     "read_body",
@@ -65,17 +67,34 @@ class RedirectRefused(UpstreamProtocol):
     code = "redirect_refused"
 
 
+class Client(Protocol):
+    """Something that holds connections."""
+
+    async def close(self) -> None:
+        """Close them; requests in flight fail."""
+
+
+C = TypeVar("C", bound=Client)
+
+
 class OutgoingHttp:
-    """Makes one session per key and way of dialling, so that upstreams share neither pools nor trust."""
+    """Makes one client per key and way of dialling, so that upstreams share neither pools nor trust."""
 
     def __init__(self, allow: Sequence[IPNetwork] = ()) -> None:
         """`allow` names networks that every session may use besides the public ones."""
         self._allow = tuple(allow)
-        self._sessions: dict[tuple[str, bool, ClientTls], aiohttp.ClientSession] = {}
+        self._clients: dict[Hashable, Client] = {}
 
     def guard(self, *, allow_private: bool = False) -> EgressGuard:
         """The guard of sessions with that setting."""
         return EgressGuard(self._allow, allow_private=allow_private)
+
+    def client(self, key: Hashable, make: Callable[[], C]) -> C:
+        """The client of that key, made on first use; it lives as long as the gateway."""
+        known = self._clients.get(key)
+        if known is None:
+            known = self._clients[key] = make()
+        return cast(C, known)
 
     def session(self, key: str, *, allow_private: bool = False, tls: ClientTls = SYSTEM_TLS) -> aiohttp.ClientSession:
         """The session of that key; made on first use, inside of the event loop.
@@ -86,11 +105,7 @@ class OutgoingHttp:
         Raises:
             ConfigError: a file of the TLS options cannot be used.
         """
-        known = self._sessions.get((key, allow_private, tls))
-        if known is None or known.closed:
-            known = _open(self.guard(allow_private=allow_private), tls)
-            self._sessions[key, allow_private, tls] = known
-        return known
+        return self.client((key, allow_private, tls), lambda: _open(self.guard(allow_private=allow_private), tls))
 
     async def fetch_json(
         self,
@@ -128,9 +143,9 @@ class OutgoingHttp:
             raise UpstreamProtocol(f"{who} answered without JSON") from None
 
     async def close(self) -> None:
-        """Close every session; requests in flight fail."""
-        while self._sessions:
-            await self._sessions.popitem()[1].close()
+        """Close every client; requests in flight fail."""
+        while self._clients:
+            await self._clients.popitem()[1].close()
 
 
 async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import Field, field_validator
 
+from toolway.bundled.upstreams.aio import AiohttpTransport
 from toolway.bundled.upstreams.conversation import Conversation, greeted
 from toolway.bundled.upstreams.legacy import LegacyConnection
 from toolway.bundled.upstreams.modern import ModernConnection
+from toolway.bundled.upstreams.pool import TOKEN, Pool
 from toolway.bundled.upstreams.sse import SseDuplex
 from toolway.bundled.upstreams.streamable import StreamableHttp
-from toolway.bundled.upstreams.wire import Wire
+from toolway.bundled.upstreams.wire import Transport, Wire
 from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint, Era, Eras, Leg, Upstream
 from toolway.plugin import InvalidInput, Secrets, UpstreamProtocol
@@ -28,8 +29,6 @@ PROBE_SECONDS = 10.0
 RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "last-event-id", "expect", "upgrade", "te")
 """How headers begin that no setting may touch."""
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
 
 class HttpUpstream(UpstreamSettings):
     """An MCP server that is reached over HTTP."""
@@ -38,12 +37,13 @@ class HttpUpstream(UpstreamSettings):
     endpoints: tuple[str, ...] = Field(min_length=1, max_length=64, description="URLs of its replicas.")
     headers: dict[str, SecretRef] = Field({}, description="Headers sent with every request, as secret references.")
     tls: ClientTls | None = Field(None, description="Own authority or client certificate.")
+    proxy: str | None = Field(None, description="URL of the HTTP proxy that leads there; the guard judges its address.")
 
     @field_validator("headers")
     @classmethod
     def _are_free(cls, headers: dict[str, str]) -> dict[str, str]:
         for name in headers:
-            if not _TOKEN.fullmatch(name):
+            if not TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
             if name.lower().startswith(RESERVED):
                 raise ValueError(f"header {name!r} is set by the gateway itself")
@@ -64,12 +64,13 @@ class HttpKind:
 
     def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
         """One for each URL; raises InvalidInput for what is no http(s) URL."""
-        urls = cast(HttpUpstream, settings).endpoints
-        for url in urls:
+        http = cast(HttpUpstream, settings)
+        urls = http.endpoints
+        for what, url in [("endpoint", url) for url in urls] + ([("proxy", http.proxy)] if http.proxy else []):
             try:
                 check_url(url)
             except EgressRefused as refused:
-                raise InvalidInput(f"upstream {settings.name!r}: endpoint {url!r}: {refused.message}") from None
+                raise InvalidInput(f"upstream {settings.name!r}: {what} {url!r}: {refused.message}") from None
         return tuple(Endpoint(url) for url in dict.fromkeys(urls))
 
     def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:
@@ -107,11 +108,23 @@ class HttpKind:
     def _wire(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Wire:
         settings = cast(HttpUpstream, upstream.settings)
 
-        def session(held: bool) -> aiohttp.ClientSession:
-            key = f"{'streams of ' if held else ''}upstream {upstream.name}"
-            return self._outgoing.session(key, allow_private=settings.allow_private, tls=settings.tls or ClientTls())
-
         async def own_headers() -> Mapping[str, str]:
             return {name: await self._secrets.get(reference) for name, reference in settings.headers.items()}
 
-        return Wire(upstream.name, session, endpoint.id, leg.authorize, own_headers)
+        calls, streams = (self._transport(settings, endpoint.id, use) for use in ("calls", "streams"))
+        own = own_headers if settings.headers else None
+        return Wire(upstream.name, endpoint.id, calls, streams, leg.authorize, own)
+
+    def _transport(self, settings: HttpUpstream, url: str, use: str) -> Transport:
+        """The one of that use; all legs share it."""
+        who, target, tls = f"upstream {settings.name!r}", check_url(url), settings.tls or ClientTls()
+        guard = self._outgoing.guard(allow_private=settings.allow_private)
+        if settings.proxy is None:
+            key = (settings.name, url, use, settings.allow_private, tls)
+            return self._outgoing.client(key, lambda: Pool(who, target, guard, tls))
+
+        def session() -> aiohttp.ClientSession:
+            key = f"{use} of upstream {settings.name}"
+            return self._outgoing.session(key, allow_private=settings.allow_private, tls=tls)
+
+        return AiohttpTransport(who, target, session, guard, check_url(settings.proxy))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from urllib.parse import urljoin, urlsplit
+from contextlib import closing, suppress
+from urllib.parse import urljoin
 
 from toolway.bundled.upstreams.channel import OPENING_SECONDS, in_time
 from toolway.bundled.upstreams.duplex import Duplex
-from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, Wire, events, is_stream
+from toolway.bundled.upstreams.wire import Wire, events, is_stream
 from toolway.hookspecs.routing import Leg
 from toolway.plugin import ToolwayError, UpstreamError, UpstreamProtocol
+from toolway.plugin.http import EgressRefused, check_url
 
 
 class SseDuplex(Duplex):
@@ -19,7 +20,7 @@ class SseDuplex(Duplex):
     def __init__(self, wire: Wire, leg: Leg) -> None:
         super().__init__(leg, wire.upstream)
         self._wire = wire
-        self._post_url = ""
+        self._target = ""
         self._reader: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
@@ -28,13 +29,13 @@ class SseDuplex(Duplex):
         endpoint: asyncio.Future[str] = loop.create_future()
         self._reader = asyncio.create_task(self._read(endpoint))
         async with in_time(loop.time() + OPENING_SECONDS, f"upstream {self.upstream!r}", sent=False):
-            self._post_url = self._same_origin(await endpoint)
+            self._target = self._same_origin(await endpoint)
 
     async def write(self, message: bytes) -> None:
         """POST one message; its answer comes on the stream."""
-        async with self._wire.send("POST", BASE_HEADERS, message, url=self._post_url) as response:
-            if response.status >= 300:
-                raise UpstreamError(f"upstream {self.upstream!r} refused a message with {response.status}", sent=False)
+        with closing(await self._wire.send("POST", {}, message, target=self._target)) as answer:
+            if answer.status >= 300:
+                raise UpstreamError(f"upstream {self.upstream!r} refused a message with {answer.status}", sent=False)
 
     async def disconnect(self) -> None:
         """Close the stream."""
@@ -55,19 +56,19 @@ class SseDuplex(Duplex):
             self.ended(error if isinstance(error, UpstreamError) else UpstreamError(error.message))
 
     async def _receive(self, endpoint: asyncio.Future[str]) -> None:
-        async with self._wire.send("GET", EVENT_STREAM, held=True) as response:
-            if not is_stream(response):
-                raise UpstreamProtocol(f"upstream {self.upstream!r} offers no event stream ({response.status})")
-            async for event in events(response, limit=float("inf")):
+        with closing(await self._wire.send("GET", {}, held=True)) as answer:
+            if not is_stream(answer):
+                raise UpstreamProtocol(f"upstream {self.upstream!r} offers no event stream ({answer.status})")
+            async for event in events(answer, limit=float("inf")):
                 if event.event == "endpoint" and not endpoint.done():
                     endpoint.set_result(event.data.decode(errors="replace"))
                 elif event.event == "message" and event.data:
                     self.received(event.data)
 
     def _same_origin(self, named: str) -> str:
-        """The URL for POSTs, which must not lead elsewhere: it gets our credentials."""
-        with contextlib.suppress(ValueError):
-            url = urljoin(self._wire.url, named)
-            if urlsplit(self._wire.url)[:2] == urlsplit(url)[:2]:
-                return url
+        """The target of POSTs, which must not lead elsewhere: it gets our credentials."""
+        with suppress(ValueError, EgressRefused):
+            url = check_url(urljoin(self._wire.url, named))
+            if url.origin() == check_url(self._wire.url).origin():
+                return url.raw_path_qs
         raise UpstreamProtocol(f"upstream {self.upstream!r} named an endpoint on another origin")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from math import inf
 
-import aiohttp
 from msgspec import UNSET, Raw, Struct
 
 from toolway.bundled.upstreams.channel import (
@@ -22,7 +22,7 @@ from toolway.bundled.upstreams.channel import (
 )
 from toolway.bundled.upstreams.questions import Questions
 from toolway.bundled.upstreams.repeat import Tasks, repeat
-from toolway.bundled.upstreams.wire import BASE_HEADERS, EVENT_STREAM, MAX_STREAM, Wire, events, is_stream
+from toolway.bundled.upstreams.wire import MAX_STREAM, Answer, Wire, events, is_stream
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import encode_notification, encode_request
 from toolway.mcp.sse import Event
@@ -34,7 +34,6 @@ from toolway.plugin import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from toolway.plugin.http import read_body
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +97,8 @@ class StreamableHttp:
         self._serial += 1
         request_id = self._serial
         try:
+            if request.deadline == inf:  # whoever calls sees to it
+                return await self._exchange(request, request_id)
             async with in_time(request.deadline, self._who):
                 return await self._exchange(request, request_id)
         except (asyncio.CancelledError, UpstreamTimeout):
@@ -117,47 +118,59 @@ class StreamableHttp:
         """End the session at the upstream."""
         await self._tasks.close()
         if "mcp-session-id" in self._session:
-            with contextlib.suppress(ToolwayError):
-                async with self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS):
-                    self._session = {}
+            with suppress(ToolwayError):
+                (await self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS)).close()
+                self._session = {}
 
     async def _exchange(self, request: UpstreamRequest, request_id: int) -> Reply:
         body = encode_request(request_id, request.method, request.params)
-        headers, seconds, place = {**BASE_HEADERS, **request.headers}, request.first_byte, Place()
-        async with self._send("POST", headers, body, seconds, held=request.method == LISTEN) as response:
-            if response.status >= 300:
-                return await self._refused(response)
-            if request.method == "initialize" and "mcp-session-id" in response.headers:
-                self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
-            if response.content_type == "application/json":
-                return matched(read_message(await read_body(response, MAX_MESSAGE)), request_id, modern=self._modern)
-            if not is_stream(response):
-                raise UpstreamProtocol(f"{self._who} answered neither JSON nor an event stream")
-            reply = await self._read(response, request_id, request, place)
+        held = request.method == LISTEN
+        answer = await self._send("POST", request.headers, body, request.first_byte, held=held)
+        try:
+            if answer.content_type == "application/json" and answer.status < 300:
+                if request.method == "initialize":
+                    self._begun(answer)
+                return matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
+            return await self._converse(answer, request_id, request)
+        finally:
+            answer.close()
+
+    async def _converse(self, answer: Answer, request_id: int, request: UpstreamRequest) -> Reply:
+        """The reply out of what is not plain JSON."""
+        if answer.status >= 300:
+            return await self._refused(answer)
+        if not is_stream(answer):
+            raise UpstreamProtocol(f"{self._who} answered neither JSON nor an event stream")
+        if request.method == "initialize":
+            self._begun(answer)
+        place = Place()
+        reply = await self._read(answer, request_id, request, place)
         while reply is None:
             reply = await self._resume(place, request_id, request)
         return reply
+
+    def _begun(self, answer: Answer) -> None:
+        if session := answer.header("mcp-session-id"):
+            self._session = {"mcp-session-id": session}
 
     async def _resume(self, place: Place, request_id: int, request: UpstreamRequest) -> Reply | None:
         place.fruitless += 1
         if self._modern or not place.last_id or place.fruitless > RESUMES:
             raise UpstreamError(f"{self._who} ended before its answer; the outcome is unknown")
         await asyncio.sleep(place.retry)
-        headers = {**EVENT_STREAM, "last-event-id": place.last_id}
+        headers = {"last-event-id": place.last_id}
         try:
-            async with self._send("GET", headers, None, request.first_byte) as response:
-                if not is_stream(response):
+            with closing(await self._send("GET", headers, None, request.first_byte)) as answer:
+                if not is_stream(answer):
                     raise UpstreamError(f"{self._who} dropped a stream that cannot be resumed")
-                return await self._read(response, request_id, request, place)
+                return await self._read(answer, request_id, request, place)
         except UpstreamUnreachable as error:
             log.info("resuming a stream of %s failed: %s", self._who, error)
             return None
 
-    async def _read(
-        self, response: aiohttp.ClientResponse, request_id: int, request: UpstreamRequest, place: Place
-    ) -> Reply | None:
+    async def _read(self, answer: Answer, request_id: int, request: UpstreamRequest, place: Place) -> Reply | None:
         """Messages until ours is answered; None when the stream ends before."""
-        async for event in events(response, float("inf") if request.method == LISTEN else MAX_STREAM):
+        async for event in events(answer, inf if request.method == LISTEN else MAX_STREAM):
             place.passed(event)
             if event.data:
                 message = read_message(event.data)
@@ -166,20 +179,19 @@ class StreamableHttp:
                 self._questions.take(message, request.peer)
         return None
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> Reply:
+    async def _refused(self, answer: Answer) -> Reply:
         """The error; some servers answer 400 instead of 404 to a session that they forgot."""
-        reply = refusal(response.status, await read_body(response, MAX_MESSAGE))
+        reply = refusal(answer.status, await answer.read(MAX_MESSAGE))
         is_about_session = reply.fault.code in (-32000, -32600) and "session" in reply.fault.message.lower()
-        if response.status == 400 and "mcp-session-id" in self._session and is_about_session:
+        if answer.status == 400 and "mcp-session-id" in self._session and is_about_session:
             raise self._session_lost()
         return reply
 
     async def _post(self, message: bytes) -> None:
-        async with self._send("POST", BASE_HEADERS, message) as response:
-            if response.status >= 300:
-                raise UpstreamError(f"{self._who} refused a message with {response.status}")
+        with closing(await self._send("POST", {}, message)) as answer:
+            if answer.status >= 300:
+                raise UpstreamError(f"{self._who} refused a message with {answer.status}")
 
-    @contextlib.asynccontextmanager
     async def _send(
         self,
         method: str,
@@ -188,13 +200,14 @@ class StreamableHttp:
         seconds: float = OPENING_SECONDS,
         *,
         held: bool = False,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> Answer:
         """A request within the session; raises SessionLost when the upstream does not know it (404)."""
         session = self._session
-        async with self._wire.send(method, {**session, **headers}, body, seconds=seconds, held=held) as response:
-            if response.status == 404 and "mcp-session-id" in session and not held:
-                raise self._session_lost()
-            yield response
+        answer = await self._wire.send(method, {**session, **headers}, body, seconds=seconds, held=held)
+        if answer.status == 404 and "mcp-session-id" in session and not held:
+            answer.close()
+            raise self._session_lost()
+        return answer
 
     def _session_lost(self) -> SessionLost:
         self.lost.set()
@@ -204,21 +217,21 @@ class StreamableHttp:
         """One GET stream until it ends; whether to open it again: an upstream without one answers 405 or 404."""
         if self.lost.is_set():
             return False
-        headers = dict(EVENT_STREAM)
+        headers = {}
         if place.last_id:
             await asyncio.sleep(place.retry)
             headers["last-event-id"] = place.last_id
-        async with self._send("GET", headers, held=True) as response:
-            if response.status == 404:  # no such stream, or no such session: a ping tells
+        with closing(await self._send("GET", headers, held=True)) as answer:
+            if answer.status == 404:  # no such stream, or no such session: a ping tells
                 deadline = asyncio.get_running_loop().time() + OPENING_SECONDS
                 await self.call(UpstreamRequest("ping", {}, {}, self._leg.peer, deadline))
-            if not is_stream(response):
-                log.info("%s holds no event stream (%s)", self._who, response.status)
-                return response.status >= 500
+            if not is_stream(answer):
+                log.info("%s holds no event stream (%s)", self._who, answer.status)
+                return answer.status >= 500
             if place.fruitless and not place.last_id:
                 missed()
             place.fruitless += 1
-            async for event in events(response, float("inf")):
+            async for event in events(answer, inf):
                 place.passed(event)
                 place.fruitless = 1
                 if event.data and (message := read_message(event.data)).method is not UNSET:

@@ -1,0 +1,279 @@
+"""One HTTP/1.1 connection to an upstream: one exchange at a time, strictly framed, in bounded memory (RFC 9112)."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+from math import inf
+from typing import Protocol, cast
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout
+
+MAX_HEAD = 64 * 1024
+"""Most bytes of a head, of trailers, or around a chunk, in which no body is."""
+
+HIGH_WATER = 256 * 1024
+"""Bytes of a body that may wait for their reader; reading pauses above."""
+
+WRITTEN_AT_ONCE = 16 * 1024
+"""Bodies up to this many bytes are joined to their head."""
+
+
+class Owner(Protocol):
+    """Who made a connection."""
+
+    def ended(self, connection: Http1Connection) -> None:
+        """An exchange is over; a connection that was not lost before can take the next one."""
+
+    def lost(self, connection: Http1Connection) -> None:
+        """The connection is of no further use."""
+
+
+class Answer:
+    """The response to one request: wait for `head`, then read the body once, from one task."""
+
+    __slots__ = ("_chunks", "_connection", "_error", "_fields", "_size", "_waiter", "head", "status")
+
+    def __init__(self, connection: Http1Connection, head: asyncio.Future[None]) -> None:
+        self.head = head
+        self.status = 0
+        self._fields: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._connection: Http1Connection | None = connection
+        self._error: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type in lower case, without parameters; empty when there is none."""
+        return _media_type(self._fields.get(b"content-type", b""))
+
+    @property
+    def is_delimited(self) -> bool:
+        """Whether the head tells where the body ends; otherwise the connection does (RFC 9112 section 6.3)."""
+        return b"content-length" in self._fields or b"transfer-encoding" in self._fields
+
+    def header(self, name: str) -> str:
+        """The first value of a header, named in lower case; empty when there is none."""
+        return self._fields.get(name.encode(), b"").decode("latin-1")
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            UpstreamProtocol: it is larger than `limit` bytes.
+            UpstreamError: it broke off.
+        """
+        if self._connection is None and self._error is None and self._size <= limit:
+            return self._taken()
+        chunks, size = [], 0
+        while chunk := await self.chunk():
+            size += len(chunk)
+            if size > limit:
+                self.close()
+                raise UpstreamProtocol(f"the answer is larger than {limit} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def chunk(self) -> bytes:
+        """What has come of the body, as soon as there is something; empty at its end.
+
+        Raises:
+            UpstreamError: it broke off; what came before has been given out.
+        """
+        while not self._chunks and self._connection is not None:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if not self._chunks and self._error is not None:
+            raise self._error
+        return self._taken()
+
+    def close(self) -> None:
+        """Give up: unless the exchange was over, its connection is closed, which is what tells the upstream."""
+        if self._connection is not None:
+            self._connection.abandon(UpstreamError("the answer was given up before its end"))
+
+    def begin(self, status: int, fields: dict[bytes, bytes]) -> None:
+        """The head has come."""
+        self.status = status
+        self._fields = fields
+        if not self.head.done():
+            self.head.set_result(None)
+
+    def feed(self, data: bytes) -> bool:
+        """Bytes of the body have come; whether no more should."""
+        self._chunks.append(data)
+        self._size += len(data)
+        if self._waiter is not None:
+            self._wake(self._waiter)
+        return self._size > HIGH_WATER
+
+    def end(self, error: UpstreamError | None) -> None:
+        """Nothing more comes."""
+        self._connection = None
+        self._error = error
+        if error is not None and not self.head.done():
+            self.head.set_exception(error)
+        if self._waiter is not None:
+            self._wake(self._waiter)
+
+    def _taken(self) -> bytes:
+        taken = b"".join(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        if self._connection is not None:
+            self._connection.resume()
+        return taken
+
+    def _wake(self, waiter: asyncio.Future[None]) -> None:
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+class Http1Connection(asyncio.Protocol):
+    """Frames are judged by llhttp in its strict mode; whatever it refuses ends the connection."""
+
+    _parser: HttpResponseParser
+    _transport: asyncio.Transport
+
+    def __init__(self, owner: Owner, who: str, loop: asyncio.AbstractEventLoop) -> None:
+        """`who` is what errors call the upstream."""
+        self.due = inf  # monotonic seconds; the owner calls `expire` then
+        self._owner = owner
+        self._loop = loop
+        self._who = who
+        self._answer: Answer | None = None
+        self._fields: dict[bytes, bytes] = {}
+        self._bare = 0  # bytes since the last of a body
+        self._is_complete = False
+        self._is_paused = False
+        self._stays = False
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nobody has closed it yet."""
+        return not self._transport.is_closing()
+
+    def send(self, head: bytes, body: bytes, due: float) -> Answer:
+        """Begin an exchange; the head of the answer is due at that time."""
+        self.due = due
+        self._bare = 0
+        self._is_complete = False
+        answer = self._answer = Answer(self, self._loop.create_future())
+        if len(body) <= WRITTEN_AT_ONCE:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._transport.write(body)
+        return answer
+
+    def resume(self) -> None:
+        """The reader has caught up."""
+        if self._is_paused and self.is_usable:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def expire(self) -> None:
+        """What was due has not come: a head, or another exchange."""
+        self.abandon(UpstreamTimeout(f"{self._who} did not answer in time; the outcome is unknown"))
+
+    def abandon(self, error: UpstreamError) -> None:
+        """Close at once; `error` is for who waits for the answer."""
+        self._transport.abort()
+        self._owner.lost(self)
+        self._end(error)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = HttpResponseParser(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        self._bare += len(data)
+        try:
+            if self._answer is None:
+                raise HttpParserError("an answer without a request")
+            self._parser.feed_data(data)
+            if self._bare > MAX_HEAD:
+                raise HttpParserError("too large a head")
+        except (HttpParserError, HttpParserUpgrade):
+            self._stays = False
+            if not self._is_complete:
+                what = f"answered with bad HTTP/1.1, or with a head of more than {MAX_HEAD} bytes"
+                self.abandon(UpstreamProtocol(f"{self._who} {what}"))
+        if self._is_complete:
+            self._complete()
+
+    def eof_received(self) -> None:
+        """The end of a body without length, or of the connection."""
+        answer = self._answer
+        if answer is not None and answer.status and not answer.is_delimited:
+            self._stays = False
+            self._complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`; the request may have arrived, however early the connection broke."""
+        self.abandon(UpstreamError(f"the connection to {self._who} broke; the outcome is unknown"))
+        del self._parser  # it refers to this object: together they would wait for the collector
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """Of an interim answer, the answer, or more than was asked for."""
+        if self._is_complete:
+            raise HttpParserError("surplus bytes")
+        self._fields = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of a head or a trailer."""
+        self._fields.setdefault(name.lower(), value)
+
+    def on_headers_complete(self) -> None:
+        """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
+        fields, status = self._fields, self._parser.get_status_code()
+        if status < 100 or status == 101 or fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise HttpParserError("a status or coding that nobody asked for")
+        if self._bare > MAX_HEAD and sum(map(len, (*fields, *fields.values()))) > MAX_HEAD:
+            raise HttpParserError("too large a head")
+        if status >= 200 and self._answer is not None:
+            self.due = inf
+            self._fields = {}  # where trailers go, which nobody reads
+            self._answer.begin(status, fields)
+
+    def on_body(self, data: bytes) -> None:
+        """A part of the body."""
+        self._bare = 0
+        if self._answer is not None and self._answer.feed(data):
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        """The end of an interim answer, or of the answer."""
+        self._is_complete = self._answer is not None and self._answer.status > 0
+        self._stays = self._parser.should_keep_alive()
+
+    def _complete(self) -> None:
+        """Hand the answer over; a connection whose request is not written yet or that has more to say is not reused."""
+        if self._stays and self.is_usable and not self._transport.get_write_buffer_size():
+            if self._is_paused:
+                self.resume()
+        else:
+            self._transport.abort()
+            self._owner.lost(self)
+        self._end(None)
+
+    def _end(self, error: UpstreamError | None) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            answer.end(error)
+            self._owner.ended(self)
+
+
+@lru_cache(maxsize=256)
+def _media_type(value: bytes) -> str:
+    return value.partition(b";")[0].strip().decode("latin-1").lower()

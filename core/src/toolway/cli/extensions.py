@@ -1,0 +1,90 @@
+"""Commands of plugins: listed by the names of their entry points, imported when one of them is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from toolway.cli.client import Failure, client
+from toolway.cli.show import Progress, as_json, note, show
+
+GROUP = "toolway.commands"
+PANEL = "Commands of plugins"
+
+
+class Terminal:
+    """See `hookspecs.commands.Terminal`."""
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the admin API."""
+        return client().api(method, path, body)
+
+    def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """All objects of a collection."""
+        return client().pages(path, **filters)
+
+    def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+        """A table, or JSON."""
+        show(title, objects, columns)
+
+    def print(self, value: Any) -> None:
+        """JSON."""
+        as_json(value)
+
+    def note(self, text: str) -> None:
+        """Something that is not the result."""
+        note(text)
+
+    def progress(self, label: str) -> AbstractContextManager[object]:
+        """A progress bar."""
+        return Progress(label)
+
+
+class PluginCommand(TyperCommand):
+    """Stands for the commands of a plugin until one of them is typed."""
+
+    def __init__(self, entry_point: EntryPoint) -> None:
+        package = entry_point.dist.name if entry_point.dist else entry_point.module
+        super().__init__(entry_point.name, help=f"Commands of {package}.", rich_help_panel=PANEL)
+        self._entry_point = entry_point
+        self._complaint = f"the command {entry_point.name!r} of {package}"
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Of the group that the entry point names; from there on it acts."""
+        return self._imported().make_context(*arguments, **options)
+
+    def _imported(self) -> TyperGroup:
+        try:
+            commands = self._entry_point.load()
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            raise Failure(f"{self._complaint} cannot be imported ({reason}); reinstall the package") from error
+        if not isinstance(commands, typer.Typer):
+            raise Failure(f"{self._complaint} is no typer.Typer; report it to the author of the package")
+        commands.rich_markup_mode = None
+        return typer.main.get_group(commands)
+
+
+class Commands(TyperGroup):
+    """The gateway's own commands by topic, then those of plugins; what is the gateway's cannot be replaced."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for entry_point in entry_points(group=GROUP):
+            self.commands.setdefault(entry_point.name, PluginCommand(entry_point))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One section for each topic."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        topics: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            topic = str(getattr(command, "rich_help_panel", None) or "Commands")
+            topics.setdefault(topic, []).append((name, command.get_short_help_str(limit)))
+        for topic, rows in topics.items():
+            with formatter.section(topic):
+                formatter.write_dl(rows)

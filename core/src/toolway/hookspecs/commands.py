@@ -1,0 +1,37 @@
+"""What commands of plugins get: the API of a gateway and the output of the `toolway` command, never a kernel.
+
+A package offers commands with an entry point of the group `toolway.commands`: a `typer.Typer` whose name is the
+plugin's. Its functions take `context: typer.Context`; `context.obj` is a `Terminal`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+
+class Terminal(Protocol):
+    """The gateway that the user chose, and the person or script in front of the command.
+
+    A request that fails ends the command with the sentence and exit code of the `toolway` command's own; for failures
+    of yours raise a `ToolwayError`.
+    """
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One request to the admin API, such as `("POST", "/tokens", {…})`; the decoded answer."""
+
+    def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
+        """All objects of a collection, page by page."""
+
+    def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
+        """Print objects: for people a table of these members (such as `meta.status`), for scripts all of it as JSON."""
+
+    def print(self, value: Any) -> None:
+        """Print a result as JSON."""
+
+    def note(self, text: str) -> None:
+        """Tell a person something that is not the result, on standard error."""
+
+    def progress(self, label: str) -> AbstractContextManager[object]:
+        """Show that something takes long while the context lasts."""

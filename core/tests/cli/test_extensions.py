@@ -1,0 +1,103 @@
+"""Commands of plugins, from fake installed distributions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolway.cli.app import run
+
+SOURCE = """
+import typer
+from toolway.plugin import InvalidInput
+
+app = typer.Typer(help="Tokens.")
+
+@app.command("list")
+def list_tokens(context: typer.Context) -> None:
+    \"\"\"List them.\"\"\"
+    context.obj.show("tokens", [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}], ("name", "uses"))
+
+@app.command()
+def upstreams(context: typer.Context) -> None:
+    context.obj.print(list(context.obj.pages("/upstreams")))
+
+@app.command()
+def fail() -> None:
+    raise InvalidInput("a token needs a name")
+"""
+
+Toolway = Callable[..., int]
+
+
+@pytest.fixture
+def toolway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolway:
+    """The command, with the distribution toolway-tokens installed; its exit code."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    info = tmp_path / "toolway_tokens-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toolway-tokens\nVersion: 1.0\n")
+    lines = [
+        "tokens = tokens_commands:app",
+        "broken = tokens_missing:app",
+        "number = json:scanner",
+        "serve = json:dumps",
+    ]
+    (info / "entry_points.txt").write_text("\n".join(["[toolway.commands]", *lines, ""]))
+    (tmp_path / "tokens_commands.py").write_text(SOURCE)
+
+    def command(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["toolway", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run()
+        return int(ended.value.code or 0)
+
+    monkeypatch.delitem(sys.modules, "tokens_commands", raising=False)
+    return command
+
+
+def test_they_are_listed_by_name_without_being_imported(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toolway("--help") == 0
+
+    assert "Commands of plugins:\n  tokens  Commands of toolway-tokens.\n" in capsys.readouterr().out
+    assert "tokens_commands" not in sys.modules
+
+
+def test_they_run_with_the_options_of_all_commands(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toolway("tokens", "list", "--json") == 0
+
+    assert json.loads(capsys.readouterr().out) == [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}]
+
+
+def test_their_help_is_that_of_the_plugin(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toolway("tokens", "--help") == 0
+
+    assert "List them." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["tokens", "upstreams", "--url", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 does not answer"),
+        (["tokens", "fail"], 1, "a token needs a name"),
+        (["broken"], 1, "the command 'broken' of toolway-tokens cannot be imported (ModuleNotFoundError"),
+        (["number"], 1, "the command 'number' of toolway-tokens is no typer.Typer"),
+    ],
+)
+def test_what_fails_is_said_in_one_sentence(
+    toolway: Toolway, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, sentence: str
+) -> None:
+    assert toolway(*arguments) == code
+
+    assert capsys.readouterr().err.startswith(f"toolway: {sentence}")
+
+
+def test_a_command_of_the_gateway_cannot_be_replaced(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
+    assert toolway("serve", "--help") == 0
+
+    assert "Run the gateway until Ctrl-C." in capsys.readouterr().out

@@ -1,0 +1,48 @@
+"""Two workers against one, on both cores, which the load shares."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gateways
+import measure
+from bench import Bench
+from gateways import Setup, echo_table
+from machine import GATEWAY_CORE, LOAD_CORE
+from outcome import Outcome, Verdict
+from scenarios.calls import table
+
+CONCURRENCY = 32
+GOAL = 1.8
+RUNNER = "hypercorn"
+"""The runner whose own cost is large against that of the load, which takes its share of the same two cores."""
+
+
+def run(bench: Bench) -> Outcome:
+    """Compare."""
+    outcome = Outcome("workers")
+    if not _is_supported():
+        outcome.notes.append("workers: the gateway has no setting gateway.workers yet; nothing is measured")
+        return outcome
+    cores = f"{LOAD_CORE},{GATEWAY_CORE}"
+    with bench.closing() as stack:
+        targets = [bench.direct, bench.nginx()]
+        for count in (1, 2):
+            setup = Setup(f"{count} of {RUNNER}", tables=echo_table(bench.direct), gateway={"workers": count})
+            targets.append(stack.enter_context(gateways.toolway(bench.folder, setup, cores)))
+            gateways.wait_for_tools(targets[-1])
+        measure.verify(targets)
+        samples = measure.rounds(targets, CONCURRENCY, seconds=bench.seconds, count=bench.rounds)
+    ratio = measure.ratio(samples, f"2 of {RUNNER}", f"1 of {RUNNER}")
+    outcome.tables.append(table(f"workers, {CONCURRENCY} connections", samples))
+    outcome.figures = dict(measure.as_json(samples))
+    outcome.ratios["2 workers / 1"] = ratio
+    outcome.verdicts.append(Verdict("2 workers / 1", ratio, "at least", GOAL, "x"))
+    return outcome
+
+
+def _is_supported() -> bool:
+    command = [Path(sys.executable).with_name("toolway"), "schema"]
+    return '"workers"' in subprocess.run(command, capture_output=True, text=True, check=True).stdout
