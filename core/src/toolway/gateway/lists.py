@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
 from toolway.gateway.access import Access
+from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
 from toolway.hookspecs.routing import Era, ItemKind
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
@@ -30,6 +31,7 @@ ACTIONS: dict[ItemKind, str] = {
     "template": "resources:read",
 }
 CACHED_PAGES = 512
+LIST_TTL_MS = 5_000
 PURPOSE = "cursor"
 
 
@@ -45,12 +47,11 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 class Lists:
     """Answers the list methods from the snapshot."""
 
-    def __init__(self, access: Access, seal: Seal, page_size: int, ttl_ms: int, server_info: dict[str, Any]) -> None:
+    def __init__(self, access: Access, seal: Seal, page_size: int) -> None:
+        self.visibility = access.visibility
         self._access = access
         self._seal = seal
         self._page_size = page_size
-        self._ttl_ms = ttl_ms
-        self._server_info = server_info
         self._pages: OrderedDict[tuple[object, ...], Raw] = OrderedDict()
 
     def page(
@@ -69,10 +70,6 @@ class Lists:
             self._pages.popitem(last=False)
         return known
 
-    def visibility(self, principal: Principal, server: str) -> str:
-        """Equal keys mean equal lists on this server within one snapshot."""
-        return self._access.visibility(principal, server)
-
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""
         return [item for item in view.listed(kind) if self.may_use(view, kind, item.item.canonical, principal)]
@@ -87,9 +84,9 @@ class Lists:
         shared = view.settings.access == "public" and self._access.visibility(ANONYMOUS, view.settings.name) == ""
         return {
             "resultType": "complete",
-            "ttlMs": self._ttl_ms,
+            "ttlMs": LIST_TTL_MS,
             "cacheScope": "public" if shared else "private",
-            "_meta": {SERVER_INFO_KEY: self._server_info},
+            "_meta": {SERVER_INFO_KEY: SERVER_INFO},
         }
 
     def _encode(

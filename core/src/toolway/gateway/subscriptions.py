@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Raw
 
+from toolway.background import Background
 from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.uris import UnknownUri
 from toolway.errors import InvalidInput, ToolwayError
-from toolway.gateway.background import Background
 from toolway.gateway.legs import HeldLeg, Legs
 from toolway.gateway.lists import Lists
 from toolway.gateway.sessions import ClientSession
@@ -153,8 +153,9 @@ class Hub:
         view = self._snapshot().upstreams.get(upstream)
         if view is None or view.discovery is None or not view.upstream.endpoints:
             return False
-        endpoint = self._legs.bound_endpoint(view, listener) or view.upstream.endpoints[0]
-        held = self._legs.get(view, endpoint, listener)
+        key = self._legs.key(view, listener)
+        endpoint = self._legs.bound_endpoint(key) or view.upstream.endpoints[0]
+        held = self._legs.get(key, view, endpoint, listener)
         listener.legs.append(held)
         return await _want(held, listener, uris)
 
