@@ -12,6 +12,7 @@ from outcome import Outcome, Table, Verdict
 from target import Target
 
 MIDDLEWARES = 5
+CHARTED = 16
 HEADINGS = ["", "req/s", "x direct", "x nginx", "p50 µs", "p99 µs", "CPU µs", "RSS MiB", "PSS MiB"]
 
 
@@ -26,6 +27,8 @@ def run(bench: Bench) -> Outcome:
             samples = measure.rounds(targets, concurrency, seconds=bench.seconds, count=bench.rounds)
             outcome.tables.append(table(f"tools/call, {concurrency} connections", samples))
             outcome.figures[f"c{concurrency}"] = measure.as_json(samples)
+            if concurrency == CHARTED:
+                outcome.rates = {name: measure.median(seen).rate for name, seen in samples.items()}
             _judge(outcome, samples, concurrency)
     return outcome
 

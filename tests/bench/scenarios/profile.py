@@ -92,7 +92,7 @@ def _by_part(own: Counter[str]) -> Counter[str]:
     parts: Counter[str] = Counter()
     for name, cost in own.items():
         folders = name.partition("  ")[0].split("/")
-        parts["/".join(folders[: 2 if folders[0] == "toolway" else 1])] += cost  # type: ignore[assignment]
+        parts["/".join(folders[: 2 if folders[0] == "toolway" else 1])] += cost
     return parts
 
 
