@@ -13,10 +13,11 @@ from types import ModuleType
 from typing import Any
 
 from toolway import errors
-from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, system
+from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, serving, system
 
 HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
 MODULES = (*HOOK_MODULES, commands)
+SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {routing: (definitions,), system: (serving,)}
 MADE = "<!-- made from the code by docs/reference_pages.py -->\n\n"
 LABELS = ("Called", "Used", "On error", "Since")
 
@@ -269,13 +270,13 @@ for this gateway. The connection is closed after the answer.
 
 
 def door_refusals() -> list[tuple[str, int, str]]:
-    """Code, HTTP status and sentence of everything that `toolway.edge` refuses, read from its source."""
+    """Code, HTTP status and sentence of everything that the door and the server runners refuse, from their source."""
     import toolway.edge
 
     found: dict[str, tuple[str, int, str]] = {}
-    for path in sorted(Path(toolway.edge.__path__[0]).glob("*.py")):
+    for path in (*sorted(Path(toolway.edge.__path__[0]).glob("*.py")), Path(serving.__file__)):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Refusal", "raw_response", "problem"):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal":
                 values = [each.value for each in node.args[:3] if isinstance(each, ast.Constant)]
                 if len(values) >= 2 and isinstance(values[0], int):
                     found.setdefault(str(values[1]), (str(values[1]), values[0], str(values[2]) if values[2:] else ""))
@@ -317,7 +318,7 @@ is not a coroutine, and returns *providers*: objects that do the work and match 
 
 def hooks_page(module: ModuleType) -> str:
     """One module: its hooks, then the types."""
-    shown = [*_types(module), *(_types(definitions) if module is routing else [])]
+    shown = [*_types(module), *(each for other in SHARED_TYPES.get(module, ()) for each in _types(other))]
     head = f"# `toolway.hookspecs.{_short(module)}`\n\n{_one_line(inspect.getdoc(module))}\n"
     return "\n".join(
         [head, *(_hook(each) for each in hooks(module)), "\n## Types\n", *(_class(each) for each in shown)]

@@ -54,13 +54,8 @@ def environment(name: str, *requirements: str) -> Path:
 def fastmcp(folder: Path, direct: Target, kind: str) -> Iterator[Target]:
     """FastMCP's proxy: `default` or with one `shared` client."""
     port = free_port()
-    command: list[Path | str] = [
-        environment("py-fastmcp", FASTMCP) / "python",
-        SCRIPTS / "fastmcp_proxy.py",
-        direct.url,
-        str(port),
-        kind,
-    ]
+    python = environment("py-fastmcp", FASTMCP) / "python"
+    command: Command = [python, SCRIPTS / "fastmcp_proxy.py", direct.url, str(port), kind]
     with _serving(command, folder / f"fastmcp-{kind}.log", port) as pid:
         yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=5 if kind == "default" else 1)
 

@@ -38,6 +38,7 @@ from toolway.gateway.subscriptions import Hub
 from toolway.hookspecs import auth, routing, system
 from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
+from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.host import Plugins
@@ -60,6 +61,7 @@ class Gateway:
     app: ASGIApp
     holder: Holder
     services: tuple[system.Service, ...]
+    runner: ServerRunner
     phase: Phase = "starting"
 
     @asynccontextmanager
@@ -127,9 +129,11 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     plane = _data_plane(config, plugins, kernel, catalog, access, kinds, auths)
     entities: tuple[system.Entity, ...] = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel))
     services = plugins.collect(system.toolway_services, kernel)
+    server = None if config.gateway.server == "auto" else config.gateway.server
+    runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services)
+    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services, runner)
     context = AdminContext(
         catalog=catalog,
         store=kernel.database,

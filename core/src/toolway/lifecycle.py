@@ -55,6 +55,7 @@ async def _serve(config: Config, *, demo: bool) -> None:
         serve.settle_memory()
         await serve.serve(
             edge,
+            gateway.runner,
             sockets,
             stop=stop,
             hurry=hurry,

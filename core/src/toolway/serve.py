@@ -15,9 +15,11 @@ import uvloop
 from toolway.edge.door import Door
 from toolway.edge.edge import Edge
 from toolway.errors import ConfigError
+from toolway.hookspecs.serving import ServerRunner
 
 _BACKLOG = 8192
 _OPEN_FILES = 65_536
+_FIRST_WORDS = 0.1  # for requests that are on their way on connections that were just accepted
 _LAST_WORDS = 5.0
 
 run = uvloop.run
@@ -38,6 +40,7 @@ def listen(bind: str) -> list[socket.socket]:
 
 async def serve(
     edge: Edge,
+    runner: ServerRunner,
     sockets: Sequence[socket.socket],
     *,
     stop: asyncio.Event,
@@ -51,7 +54,8 @@ async def serve(
     closed: end long-lived streams there. `hurry` cuts the drain short. ASGI lifespan is not run: the caller starts and
     stops what it serves. Raises `ConfigError` if the TLS files cannot be used.
     """
-    door = Door(edge, sockets)
+    door = Door(edge, runner, sockets)
+    sweeper = asyncio.create_task(_sweep(edge, door))
     try:
         door.open()
         ready([listener.getsockname()[:2] for listener in sockets])
@@ -59,7 +63,22 @@ async def serve(
         with anyio.move_on_after(edge.settings.hard_stop):
             await _drain(edge, door, on_drain, hurry or asyncio.Event())
     finally:
-        await door.cut()
+        sweeper.cancel()
+        edge.end_all()
+        door.abort()
+        with anyio.move_on_after(_LAST_WORDS):
+            await door.emptied()
+
+
+async def _sweep(edge: Edge, door: Door) -> None:
+    """Keep the deadlines, to a quarter of the shortest or to a second."""
+    limits = edge.settings.limits
+    shortest = min(limits.first_byte, limits.head, limits.body_gap, limits.body_total, limits.keep_alive)
+    interval = min(1.0, shortest / 4)
+    while True:
+        edge.sweep()
+        door.sweep()
+        await asyncio.sleep(interval)
 
 
 async def _drain(edge: Edge, door: Door, on_drain: Callable[[], Awaitable[None]], hurry: asyncio.Event) -> None:
@@ -70,21 +89,24 @@ async def _drain(edge: Edge, door: Door, on_drain: Callable[[], Awaitable[None]]
     finally:
         gentle.cancel()
         hurried.cancel()
-    door.stop_accepting()
+    door.close()
+    door.finish()
     edge.end_all()
     with anyio.move_on_after(_LAST_WORDS):
-        await door.closed()
+        await door.emptied()
 
 
 async def _let_finish(edge: Edge, door: Door, on_drain: Callable[[], Awaitable[None]]) -> None:
     """Not ready any more; then no new connections; then no calls in flight (design: SIGTERM)."""
-    edge.draining = True
+    edge.drain()
     await asyncio.sleep(edge.drain_delay)
-    door.stop_accepting()
+    door.close()
+    await asyncio.sleep(_FIRST_WORDS)
+    door.finish()
     edge.end_streams()
     with anyio.move_on_after(edge.settings.drain_timeout):
         await on_drain()
-        await door.closed()
+        await door.emptied()
 
 
 def raise_file_limit() -> None:

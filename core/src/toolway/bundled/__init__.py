@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolway.bundled.defaults.plugin import DefaultsPlugin
+from toolway.bundled.hypercorn.plugin import HypercornPlugin
 from toolway.bundled.stores.plugin import StoresPlugin
 from toolway.bundled.upstreams.plugin import UpstreamsPlugin
 from toolway.plugin import Plugin, Settings
@@ -12,4 +13,4 @@ from toolway.plugin import Plugin, Settings
 
 def bundled_plugins() -> list[Plugin[Any]]:
     """A new instance of each; they are always enabled, and give way to the plugins that the operator chose."""
-    return [each(Settings()) for each in (DefaultsPlugin, StoresPlugin, UpstreamsPlugin)]
+    return [each(Settings()) for each in (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin)]

@@ -19,14 +19,12 @@ ANSWER_SECONDS = 90.0
 FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 """Exit codes."""
 
-EXIT_CODES = {
-    "unauthenticated": REFUSED,
-    "forbidden": REFUSED,
-    "not_found": NOT_FOUND,
-    "conflict": CONFLICT,
-    "precondition_failed": CONFLICT,
+EXIT_CODES: dict[str | int, int] = {
+    **dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED),
+    **dict.fromkeys(("not_found", 404), NOT_FOUND),
+    **dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT),
 }
-"""What the codes of the gateway's errors become; all others become FAILED."""
+"""What the code of the gateway's error, or else the HTTP status, becomes; anything else becomes FAILED."""
 
 Notified = Callable[[dict[str, Any]], None]
 
@@ -155,13 +153,10 @@ def _object(content: bytes) -> dict[str, Any]:
 def _failure(status: int, content: bytes) -> Failure:
     """What a problem document or a JSON-RPC error says."""
     problem = _object(content)
-    message: Any
-    code: Any
-    error = problem.get("error")
-    if isinstance(error, dict):
-        message, data = f"{error.get('message')} (code {error.get('code')})", error.get("data")
+    message, code = problem.get("detail") or f"the gateway answered {status}", problem.get("code")
+    if isinstance(error := problem.get("error"), dict):
+        data = error.get("data")
+        message = f"{error.get('message')} (code {error.get('code')})"
         code = data.get("code") if isinstance(data, dict) else None
-    else:
-        message, code = problem.get("detail"), problem.get("code")
-    hint = "; log in with: toolway login" if code == "unauthenticated" else ""
-    return Failure(f"{message or f'the gateway answered {status}'}{hint}", EXIT_CODES.get(str(code), FAILED))
+    hint = "; log in with: toolway login" if status == 401 else ""
+    return Failure(f"{message}{hint}", EXIT_CODES.get(code or status, FAILED))

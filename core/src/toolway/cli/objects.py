@@ -90,7 +90,7 @@ def _state(meta: dict[str, Any]) -> str:
         case "up":
             return f"offers {meta['items']} items"
         case "down":
-            return f"is registered and comes in when it is up; now it is down: {meta['error']}"
+            return f"is registered, but down ({meta['error']}); it comes in when it is up"
         case _:
             return "is registered; its state is in the list of upstreams, and the gateway's log says more"
 

@@ -59,6 +59,9 @@ class GatewaySettings(EdgeSettings):
     keyvalue: str | None = Field(default=None, description="Name of the key-value store, where several are there.")
     pubsub: str | None = Field(default=None, description="Name of the publish/subscribe, where several are there.")
     balancer: str | None = Field(default=None, description="Name of the balancer, where several are there.")
+    server: str = Field(
+        default="auto", description='ASGI server that acts; "auto": that of an enabled plugin, else hypercorn.'
+    )
     page_size: int = Field(default=1000, ge=1, le=10_000, description="Most entries of one page of an MCP list.")
     access: Literal["public", "authenticated"] | None = Field(
         default=None,

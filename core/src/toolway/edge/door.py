@@ -1,4 +1,4 @@
-"""Accepts connections: how many there may be, from where, and how it stops without losing one."""
+"""Accepts connections: how many there may be, from where, how long they may be silent, and how to stop losing none."""
 
 from __future__ import annotations
 
@@ -9,39 +9,52 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
-import anyio
-
-from toolway.edge.connection import Address, Connection, Reader
 from toolway.edge.edge import Edge
-from toolway.edge.problem import Refusal
 from toolway.edge.proxies import parse_address
 from toolway.edge.settings import EdgeSettings
 from toolway.errors import ConfigError
+from toolway.hookspecs.serving import ClientConnection, Refusal, ServerRunner, Silence
 
 log = logging.getLogger("toolway.edge")
 
+Address = tuple[str, int]
+
 _ACCEPTS_PER_TURN = 100
 _PAUSE = 0.5
+_POLL = 0.02
+
+
+@dataclass(slots=True)
+class _Visit:
+    """What the door knows of a connection: where it comes from, and since when it waits for what."""
+
+    source: str
+    is_open: bool = False
+    waits_for: tuple[Silence, int] | None = None
+    since: float = 0.0
 
 
 class Door:
     """All connections of one node."""
 
-    def __init__(self, edge: Edge, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, edge: Edge, runner: ServerRunner, sockets: Sequence[socket.socket]) -> None:
         self._edge = edge
         self._limits = edge.settings.limits
+        self._runner = runner
         self._loop = asyncio.get_running_loop()
         self._listening = list(sockets)
         self._tls: dict[str, Any] = {}
-        self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._visits: dict[ClientConnection, _Visit] = {}
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._sources: Counter[str] = Counter()
 
     def open(self) -> None:
         """Accept on the bound sockets from now on. Raises `ConfigError` if the TLS files cannot be used."""
-        self._tls = _tls_options(self._edge.settings)
+        self._tls = _tls_options(self._edge.settings, self._runner.alpn)
         for listener in self._listening:
             listener.setblocking(False)
             self._watch(listener)
@@ -72,46 +85,52 @@ class Door:
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: ends a connection whose other side reads nothing
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(self._limits.stalled_write * 1000))
         source = _source(address[0])
-        is_full = len(self._tasks) >= self._limits.connections
+        is_full = len(self._visits) >= self._limits.connections
         is_greedy = self._sources[source] >= self._limits.connections_per_source
         if is_full or (is_greedy and not self._edge.proxies.trusts(address[0])):
             return self._turn_away(client)
+        connection = self._runner.connection(self._edge, self._limits, self._left)
         self._sources[source] += 1
-        task = self._loop.create_task(self._serve(client, address))
-        self._tasks.add(task)
-        task.add_done_callback(lambda _: self._forget(task, source))
+        self._visits[connection] = visit = _Visit(source)
+        task = self._loop.create_task(self._shake_hands(client, connection, visit))
+        self._handshakes.add(task)
+        task.add_done_callback(self._handshakes.discard)
 
     def _turn_away(self, client: socket.socket) -> None:
         refusal = Refusal(503, "too_many_connections", "Too many connections are open.", retry_after=1)
         with client, contextlib.suppress(OSError):
             client.send(b"" if self._tls else refusal.message())
 
-    def _forget(self, task: asyncio.Task[None], source: str) -> None:
-        self._tasks.discard(task)
-        self._sources[source] -= 1
-        if not self._sources[source]:
-            del self._sources[source]
-
-    async def _serve(self, client: socket.socket, address: Address) -> None:
-        reader = Reader()
-        protocol = asyncio.StreamReaderProtocol(reader)
+    async def _shake_hands(self, client: socket.socket, connection: ClientConnection, visit: _Visit) -> None:
         try:
-            transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, client, **self._tls)
+            await self._loop.connect_accepted_socket(lambda: connection, client, **self._tls)
+            visit.is_open = True
         except OSError as error:  # TLS errors and time-outs are among them
             log.debug("a connection did not come about: %s", error)
-            return client.close()
-        writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
-        connection = Connection(self._edge, address, reader, writer)
-        self._connections.add(connection)
-        try:
-            await connection.run()
         finally:
-            self._connections.discard(connection)
+            if not visit.is_open:
+                client.close()
+                self._left(connection)
 
-    def stop_accepting(self) -> None:
-        """End the connections that do nothing and the others after their answer; take what the backlog still holds."""
-        for connection in self._connections:
-            connection.end()
+    def _left(self, connection: ClientConnection) -> None:
+        visit = self._visits.pop(connection, None)
+        if visit is not None:
+            self._sources[visit.source] -= 1
+            if not self._sources[visit.source]:
+                del self._sources[visit.source]
+
+    def sweep(self) -> None:
+        """End the connections that have waited too long; call it often enough for the shortest limit."""
+        now = monotonic()
+        for connection, visit in list(self._visits.items()):
+            waits_for = connection.waits_for() if visit.is_open else None
+            if waits_for != visit.waits_for:
+                visit.waits_for, visit.since = waits_for, now
+            elif waits_for is not None and now - visit.since >= getattr(self._limits, waits_for[0]):
+                _cut(connection, waits_for[0])
+
+    def close(self) -> None:
+        """Take what the backlog still holds, then accept no more."""
         for listener in self._listening:
             is_open = self._loop.remove_reader(listener)
             while is_open and self._accept(listener):
@@ -119,20 +138,34 @@ class Door:
             listener.close()
         self._listening.clear()
 
-    async def closed(self) -> None:
-        """Wait until every connection has ended."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    def finish(self) -> None:
+        """End the connections that do nothing now, the others after their answer."""
+        for connection, visit in list(self._visits.items()):
+            if visit.is_open:
+                connection.finish()
 
-    async def cut(self) -> None:
-        """Drop every connection and what works for it."""
-        self.stop_accepting()
-        for connection in self._connections:
-            connection.abort()
-        for task in self._tasks:
+    async def emptied(self) -> None:
+        """Wait until every connection has ended and nothing works for one any more."""
+        while self._visits or self._edge.in_flight:
+            await asyncio.sleep(_POLL)
+
+    def abort(self) -> None:
+        """Drop every connection."""
+        self.close()
+        for task in self._handshakes:
             task.cancel()
-        with anyio.move_on_after(1.0):
-            await self.closed()
+        for connection, visit in list(self._visits.items()):
+            if visit.is_open:
+                connection.abort()
+
+
+def _cut(connection: ClientConnection, silence: Silence) -> None:
+    if silence == "head":
+        connection.refuse(Refusal(408, "head_too_slow", "The request head did not arrive in time."))
+    elif silence == "linger":
+        connection.abort()
+    else:
+        connection.finish()
 
 
 def _source(host: str) -> str:
@@ -141,8 +174,8 @@ def _source(host: str) -> str:
     return host if address is None or address.version == 4 else address.exploded[:19]
 
 
-def _tls_options(settings: EdgeSettings) -> dict[str, Any]:
-    """TLS 1.2 or later and HTTP/1.1 only, or nothing for plain HTTP."""
+def _tls_options(settings: EdgeSettings, protocols: Sequence[str]) -> dict[str, Any]:
+    """TLS 1.2 or later, or nothing for plain HTTP."""
     tls = settings.tls
     if tls is None:
         return {}
@@ -153,7 +186,7 @@ def _tls_options(settings: EdgeSettings) -> dict[str, Any]:
         raise ConfigError(
             f"gateway.tls cannot be used ({error}); cert, key and client_ca must be readable PEM files that match"
         ) from error
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(list(protocols))
     context.verify_mode = ssl.CERT_REQUIRED if tls.client_ca else ssl.CERT_NONE
     timeouts = {"ssl_handshake_timeout": tls.handshake_timeout, "ssl_shutdown_timeout": settings.limits.linger}
     return {"ssl": context, **timeouts}

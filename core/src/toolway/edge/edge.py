@@ -2,30 +2,54 @@
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from email.utils import formatdate
+from functools import cached_property
+from time import monotonic
+from typing import NoReturn
 
-from toolway.edge.exchange import Exchange
-from toolway.edge.framing import Headers, check_head
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from toolway.edge.head import CODINGS, Fields, check_codings, check_head
 from toolway.edge.names import CORS, PREFLIGHT, Names
-from toolway.edge.problem import Refusal
-from toolway.edge.proxies import Proxies
+from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
+from toolway.hookspecs.serving import CLOSE, NOSNIFF, HeaderList, Refusal
+
+log = logging.getLogger("toolway.edge")
+
+_RARE = CODINGS | FORWARDED | {b"origin"}
+_KNOWN_HOSTS = 256
 
 
 class Edge:
     """Wraps the gateway for any ASGI server. Assign `app` to swap it; requests in flight stay with the old one.
 
-    `bind` is the configured `host:port`, `public_url` what clients are told: both name the gateway.
-    Set `draining` before a stop: /ready is 503, no connection is used for another request.
+    `bind` is the configured `host:port`, `public_url` what clients are told: both name the gateway. `sweep` must be
+    called about once a second.
     """
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings, *, bind: str, public_url: str = "") -> None:
         self.app = app
         self.settings = settings
-        self.draining = False
         self.proxies = Proxies(settings.trusted_proxies)
         self.in_flight: set[Exchange] = set()
+        self.draining = False
+        self.headers: HeaderList = []
+        self.limits = settings.limits
+        self._root_path = settings.root_path
         self._names = Names(settings, bind, public_url)
+        self._known_hosts: set[bytes] = set()
+        self.sweep()
+
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The one that requests are served in."""
+        return asyncio.get_running_loop()
 
     @property
     def drain_delay(self) -> float:
@@ -36,62 +60,218 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
-        exchange = Exchange(scope, receive, send, self.settings.limits)
+        exchange = Exchange(self, scope, receive, send)
         self.in_flight.add(exchange)
         try:
-            with exchange.life:
-                await self._pass_on(exchange)
-            if exchange.life.cancel_called:
-                await exchange.end()
+            if self._admits(exchange):
+                await self.app(scope, exchange.receive, exchange.send)
+                if not exchange.finished:
+                    exchange.complain()
+            else:
+                await exchange.answer(204, PREFLIGHT)
         except Refusal as refusal:
             await exchange.refuse(refusal)
+        except asyncio.CancelledError:
+            if not exchange.stopped:
+                raise
+            await exchange.end()
         except Exception as error:  # noqa: BLE001  whatever it is, the client gets a clean answer
             await exchange.fail(error)
         finally:
             self.in_flight.discard(exchange)
 
-    async def _pass_on(self, exchange: Exchange) -> None:
+    def _admits(self, exchange: Exchange) -> bool:
+        """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
         scope = exchange.scope
-        headers = check_head(scope, self.settings.limits)
-        self.proxies.apply(scope, headers)
-        self._check_names(exchange, headers)
+        fields = check_head(scope, self.limits)
+        if fields[b"host"] not in self._known_hosts:
+            self._check_host(scope, fields[b"host"])
+        if not _RARE.isdisjoint(fields):
+            self._check_rare(exchange, fields)
         if self.draining and scope["path"] == "/ready":
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
-        if scope["method"] == "OPTIONS" and b"origin" in headers and b"access-control-request-method" in headers:
-            return await exchange.answer(204, PREFLIGHT)
-        exchange.count(int(headers.get(b"content-length", b"0")))
-        self._strip_root_path(scope)
-        await self.app(scope, exchange.receive, exchange.send)
-        if exchange.refusal is not None:
-            raise exchange.refusal
-        if not (exchange.started or exchange.gone):
-            raise RuntimeError(f"the application did not answer {scope['method']} {scope['path']}")
+        if b"content-length" in fields:
+            exchange.announce(fields[b"content-length"])
+        if self._root_path:
+            self._strip_root_path(scope)
+        return not (exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields)
 
-    def _check_names(self, exchange: Exchange, headers: Headers) -> None:
-        scope, host, origin = exchange.scope, headers[b"host"], headers.get(b"origin")
+    def _check_host(self, scope: Scope, host: bytes) -> None:
         if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
             raise Refusal(421, "wrong_host", "This host is not served here; the operator can add it to allowed_hosts.")
+        if len(self._known_hosts) < _KNOWN_HOSTS:
+            self._known_hosts.add(host)
+
+    def _check_rare(self, exchange: Exchange, fields: Fields) -> None:
+        """What most requests do not have: codings of the body, proxies on the way, a browser with another page."""
+        check_codings(fields)
+        self.proxies.apply(exchange.scope, fields)
+        origin = fields.get(b"origin")
         if origin is None:
             return
-        if not self._names.allows_origin(origin, scope["scheme"], host):
+        if not self._names.allows_origin(origin, exchange.scope["scheme"], fields[b"host"]):
             raise Refusal(403, "wrong_origin", "This origin may not call; the operator can add it to allowed_origins.")
-        exchange.cors = [(b"access-control-allow-origin", origin), *CORS]
+        exchange.cors = ((b"access-control-allow-origin", origin), *CORS)
 
     def _strip_root_path(self, scope: Scope) -> None:
         """The gateway decides on a path without the prefix, whether or not the proxy has removed it."""
-        root = self.settings.root_path
-        scope["root_path"] = root
+        root = scope["root_path"] = self._root_path
         if scope["path"].startswith(root + "/"):
             scope["path"] = scope["path"].removeprefix(root)
             scope["raw_path"] = (scope.get("raw_path") or b"").removeprefix(root.encode())
+
+    def sweep(self) -> None:
+        """Refuse whoever takes too long to send a body, and see that answers carry the right date."""
+        now = monotonic()
+        self.headers = [(b"date", formatdate(usegmt=True).encode()), NOSNIFF, *([CLOSE] if self.draining else [])]
+        for exchange in self.in_flight:
+            if exchange.is_late(now):
+                exchange.stop(Refusal(408, "body_too_slow", "The request body did not arrive in time."))
+
+    def drain(self) -> None:
+        """Before a stop: /ready is 503, no connection is used for another request."""
+        self.draining = True
+        self.sweep()
 
     def end_streams(self) -> None:
         """End every unsolicited event stream (GET) with a clean last chunk."""
         for exchange in self.in_flight:
             if exchange.is_stream and exchange.scope["method"] == "GET":
-                exchange.life.cancel()
+                exchange.stop()
 
     def end_all(self) -> None:
         """End everything in flight: streams with a clean last chunk, unanswered requests with 503."""
         for exchange in self.in_flight:
-            exchange.life.cancel()
+            exchange.stop()
+
+
+class Exchange:
+    """One request on its way through the door: `receive` and `send` for the application behind it.
+
+    `answered` are the headers of an answer that has begun, `gone` says that the client has left.
+    """
+
+    answered: HeaderList | None = None
+    finished = gone = stopped = False
+    refusal: Refusal | None = None
+    cors: Sequence[tuple[bytes, bytes]] = ()
+    _is_read = False
+    _received = 0
+    _first_asked = _asked = 0.0
+
+    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.task = asyncio.current_task(edge.loop)
+        self._edge = edge
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        """ASGI `receive`; raises `Refusal`: 413 (too large) or 400 (the server could not read it)."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self._is_read:
+            message = await self._receive()
+        else:
+            self._asked = monotonic()
+            self._first_asked = self._first_asked or self._asked
+            try:
+                message = await self._receive()
+            except Exception as error:
+                log.debug("the server could not read a request body", exc_info=error)
+                self._refuse(Refusal(400, "bad_body", "The request body is malformed."))
+            self._asked = 0.0
+        if message["type"] == "http.request":
+            self._is_read = not message.get("more_body", False)
+            self._received += len(message.get("body", b""))
+            if self._received > self._edge.limits.body:
+                self._refuse_size()
+        else:
+            self.gone = True
+        return message
+
+    def is_late(self, now: float) -> bool:
+        """Whether the application waits for a piece of the body for too long."""
+        gap, total = now - self._asked, now - self._first_asked
+        return self._asked > 0 and (gap >= self._edge.limits.body_gap or total >= self._edge.limits.body_total)
+
+    def announce(self, length: bytes) -> None:
+        """Raises `Refusal` (400, 413) for a Content-Length that is none or too large."""
+        if not length.isdigit() or len(length) > 18:
+            raise Refusal(400, "bad_framing", "Content-Length must be a number.")
+        if int(length) > self._edge.limits.body:
+            self._refuse_size()
+
+    def _refuse_size(self) -> NoReturn:
+        self._refuse(Refusal(413, "body_too_large", f"A request body may have {self._edge.limits.body} bytes."))
+
+    def _refuse(self, refusal: Refusal) -> NoReturn:
+        """An application that swallows the refusal cannot answer something else instead."""
+        self.refusal = refusal
+        raise refusal from None
+
+    async def send(self, message: Message) -> None:
+        """ASGI `send` with the headers of the door; nothing goes out after a refusal but the refusal."""
+        if message["type"] == "http.response.start":
+            if self.refusal is not None:
+                return
+            self.answered = headers = message.get("headers") or []
+            message = {**message, "headers": [*headers, *self.cors, *self._edge.headers]}
+        elif self.answered is None:
+            return
+        elif not message.get("more_body", False):
+            self.finished = True
+        try:
+            await self._send(message)
+        except OSError:
+            self.gone = True
+            raise
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the answer has begun and is an event stream."""
+        return dict(self.answered or ()).get(b"content-type", b"").startswith(b"text/event-stream")
+
+    def complain(self) -> None:
+        """The application is done without an answer: raises what was refused, or `RuntimeError` for a real omission."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self.answered is None and not self.gone:
+            raise RuntimeError(f"the application did not answer {self.scope['method']} {self.scope['path']}")
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with a refusal and close the connection."""
+        self.refusal = None
+        await self.answer(refusal.status, refusal.headers, refusal.body)
+
+    async def fail(self, error: Exception) -> None:
+        """Answer 500 with an error id that the log has together with the exception; the client sees no more."""
+        if self.gone:
+            return log.debug("the client left: %s", type(error).__name__)
+        error_id = secrets.token_hex(8)
+        log.error("a request failed unexpectedly, error id %s", error_id, exc_info=error, extra={"error_id": error_id})
+        await self.refuse(Refusal(500, "internal_error", "The gateway failed; its log has more.", error_id=error_id))
+
+    async def answer(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+        """A whole answer of the door, unless another has begun or nobody is there to read it."""
+        if self.answered is None and not self.gone:
+            with suppress(OSError):
+                await self.send({"type": "http.response.start", "status": status, "headers": headers})
+                await self.send({"type": "http.response.body", "body": body})
+
+    def stop(self, refusal: Refusal | None = None) -> None:
+        """Take the application off the request; then `end` answers with the refusal, if one is given."""
+        if self.task is not None and not self.stopped:
+            self.stopped = True
+            self.refusal = self.refusal or refusal
+            self.task.cancel()
+
+    async def end(self) -> None:
+        """Finish an event stream cleanly; any other answer that has begun stays visibly incomplete."""
+        if self.task is not None:
+            self.task.uncancel()
+        if self.answered is None:
+            await self.refuse(self.refusal or Refusal(503, "stopping", "The gateway is stopping.", retry_after=1))
+        elif self.is_stream and self.refusal is None and not (self.finished or self.gone):
+            with suppress(OSError):
+                await self.send({"type": "http.response.body", "body": b""})

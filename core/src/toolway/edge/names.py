@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from toolway.edge.problem import HeaderList
 from toolway.edge.settings import EdgeSettings
+from toolway.hookspecs.serving import HeaderList
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ANYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  compared with, not bound to

@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import Scope
 
-from toolway.edge.framing import Headers
+from toolway.edge.head import Fields
 from toolway.edge.names import host_of
 from toolway.edge.settings import Network
 
-_FORWARDED = frozenset(
+FORWARDED = frozenset(
     {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-real-ip"}
 )
 
@@ -26,9 +26,9 @@ class Proxies:
         address = parse_address(host)
         return address is not None and any(address in network for network in self._networks)
 
-    def apply(self, scope: Scope, headers: Headers) -> None:
+    def apply(self, scope: Scope, headers: Fields) -> None:
         """Downstream sees only `scope["client"]` and `scope["scheme"]`, never a header that anyone may have set."""
-        if _FORWARDED.isdisjoint(headers):
+        if FORWARDED.isdisjoint(headers):
             return
         peer = scope.get("client")
         if peer is not None and self.trusts(peer[0]):
@@ -36,7 +36,7 @@ class Proxies:
             scheme = headers.get(b"x-forwarded-proto", b"").rpartition(b",")[2].strip().lower()
             if scheme in (b"http", b"https"):
                 scope["scheme"] = scheme.decode()
-        scope["headers"] = [item for item in scope["headers"] if item[0] not in _FORWARDED]
+        scope["headers"] = [item for item in scope["headers"] if item[0] not in FORWARDED]
 
     def _client(self, forwarded: str, peer: tuple[str, int]) -> tuple[str, int]:
         """The last hop that no trusted proxy vouches for; whatever stands left of it may be invented."""

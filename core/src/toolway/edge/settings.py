@@ -1,4 +1,4 @@
-"""Settings of the door: limits, TLS, proxies, names and drain (durations in seconds, sizes in bytes)."""
+"""Settings of the door: TLS, proxies, names and drain (durations in seconds); the limits are shared with runners."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveFloat
 
-KIB = 1024
-MIB = 1024 * KIB
+from toolway.hookspecs.serving import Limits
 
-Bytes = Annotated[int, Field(ge=256)]
 Network = IPv4Network | IPv6Network
 
 
@@ -32,26 +30,6 @@ def _is_root_path(value: str) -> str:
     if not value.startswith("/"):
         raise ValueError('root_path must begin with a slash, such as "/toolway"')
     return value.rstrip("/")
-
-
-class Limits(BaseModel, extra="forbid", frozen=True):
-    """Bounds of one message and of one connection: `[gateway.limits]`."""
-
-    body: Bytes = Field(default=4 * MIB, description="Largest request body, in bytes (413).")
-    request_line: Bytes = Field(default=8 * KIB, description="Longest request line and longest URL, in bytes (414).")
-    header_field: Bytes = Field(default=8 * KIB, description="Longest single header field, in bytes (431).")
-    headers: Bytes = Field(default=16 * KIB, description="All header fields of a request together, in bytes (431).")
-    header_count: PositiveInt = Field(default=100, description="Most header fields of a request (431).")
-    first_byte: PositiveFloat = Field(default=10.0, description="A new connection silent this long is cut, in seconds.")
-    head: PositiveFloat = Field(default=10.0, description="From first byte to end of a request head, in seconds (408).")
-    body_total: PositiveFloat = Field(default=30.0, description="For a whole request body, in seconds (408).")
-    body_gap: PositiveFloat = Field(default=10.0, description="Between two pieces of a request body, in seconds (408).")
-    keep_alive: PositiveFloat = Field(default=75.0, description="Idle time between two requests, in seconds.")
-    stalled_write: PositiveFloat = Field(default=30.0, description="Time for a client to read something, in seconds.")
-    write_buffer: Bytes = Field(default=MIB, description="Unsent bytes per connection before the sender waits.")
-    linger: PositiveFloat = Field(default=2.0, description="Time to read the last answer of a connection, in seconds.")
-    connections: PositiveInt = Field(default=10_000, description="Most open connections of a node (503).")
-    connections_per_source: PositiveInt = Field(default=256, description="Per address or IPv6 /64 but trusted proxies.")
 
 
 class TlsSettings(BaseModel, extra="forbid", frozen=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 
-from toolway.edge.problem import Refusal
 from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.access import presented
 from toolway.gateway.exchange import RPC_STATUS
@@ -16,6 +15,7 @@ from toolway.gateway.legacy_sse import LegacySse
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.hookspecs.auth import AuthContext, Resource
+from toolway.hookspecs.serving import Refusal
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error
 from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY

@@ -10,6 +10,7 @@ import msgspec
 from pydantic import BaseModel
 
 from toolway.hookspecs.markers import hookspec
+from toolway.hookspecs.serving import ServerRunner
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -115,6 +116,18 @@ def toolway_migrations() -> Iterable[MigrationSource]:
     Called: once, before the gateway is built.
     Used: in the order of `plugins.enable`, under a lock, when the recorded version is behind.
     On error: the gateway does not start; the message names the package and revision.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_server_runners(kernel: Kernel) -> Iterable[ServerRunner]:
+    """Offer an ASGI server that speaks HTTP with the clients.
+
+    Called: once, when the gateway is built.
+    Used: for every client connection; one acts: `gateway.server`, else that of an enabled plugin, else hypercorn.
+    On error: the connection is cut; no other one notices.
     Since: 1.0
     """
     return ()

@@ -31,6 +31,7 @@ CHOSEN_BY = {
     "toolway_balancers": "gateway.balancer",
     "toolway_keyvalue_stores": "gateway.keyvalue",
     "toolway_pubsubs": "gateway.pubsub",
+    "toolway_server_runners": "gateway.server",
 }
 """Hooks of which one provider acts, and the setting that names it."""
 

@@ -111,15 +111,15 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
 
 
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
-    sockets = serve.listen(config.gateway.bind)
     built = await build_gateway(config, Keeper().holder(), demo=demo)
+    sockets = serve.listen(config.gateway.bind)
     token = await ensure_first_token(built.kernel.store, built.kernel.clock)
     host, port = sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
     edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)
     stop, ready = asyncio.Event(), asyncio.Event()
     await stack.enter_async_context(built.running())
-    served = serve.serve(edge, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
+    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
     task = asyncio.create_task(served)
 
     async def end() -> None:

@@ -112,7 +112,9 @@ async def test_a_body_without_length_that_is_reset_is_an_error(server: Hostile, 
         await ask(pool_to(server.url))
 
 
-@pytest.mark.parametrize("name", ["Content-Length", "transfer-encoding", "Host", "connection"])
+@pytest.mark.parametrize(
+    "name", ["Content-Length", "transfer-encoding", "Host", "connection", "a b", "a\r\nb", "", "a:"]
+)
 async def test_nobody_but_the_connection_frames_a_request(name: str, server: Hostile, pool_to: Connect) -> None:
     with pytest.raises(UpstreamUnreachable):
         await ask(pool_to(server.url), b"{}", 5.0, **{name: "1"})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -12,7 +11,7 @@ from toolway.bundled.upstreams.aio import AiohttpTransport
 from toolway.bundled.upstreams.conversation import Conversation, greeted
 from toolway.bundled.upstreams.legacy import LegacyConnection
 from toolway.bundled.upstreams.modern import ModernConnection
-from toolway.bundled.upstreams.pool import Pool
+from toolway.bundled.upstreams.pool import TOKEN, Pool
 from toolway.bundled.upstreams.sse import SseDuplex
 from toolway.bundled.upstreams.streamable import StreamableHttp
 from toolway.bundled.upstreams.wire import Transport, Wire
@@ -30,8 +29,6 @@ PROBE_SECONDS = 10.0
 RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "last-event-id", "expect", "upgrade", "te")
 """How headers begin that no setting may touch."""
 
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-
 
 class HttpUpstream(UpstreamSettings):
     """An MCP server that is reached over HTTP."""
@@ -46,7 +43,7 @@ class HttpUpstream(UpstreamSettings):
     @classmethod
     def _are_free(cls, headers: dict[str, str]) -> dict[str, str]:
         for name in headers:
-            if not _TOKEN.fullmatch(name):
+            if not TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
             if name.lower().startswith(RESERVED):
                 raise ValueError(f"header {name!r} is set by the gateway itself")

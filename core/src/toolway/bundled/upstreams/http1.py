@@ -260,7 +260,8 @@ class Http1Connection(asyncio.Protocol):
     def _complete(self) -> None:
         """Hand the answer over; a connection whose request is not written yet or that has more to say is not reused."""
         if self._stays and self.is_usable and not self._transport.get_write_buffer_size():
-            self.resume()
+            if self._is_paused:
+                self.resume()
         else:
             self._transport.abort()
             self._owner.lost(self)

@@ -36,6 +36,10 @@ class ModernConnection(Conversation):
         super().__init__(leg, channel, upstream)
         self._version = leg.version if leg.version in MODERN else MODERN[0]
         self._stream: asyncio.Task[None] | None = None
+        self._client_meta = {
+            CLIENT_CAPABILITIES_KEY: raw(leg.client.capabilities),
+            CLIENT_INFO_KEY: raw(identity(leg.client.info)),
+        }
 
     async def hello(self) -> tuple[Eras, Hello]:
         """The answer to `server/discover`; an upstream that refuses it in modern words offers what its lists have."""
@@ -75,13 +79,7 @@ class ModernConnection(Conversation):
                 old.cancel()
 
     def _complete(self, request: UpstreamRequest) -> UpstreamRequest:
-        client = self._leg.client
-        meta = {
-            CLIENT_CAPABILITIES_KEY: client.capabilities,
-            CLIENT_INFO_KEY: identity(client.info),
-            **request.meta,
-            PROTOCOL_VERSION_KEY: self._version,
-        }
+        meta = {**self._client_meta, **request.meta, PROTOCOL_VERSION_KEY: self._version}
         headers = {**request.headers, "mcp-protocol-version": self._version, "mcp-method": request.method}
         if request.name is not None:
             headers["mcp-name"] = encode_header_value(request.name)

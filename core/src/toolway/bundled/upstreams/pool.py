@@ -30,6 +30,9 @@ DNS_SECONDS = 60.0
 FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"})
 """Headers that only the connection itself may send."""
 
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""A header's name (RFC 9110 section 5.1)."""
+
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -44,7 +47,7 @@ class Pool:
         self._tls = tls
         self._heads = {method: self._head(method, url.raw_path_qs) for method in COMMON}
         self._connections: set[Http1Connection] = set()
-        self._idle: dict[Http1Connection, None] = {}
+        self._idle: list[Http1Connection] = []
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._look_at = inf
@@ -69,14 +72,14 @@ class Pool:
         try:
             lines = b"".join(starmap(_line, headers.items()))
         except ValueError:
-            raise UpstreamUnreachable(
-                f"a header for {self._who} has a line break or is not the caller's to set"
-            ) from None
+            what = "has a line break or is not the caller's to set"
+            raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)
         due = self._loop.time() + seconds
         connection = self._spare() or await self._connection(due)
         answer = connection.send(b"%b%b%b\r\n" % (head, lines, length), body or b"", due)
-        self._watch(due)
+        if due < self._look_at:
+            self._watch(due)
         try:
             await answer.head
         except BaseException:
@@ -95,22 +98,24 @@ class Pool:
     def ended(self, connection: Http1Connection) -> None:
         """See `Owner`."""
         if connection in self._connections:
-            self._idle[connection] = None
+            self._idle.append(connection)
             connection.due = self._loop.time() + IDLE_SECONDS
-            self._watch(connection.due)
+            if connection.due < self._look_at:
+                self._watch(connection.due)
             if self._waiting:
                 self._let_next()
 
     def lost(self, connection: Http1Connection) -> None:
         """See `Owner`."""
         self._connections.discard(connection)
-        self._idle.pop(connection, None)
+        if connection in self._idle:
+            self._idle.remove(connection)
         self._let_next()
 
     def _spare(self) -> Http1Connection | None:
         """The idle connection that was used last."""
         while self._idle:
-            connection, _ = self._idle.popitem()
+            connection = self._idle.pop()
             if connection.is_usable:
                 return connection
         return None
@@ -204,11 +209,10 @@ class Pool:
 
     def _watch(self, due: float) -> None:
         """One timer serves all connections: it is set to what is due first, and anew only for something earlier."""
-        if due < self._look_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._look_at = due
-            self._timer = self._loop.call_at(due, self._look)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look_at = due
+        self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -216,11 +220,13 @@ class Pool:
         for connection in tuple(self._connections):
             if connection.due <= now:
                 connection.expire()
-        self._watch(min((connection.due for connection in self._connections), default=inf))
+        first = min((connection.due for connection in self._connections), default=inf)
+        if first < inf:
+            self._watch(first)
 
 
 @lru_cache(maxsize=1024)
 def _line(name: str, value: str) -> bytes:
-    if name.lower() in FRAMING or not _VALUE.fullmatch(value):
+    if name.lower() in FRAMING or not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
         raise ValueError
     return f"{name}: {value}\r\n".encode()

@@ -30,9 +30,9 @@ class Tasks:
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do it in the background."""
-        task = asyncio.create_task(_logged(work))
+        task = asyncio.create_task(work)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return task
 
     async def close(self) -> None:
@@ -42,14 +42,13 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-
-async def _logged(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except ToolwayError as error:
-        log.info("a message to an upstream was lost: %s", error)
-    except Exception:
-        log.exception("the conversation with an upstream met a bug")
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ToolwayError):
+            log.info("a message to an upstream was lost: %s", error)
+        elif error is not None:
+            log.error("the conversation with an upstream met a bug", exc_info=error)
 
 
 async def repeat(once: Callable[[], Awaitable[bool]], what: str) -> None:

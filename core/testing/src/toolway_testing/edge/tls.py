@@ -7,7 +7,6 @@ import datetime as dt
 import ipaddress
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from toolway.errors import ConfigError
+from toolway_testing.edge.node import OpenGate, RunnerContract
 
 
 class Authority:
@@ -81,56 +81,55 @@ def _usage(is_authority: bool) -> x509.KeyUsage:
     )
 
 
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
+class TlsContract(RunnerContract):
+    """Inherit it beside a fixture `runner`."""
 
+    @pytest.fixture
+    def authority(self, tmp_path: Path) -> Authority:
+        return Authority(tmp_path)
 
-async def test_https_is_served_with_the_configured_certificate(gate: Any, authority: Authority) -> None:
-    cert, key = authority.issue("gate")
-    node = await gate(tls={"cert": cert, "key": key})
+    async def test_https_is_served_with_the_configured_certificate(self, gate: OpenGate, authority: Authority) -> None:
+        cert, key = authority.issue("gate")
+        node = await gate(tls={"cert": cert, "key": key})
 
-    answer = await node.get("/", tls=authority.trust())
+        answer = await node.get("/", tls=authority.trust())
 
-    assert (answer.status, answer.json["scheme"]) == (200, "https")
+        assert (answer.status, answer.json["scheme"]) == (200, "https")
 
+    async def test_a_client_with_a_certificate_of_the_authority_comes_in(
+        self, gate: OpenGate, authority: Authority
+    ) -> None:
+        cert, key = authority.issue("gate")
+        node = await gate(tls={"cert": cert, "key": key, "client_ca": authority.file})
 
-async def test_a_client_with_a_certificate_of_the_authority_comes_in(gate: Any, authority: Authority) -> None:
-    cert, key = authority.issue("gate")
-    node = await gate(tls={"cert": cert, "key": key, "client_ca": authority.file})
+        assert (await node.get("/", tls=authority.trust(authority.issue("alice")))).status == 200
 
-    assert (await node.get("/", tls=authority.trust(authority.issue("alice")))).status == 200
+    async def test_a_client_without_a_good_certificate_stays_outside(
+        self, gate: OpenGate, authority: Authority, tmp_path: Path
+    ) -> None:
+        cert, key = authority.issue("gate")
+        node = await gate(tls={"cert": cert, "key": key, "client_ca": authority.file})
+        (tmp_path / "other").mkdir()
+        stranger = Authority(tmp_path / "other").issue("mallory")
 
+        for context in (authority.trust(), authority.trust(stranger)):
+            with contextlib.suppress(ssl.SSLError, ConnectionError):
+                assert (await node.get("/", tls=context)).status == 0
+        assert node.app.requests == []
 
-async def test_a_client_without_a_good_certificate_stays_outside(
-    gate: Any, authority: Authority, tmp_path: Path
-) -> None:
-    cert, key = authority.issue("gate")
-    node = await gate(tls={"cert": cert, "key": key, "client_ca": authority.file})
-    (tmp_path / "other").mkdir()
-    stranger = Authority(tmp_path / "other").issue("mallory")
+    async def test_a_handshake_that_does_not_come_is_cut(self, gate: OpenGate, authority: Authority) -> None:
+        cert, key = authority.issue("gate")
+        node = await gate(tls={"cert": cert, "key": key, "handshake_timeout": 0.3})
 
-    for context in (authority.trust(), authority.trust(stranger)):
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            assert (await node.get("/", tls=context)).status == 0
-    assert node.app.requests == []
+        assert await node.talk(b"") == b""
 
+    async def test_plain_http_on_the_tls_port_is_cut(self, gate: OpenGate, authority: Authority) -> None:
+        cert, key = authority.issue("gate")
+        node = await gate(tls={"cert": cert, "key": key})
 
-async def test_a_handshake_that_does_not_come_is_cut(gate: Any, authority: Authority) -> None:
-    cert, key = authority.issue("gate")
-    node = await gate(tls={"cert": cert, "key": key, "handshake_timeout": 0.3})
+        assert b"200 OK" not in await node.talk(b"GET / HTTP/1.1\r\n\r\n")
+        assert (await node.get("/", tls=authority.trust())).status == 200
 
-    assert await node.talk(b"") == b""
-
-
-async def test_plain_http_on_the_tls_port_is_cut(gate: Any, authority: Authority) -> None:
-    cert, key = authority.issue("gate")
-    node = await gate(tls={"cert": cert, "key": key})
-
-    assert b"200 OK" not in await node.talk(b"GET / HTTP/1.1\r\n\r\n")
-    assert (await node.get("/", tls=authority.trust())).status == 200
-
-
-async def test_a_missing_certificate_is_an_error_that_says_what_to_do(gate: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cert, key and client_ca must be readable PEM files"):
-        await gate(tls={"cert": tmp_path / "no.pem", "key": tmp_path / "no.key"})
+    async def test_a_missing_certificate_is_an_error_that_says_what_to_do(self, gate: OpenGate, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="cert, key and client_ca must be readable PEM files"):
+            await gate(tls={"cert": tmp_path / "no.pem", "key": tmp_path / "no.key"})

@@ -1,0 +1,105 @@
+"""hypercorn's HTTP/2 (RFC 9113) without CONNECT and push, and with bounds for what a hostile client may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import h2.errors
+import h2.events
+import h2.exceptions
+from h2.settings import SettingCodes, Settings
+from hypercorn.events import Closed, Event
+from hypercorn.protocol.events import Body, EndBody, Response
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+
+from toolway.hookspecs.serving import Limits, Silence
+
+_STREAMS = 100
+_RESETS, _RESET_PERIOD = 200, 30.0
+_PIECE = 64 * 1024
+_OF_HTTP1 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+
+
+class Http2(H2Protocol):
+    """An `H2Protocol` that survives data for streams that it has closed, and cuts streams that are not read."""
+
+    def __init__(self, limits: Limits, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._limits = limits
+        self._resets: deque[float] = deque(maxlen=_RESETS)
+        values = {SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: limits.headers}
+        self.connection.local_settings = Settings(client=False, initial_values=values)
+
+    def waits_for(self) -> tuple[Silence, int] | None:
+        """See `ClientConnection`."""
+        return None if self.streams else ("keep_alive", self.keep_alive_requests)
+
+    async def handle(self, event: Event) -> None:
+        """Bytes or the end of the connection."""
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in self.stream_buffers.values():
+                await buffer.close()
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamReset) and self._resets_too_often():
+                self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+                await self._flush()
+                return await self.send(Closed())
+            else:
+                await super()._handle_events([event])
+        await self._flush()
+
+    def _resets_too_often(self) -> bool:
+        """Whether the client makes and resets streams only to make work (CVE-2023-44487)."""
+        now = monotonic()
+        is_full = len(self._resets) == _RESETS
+        self._resets.append(now)
+        return is_full and now - self._resets[0] < _RESET_PERIOD
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        fields = dict(request.headers)
+        if fields[b":method"] == b"CONNECT" or not fields.get(b":path", b"").isascii():
+            return self._reset(request.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        await super()._create_stream(request)
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Raises `TimeoutError` if the client does not read for `stalled_write` seconds."""
+        if isinstance(event, Response):
+            fields = [field for field in event.headers if field[0].lower() not in _OF_HTTP1]
+            await super().stream_send(Response(event.stream_id, fields, event.status_code))
+        elif isinstance(event, Body):
+            for start in range(0, len(event.data), _PIECE):
+                await self._send_in_time(Body(event.stream_id, event.data[start : start + _PIECE]))
+        elif isinstance(event, EndBody):
+            await self._send_in_time(event)
+        else:
+            await super().stream_send(event)
+
+    async def _send_in_time(self, event: StreamEvent) -> None:
+        try:
+            async with asyncio.timeout(self._limits.stalled_write):
+                await super().stream_send(event)
+        except TimeoutError:
+            self._reset(event.stream_id, h2.errors.ErrorCodes.CANCEL)
+            await self._flush()
+            raise
+
+    async def _send_data(self, stream_id: int) -> None:
+        await super()._send_data(stream_id)
+        if stream_id not in self.stream_buffers:
+            self._reset(stream_id, h2.errors.ErrorCodes.NO_ERROR)  # a body that nobody reads need not be sent
+            await self._flush()
+
+    def _reset(self, stream_id: int, reason: h2.errors.ErrorCodes) -> None:
+        """End a stream unless both sides have."""
+        with suppress(h2.exceptions.ProtocolError):
+            self.connection.reset_stream(stream_id, reason)

@@ -1,0 +1,1 @@
+"""Toolway on uvicorn: the fast server for HTTP/1.1."""

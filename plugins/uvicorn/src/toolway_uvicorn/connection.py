@@ -1,0 +1,235 @@
+"""One client connection: uvicorn's HTTP/1.1 protocol on httptools, read strictly and ended gently."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence, unreadable
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+log = logging.getLogger("toolway.edge")
+
+_AHEAD = 64 * 1024
+
+
+class UvicornRunner:
+    """HTTP/1.1 on httptools, the fastest that Python has."""
+
+    name = "uvicorn"
+    alpn: tuple[str, ...] = ("http/1.1",)
+
+    def __init__(self) -> None:
+        self._state = ServerState()
+
+    def connection(self, app: ASGIApp, limits: Limits, closed: Callable[[ClientConnection], None]) -> ClientConnection:
+        """See `ServerRunner`."""
+        config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, access_log=False)
+        config.proxy_headers = False
+        return Connection(config, self._state, limits, closed)
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's request and response; a client that is gone is an error for the sender, who would go on for ever."""
+
+    async def send(self, message: Any) -> None:
+        """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
+        if self.disconnected:
+            raise ConnectionResetError("the client is gone")
+        await super().send(message)
+
+
+class Link:
+    """The transport as a `Cycle` sees it: closing is left to the connection."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
+class Connection(HttpToolsProtocol, ClientConnection):
+    """uvicorn's protocol without its timers, logs and upgrades, and with bounds for what it takes in."""
+
+    scope: Any  # None before the first request, as `cycle`
+    cycle: Any
+
+    def __init__(
+        self, config: Config, state: ServerState, limits: Limits, closed: Callable[[ClientConnection], None]
+    ) -> None:
+        super().__init__(config, state, {}, asyncio.get_running_loop())
+        self._limits = limits
+        self._closed = closed
+        self._running: Cycle | None = None
+        self._link: Any = None
+        self._requests = self._head_size = self._ahead = 0
+        self._is_over = False
+
+    def connection_made(self, transport: Any) -> None:
+        """The handshake, if any, is done."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        self._link = Link(transport, self._hang_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever works for the connection hears of it."""
+        self._is_over = True
+        self._disconnect()
+        super().connection_lost(exc)
+        self._closed(self)
+
+    def _disconnect(self) -> None:
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the client; what comes after the end is dropped."""
+        if self._is_over:
+            return None
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._stop_after_answer()
+        except httptools.HttpParserError as error:
+            return self._misread(error)
+        if self.cycle is None or self.cycle.scope is not self.scope:
+            self._check_incomplete_head(len(data))
+        elif self.pipeline:
+            self._check_ahead(len(data))
+
+    def _check_incomplete_head(self, size: int) -> None:
+        self._head_size += size
+        if self.scope is None:
+            self.refuse(unreadable(400))
+        elif self._head_size > self._limits.head_size:
+            self.refuse(unreadable(414 if len(self.url) > self._limits.request_line else 431))
+
+    def _check_ahead(self, size: int) -> None:
+        """Nobody reads the body of a request that waits for its turn, so it must be small."""
+        self._ahead += size
+        if self._ahead > _AHEAD:
+            log.debug("a client sends too much ahead of its turn")
+            self.abort()
+
+    def _misread(self, error: httptools.HttpParserError) -> None:
+        """Malformed bytes: refuse what they belong to, after the answer to what came before them."""
+        log.debug("a message is malformed: %s", error)
+        cause = error.__context__
+        refusal = cause if isinstance(cause, Refusal) else unreadable(400)
+        running = self._running
+        if running is None or running.response_complete:
+            return self.refuse(refusal)
+        if running is not self.cycle or not running.more_body:
+            return self._stop_after_answer()
+        self._disconnect()
+        if running.response_started:
+            return self._hang_up()
+        self.refuse(refusal)
+
+    def _stop_after_answer(self) -> None:
+        if self._running is not None:
+            self._running.keep_alive = False
+
+    def on_headers_complete(self) -> None:
+        """A request is there: as in uvicorn, without upgrades, for a plain path only."""
+        scope = self.scope
+        if self.url[:1] != b"/":
+            raise Refusal(400, "bad_target", "The request target must be a path without control characters.")
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        version = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        self._head_size = 0
+        self._requests += 1
+        cycle = Cycle(
+            scope=scope,
+            transport=self._link,
+            flow=self.flow,
+            logger=log,
+            access_logger=log,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        is_first = self.cycle is None or self.cycle.response_complete
+        self.cycle = cycle
+        if is_first:
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """The next request of the connection, if it is here already."""
+        if self._is_over:
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._ahead = 0
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def _hang_up(self) -> None:
+        """End after what is already written; the client gets time to read it."""
+        if self._is_over:
+            return
+        self._is_over = True
+        self._disconnect()
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def waits_for(self) -> tuple[Silence, int] | None:
+        """See `ClientConnection`."""
+        if self._is_over:
+            return "linger", 0
+        if self.scope is None:
+            return "first_byte", 0
+        if self._running is not None and not self._running.response_complete:
+            return None
+        is_in_head = self.cycle is None or self.cycle.scope is not self.scope
+        return "head" if is_in_head else "keep_alive", self._requests
+
+    def finish(self) -> None:
+        """See `ClientConnection`."""
+        waits_for = self.waits_for()
+        if waits_for is None:
+            self._stop_after_answer()
+        elif waits_for[0] != "head":
+            self._hang_up()
+
+    def refuse(self, refusal: Refusal) -> None:
+        """See `ClientConnection`."""
+        self.transport.write(refusal.message())
+        self._hang_up()
+
+    def abort(self) -> None:
+        """See `ClientConnection`."""
+        self._is_over = True
+        self._disconnect()
+        self.transport.abort()
