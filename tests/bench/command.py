@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -37,6 +38,7 @@ SCENARIOS = {
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")
+CHART = Path(__file__).resolve().parents[2] / "docs/explanation/performance.svg"
 SOFTWARE = ("toolway", "hypercorn", "uvicorn", "uvloop", "httptools", "msgspec")
 
 
@@ -53,6 +55,8 @@ def main() -> int:
     _write(options.output, outcomes, described)
     if options.record:
         baseline.record(outcomes, described)
+        if (drawn := options.output / CHART.name).exists():
+            shutil.copyfile(drawn, CHART)
     losses = baseline.losses(outcomes) if options.check else []
     for line in (*failures, *losses):
         print(f"FAILED  {line}", file=sys.stderr)
@@ -93,7 +97,7 @@ def _show(bench: Bench, scenario: str) -> Outcome:
 
 
 def _write(folder: Path, outcomes: Sequence[Outcome], described: dict[str, str]) -> None:
-    """`results.json`, and `calls.svg` when calls were measured."""
+    """`results.json`, and the chart when calls were measured."""
     found = {each.scenario: {**each.as_json(), "load": machine.load_average()} for each in outcomes}
     text = json.dumps({"machine": described, "scenarios": found}, indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -101,7 +105,7 @@ def _write(folder: Path, outcomes: Sequence[Outcome], described: dict[str, str])
     if rates:
         subtitle = f"tools/call, 16 connections, one core of {described['processor'].partition(' x ')[2]}"
         drawn = chart.draw("Calls per second through one process", subtitle, rates)
-        (folder / "calls.svg").write_text(drawn, encoding="utf-8")
+        (folder / CHART.name).write_text(drawn, encoding="utf-8")
 
 
 def _options() -> argparse.Namespace:
@@ -118,7 +122,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5, help="the figures are medians over these")
     parser.add_argument("--concurrency", type=_numbers, default=(1, 16, 64), metavar="N,…")
-    parser.add_argument("--output", type=_folder, default=Path("bench-results"), help="for figures and the chart")
+    parser.add_argument("--output", type=_folder, default=_folder(".bench"), help="folder for figures")
     parser.add_argument("--check", action="store_true", help="fail on a loss of more than 15 % in a recorded ratio")
     parser.add_argument("--record", action="store_true", help="write the ratios of this run as the baseline")
     return parser.parse_args()
@@ -145,4 +149,5 @@ def _numbers(text: str) -> tuple[int, ...]:
 def _folder(text: str) -> Path:
     folder = Path(text).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     return folder

@@ -57,7 +57,7 @@ def fastmcp(folder: Path, direct: Target, kind: str) -> Iterator[Target]:
     python = environment("py-fastmcp", FASTMCP) / "python"
     command: Command = [python, SCRIPTS / "fastmcp_proxy.py", direct.url, str(port), kind]
     with _serving(command, folder / f"fastmcp-{kind}.log", port) as pid:
-        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=5 if kind == "default" else 1)
+        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=3 if kind == "default" else 1)
 
 
 @contextlib.contextmanager
@@ -87,7 +87,7 @@ def litellm(folder: Path, direct: Target) -> Iterator[Target]:
     with _serving(command, folder / "litellm.log", port, variables) as pid:
         headers = {"Authorization": f"Bearer {LITELLM_KEY}"}
         url = f"http://127.0.0.1:{port}/mcp/"
-        yield _speaking(Target("LiteLLM", url, pid, "echo-echo", headers=headers, patience=5))
+        yield _speaking(Target("LiteLLM", url, pid, "echo-echo", headers=headers, patience=3))
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ def context_forge(folder: Path, direct: Target) -> Iterator[Target]:
         body = json.dumps({"name": "echo", "url": direct.url, "transport": "STREAMABLEHTTP"}).encode()
         asked = urllib.request.Request(f"{url}/gateways", body, {**headers, "Content-Type": "application/json"})
         urllib.request.urlopen(asked, timeout=30).close()
-        yield _speaking(Target("ContextForge", f"{url}/mcp/", pid, "echo-echo", headers=headers, patience=5))
+        yield _speaking(Target("ContextForge", f"{url}/mcp/", pid, "echo-echo", headers=headers, patience=3))
 
 
 def _speaking(target: Target) -> Target:
