@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 
 WIDTH, ROW, BAR, LABEL, VALUE = 760, 34, 18, 220, 150
-TOP, BOTTOM = 58, 30
+TOP, BOTTOM = 58, 4
 COLOURS = {"toolway": "#4051b5", "nginx": "#7d8590", "reference": "#9aa3b5"}
 RIVAL = "#c58a3d"
 STYLE = (

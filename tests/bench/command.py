@@ -38,7 +38,9 @@ SCENARIOS = {
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")
-CHART = Path(__file__).resolve().parents[2] / "docs/explanation/performance.svg"
+DOCS = Path(__file__).resolve().parents[2] / "docs/explanation"
+CHART = "calls.svg"
+PICTURES = {CHART: "performance.svg", "profile-uvicorn.svg": "performance-profile.svg"}
 SOFTWARE = ("toolway", "hypercorn", "uvicorn", "uvloop", "httptools", "msgspec")
 
 
@@ -55,8 +57,7 @@ def main() -> int:
     _write(options.output, outcomes, described)
     if options.record:
         baseline.record(outcomes, described)
-        if (drawn := options.output / CHART.name).exists():
-            shutil.copyfile(drawn, CHART)
+        _publish(options.output)
     losses = baseline.losses(outcomes) if options.check else []
     for line in (*failures, *losses):
         print(f"FAILED  {line}", file=sys.stderr)
@@ -97,7 +98,7 @@ def _show(bench: Bench, scenario: str) -> Outcome:
 
 
 def _write(folder: Path, outcomes: Sequence[Outcome], described: dict[str, str]) -> None:
-    """`results.json`, and the chart when calls were measured."""
+    """The figures, and the chart when calls were measured."""
     found = {each.scenario: {**each.as_json(), "load": machine.load_average()} for each in outcomes}
     text = json.dumps({"machine": described, "scenarios": found}, indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
@@ -105,7 +106,14 @@ def _write(folder: Path, outcomes: Sequence[Outcome], described: dict[str, str])
     if rates:
         subtitle = f"tools/call, 16 connections, one core of {described['processor'].partition(' x ')[2]}"
         drawn = chart.draw("Calls per second through one process", subtitle, rates)
-        (folder / CHART.name).write_text(drawn, encoding="utf-8")
+        (folder / CHART).write_text(drawn, encoding="utf-8")
+
+
+def _publish(folder: Path) -> None:
+    """Bring what was drawn into the documentation."""
+    for drawn, page in PICTURES.items():
+        if (folder / drawn).exists():
+            shutil.copyfile(folder / drawn, DOCS / page)
 
 
 def _options() -> argparse.Namespace:
@@ -123,7 +131,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="the figures are medians over these")
     parser.add_argument("--concurrency", type=_numbers, default=(1, 16, 64), metavar="N,…")
     parser.add_argument("--output", type=_folder, default=_folder(".bench"), help="folder for figures")
-    parser.add_argument("--check", action="store_true", help="fail on a loss of more than 15 % in a recorded ratio")
+    parser.add_argument("--check", action="store_true", help="fail on a loss of more than 15 %% in a recorded ratio")
     parser.add_argument("--record", action="store_true", help="write the ratios of this run as the baseline")
     return parser.parse_args()
 
