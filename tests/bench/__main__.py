@@ -13,7 +13,22 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "servers")]
 
-SCENARIOS = ("calls", "rivals", "legacy", "stdio", "large", "lists", "start", "install", "streams", "silent", "restart", "parallel", "workers", "profile")
+SCENARIOS = (
+    "calls",
+    "rivals",
+    "legacy",
+    "stdio",
+    "large",
+    "lists",
+    "start",
+    "install",
+    "streams",
+    "silent",
+    "restart",
+    "parallel",
+    "workers",
+    "profile",
+)
 
 
 def main() -> int:

@@ -140,7 +140,9 @@ def _exchange(target: Target, request: bytes) -> tuple[bytes, str]:
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
     try:
-        with urllib.request.urlopen(urllib.request.Request(target.url, body, headers), timeout=CONNECT_SECONDS) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(target.url, body, headers), timeout=CONNECT_SECONDS
+        ) as answer:
             text, session = answer.read(), answer.headers.get("mcp-session-id", "")
     except OSError:
         return b"", ""

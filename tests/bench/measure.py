@@ -79,7 +79,9 @@ def distinct(targets: Sequence[Target]) -> list[bytes]:
 
 def median(samples: Sequence[Sample]) -> Sample:
     """Of each figure on its own."""
-    return Sample(**{each.name: statistics.median(getattr(one, each.name) for one in samples) for each in fields(Sample)})
+    return Sample(
+        **{each.name: statistics.median(getattr(one, each.name) for one in samples) for each in fields(Sample)}
+    )
 
 
 def ratio(samples: Mapping[str, Sequence[Sample]], name: str, other: str, figure: str = "rate") -> float:
@@ -90,7 +92,9 @@ def ratio(samples: Mapping[str, Sequence[Sample]], name: str, other: str, figure
 
 def as_json(samples: Mapping[str, Sequence[Sample]]) -> dict[str, dict[str, float]]:
     """The medians by target."""
-    return {name: {key: round(value, 3) for key, value in asdict(median(seen)).items()} for name, seen in samples.items()}
+    return {
+        name: {key: round(value, 3) for key, value in asdict(median(seen)).items()} for name, seen in samples.items()
+    }
 
 
 def _measure(target: Target, requests: Sequence[bytes], concurrency: int, seconds: float, slack: int) -> Sample:

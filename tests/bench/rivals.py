@@ -127,7 +127,9 @@ ON_REQUEST: dict[str, Callable[[Path, Target], AbstractContextManager[Target]]] 
 
 
 @contextlib.contextmanager
-def _serving(command: list[Path | str], log: Path, port: int, variables: Mapping[str, str] | None = None) -> Iterator[int]:
+def _serving(
+    command: list[Path | str], log: Path, port: int, variables: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """The process id of a program that listens on the port; of what is installed here it sees nothing."""
     clean = {"PYTHONPATH": "", "VIRTUAL_ENV": "", **(variables or {})}
     with child(pinned(GATEWAY_CORE, *command), log, lambda: listens(port), clean) as process:

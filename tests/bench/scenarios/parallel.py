@@ -29,7 +29,8 @@ def run(bench: Bench) -> Outcome:
     with bench.closing():
         gateway = bench.toolway(setup, tools=UPSTREAMS)
         targets = [
-            gateway.on(headers=authorized(f"caller-{number}"), tool=f"echo{number}__echo") for number in range(PRINCIPALS)
+            gateway.on(headers=authorized(f"caller-{number}"), tool=f"echo{number}__echo")
+            for number in range(PRINCIPALS)
         ]
         checker.check(targets, CONCURRENCY, seconds=2)
         with machine.alone():
@@ -40,7 +41,12 @@ def run(bench: Bench) -> Outcome:
             blocked = json.loads(probe.read_text(encoding="utf-8"))
     if seen.wrong:
         raise LoadFailed(f"wrong answers: {seen.wrong}")
-    rows = {"calls/s": seen.rate, "p50, ms": seen.p50 / 1e3, "p99, ms": seen.p99 / 1e3, "slowest, ms": seen.slowest / 1e3}
+    rows = {
+        "calls/s": seen.rate,
+        "p50, ms": seen.p50 / 1e3,
+        "p99, ms": seen.p99 / 1e3,
+        "slowest, ms": seen.slowest / 1e3,
+    }
     rows |= {"slowest /health, ms": health * 1e3, "longest block, ms": blocked["wall"] * 1e3}
     rows["longest block, CPU ms"] = blocked["cpu"] * 1e3
     outcome.tables.append(Table(f"{CONCURRENCY} parallel calls for {seconds:g} s", [["", ""], *_lines(rows)]))

@@ -17,8 +17,12 @@ def run(bench: Bench) -> Outcome:
     outcome = Outcome("rivals")
     with bench.closing() as stack:
         ours = bench.toolway(bench.fastest())
-        others = [stack.enter_context(rivals.fastmcp(bench.folder, bench.direct, kind)) for kind in ("shared", "default")]
-        others += [stack.enter_context(rivals.ON_REQUEST[name](bench.folder, bench.direct)) for name in sorted(bench.extra)]
+        others = [
+            stack.enter_context(rivals.fastmcp(bench.folder, bench.direct, kind)) for kind in ("shared", "default")
+        ]
+        others += [
+            stack.enter_context(rivals.ON_REQUEST[name](bench.folder, bench.direct)) for name in sorted(bench.extra)
+        ]
         targets = [bench.direct, bench.nginx(), ours, *others]
         measure.verify(targets, calls=100)
         for concurrency in bench.concurrency:

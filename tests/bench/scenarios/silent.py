@@ -40,9 +40,13 @@ def run(bench: Bench) -> Outcome:
     outcome.tables.append(Table("beside an upstream that never answers, ms", [["", *tables], *lines]))
     outcome.figures = dict(medians)
     for what, each in medians.items():
-        outcome.verdicts.append(Verdict(f"{what}, delayed by", max(0.0, each["with"] - each["without"]), "at most", DELAY, " s"))
+        outcome.verdicts.append(
+            Verdict(f"{what}, delayed by", max(0.0, each["with"] - each["without"]), "at most", DELAY, " s")
+        )
     calls = medians["call, median"]
-    outcome.verdicts.append(Verdict("calls elsewhere, with / without", calls["with"] / calls["without"], "at most", CALLS, "x"))
+    outcome.verdicts.append(
+        Verdict("calls elsewhere, with / without", calls["with"] / calls["without"], "at most", CALLS, "x")
+    )
     return outcome
 
 

@@ -40,7 +40,13 @@ def run(bench: Bench) -> Outcome:
             each = (processes.resident(pid) - memory) / max(count, 1) / KIB
             meanwhile = _p99(bench, target)
         back = _seconds_until_closed(pid, files)
-    rows = {"open": count, "opened in, s": opening, "KiB each": each, "p99 before, µs": normal, "p99 meanwhile, µs": meanwhile}
+    rows = {
+        "open": count,
+        "opened in, s": opening,
+        "KiB each": each,
+        "p99 before, µs": normal,
+        "p99 meanwhile, µs": meanwhile,
+    }
     rows["descriptors back after, s"] = back
     outcome.tables.append(Table("idle streams", [["", ""], *([name, f"{value:.1f}"] for name, value in rows.items())]))
     outcome.figures = dict(rows)
@@ -55,7 +61,9 @@ def run(bench: Bench) -> Outcome:
 
 def _requests(target: Target) -> list[bytes]:
     people = [target.on(headers=authorized(f"holder-{number}")) for number in range(STREAMS // PER_PRINCIPAL + 1)]
-    return [people[number // PER_PRINCIPAL].request("subscriptions/listen", FILTER, number) for number in range(STREAMS)]
+    return [
+        people[number // PER_PRINCIPAL].request("subscriptions/listen", FILTER, number) for number in range(STREAMS)
+    ]
 
 
 def _p99(bench: Bench, target: Target) -> float:
