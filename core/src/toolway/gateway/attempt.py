@@ -53,38 +53,29 @@ class AttemptPeer(msgspec.Struct, eq=False):
         return await self.exchange.ask(method, params)
 
 
-class Attempts:
+class Attempts(msgspec.Struct, eq=False):
     """The innermost link of every call's chain."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        legs: Legs,
-        parking: Parking,
-        balancer: routing.Balancer,
-        policies: Sequence[routing.PolicyAdjuster],
-        clock: Clock,
-    ) -> None:
-        self._catalog = catalog
-        self._legs = legs
-        self._parking = parking
-        self._balancer = balancer
-        self._policies = tuple(policies)
-        self._clock = clock
-        self._queues = Queues()
-        self._serial = 0
+    catalog: Catalog
+    legs: Legs
+    parking: Parking
+    balancer: routing.Balancer
+    policies: tuple[routing.PolicyAdjuster, ...]
+    clock: Clock
+    queues: Queues = msgspec.field(default_factory=Queues)
+    serial: int = 0
 
     async def run(self, call: Call) -> Reply:
         """Try until a reply, a failure that must not be repeated, or the deadline."""
         exchange, target = call.peer, call.target
         if target is None or not isinstance(exchange, Exchange):
             raise TypeError(f"{call.method} reached the attempt loop without a target, or with another peer")
-        view, policy = self._catalog.snapshot.upstreams[target.upstream], POLICY
-        for link in self._policies:
+        view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
+        for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
         clock = exchange.clock
-        clock.hold(await self._queues.enter(policy, target.upstream))
-        call.deadline = self._clock.monotonic() + policy.total
+        clock.hold(await self.queues.enter(policy, target.upstream))
+        call.deadline = self.clock.monotonic() + policy.total
         clock.start(policy.total)
         try:
             return await self._try(call, exchange, view, policy)
@@ -98,14 +89,14 @@ class Attempts:
 
     async def _try(self, call: Call, exchange: Exchange, view: UpstreamView, policy: Policy) -> Reply:
         tried: list[Endpoint] = []
-        key = self._legs.key(view, exchange)
+        key = self.legs.key(view, exchange)
         while True:
-            endpoint = self._legs.bound_endpoint(key)
+            endpoint = self.legs.bound_endpoint(key)
             if endpoint is None or endpoint in tried:
                 endpoint = self._pick(view, call, tried)
             attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
-            started = self._clock.monotonic()
-            held = self._legs.get(key, view, endpoint, exchange)
+            started = self.clock.monotonic()
+            held = self.legs.get(key, view, endpoint, exchange)
             held.users += 1
             try:
                 return await self._converse(call, exchange, held, view, policy)
@@ -113,14 +104,14 @@ class Attempts:
                 attempt.error = error
                 tried.append(endpoint)
                 if isinstance(error, SessionLost):
-                    self._legs.discard(held)
+                    self.legs.discard(held)
                 if len(tried) > policy.retries or not _may_repeat(call, error):
                     raise
             finally:
                 held.users -= 1
-                held.last_used = self._clock.monotonic()
+                held.last_used = self.clock.monotonic()
                 attempt.seconds = held.last_used - started
-                self._balancer.done(attempt)
+                self.balancer.done(attempt)
 
     def _pick(self, view: UpstreamView, call: Call, tried: list[Endpoint]) -> Endpoint:
         endpoints: Sequence[Endpoint] = view.upstream.endpoints
@@ -128,7 +119,7 @@ class Attempts:
             endpoints = [endpoint for endpoint in endpoints if endpoint not in tried] or endpoints
         if not endpoints:
             raise UpstreamUnreachable(f"upstream {view.upstream.name!r} has no endpoints; add one")
-        return endpoints[0] if len(endpoints) == 1 else self._balancer.pick(endpoints, call)
+        return endpoints[0] if len(endpoints) == 1 else self.balancer.pick(endpoints, call)
 
     async def _converse(
         self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy
@@ -150,7 +141,7 @@ class Attempts:
                 check_capability(call.client, request.method, request.params)
             if call.client.era == "modern":
                 inner = None if wanted.request_state is UNSET else bytes(wanted.request_state)
-                return input_required(requests, self._parking.seal(exchange, upstream=held.upstream.name, inner=inner))
+                return input_required(requests, self.parking.seal(exchange, upstream=held.upstream.name, inner=inner))
             params = {key: value for key, value in params.items() if key != "requestState"}
             params["inputResponses"] = Raw(msgspec.json.encode(await _answers(exchange, asked)))
             if wanted.request_state is not UNSET:
@@ -164,8 +155,8 @@ class Attempts:
         is_modern, headers = held.era == "modern", call.outgoing_headers
         meta = translate.outgoing_meta(call, exchange.introduction if is_modern else None)
         if token is not None:
-            self._serial += 1
-            meta["progressToken"] = Raw(b'"tw-%d"' % self._serial)
+            self.serial += 1
+            meta["progressToken"] = Raw(b'"tw-%d"' % self.serial)
         if is_modern and (mirrored := translate.parameter_headers(call)):
             headers = {**headers, **mirrored}
         name = None if target is None or call.method == "completion/complete" else target.name
@@ -175,10 +166,10 @@ class Attempts:
     def _as_modern(self, reply: Reply, exchange: Exchange, held: HeldLeg) -> Reply:
         if reply.fault is not None:
             if (requests := translate.url_questions(reply.fault, exchange.client)) is not None:
-                return input_required(requests, self._parking.seal(exchange))
+                return input_required(requests, self.parking.seal(exchange))
             reply.fault = translate.modern_fault(reply.fault)
         elif reply.result is not None:
-            server = self._catalog.snapshot.servers.get(exchange.call.server)
+            server = self.catalog.snapshot.servers.get(exchange.call.server)
             shared = server is not None and server.settings.access == "public"
             reply.result = translate.modern_result(reply.result, exchange.call.method, held.era, shared=shared)
         return reply

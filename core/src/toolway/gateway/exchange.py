@@ -133,49 +133,44 @@ class Asker(Protocol):
         """The answer; raises ClientCannot."""
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """The peer of one call. `finish` puts the reply on the stream.
 
-    `params` is what the client sent, while those of the call change on their way. `closes` is false where the stream
-    belongs to the session (HTTP+SSE).
+    `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
+    upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE).
     """
 
-    call: Call
+    request_id: int | str
+    principal: Principal
+    client: ClientProfile
+    introduction: dict[str, Raw]
+    stream: EventStream
+    asker: Asker
+    session: ClientSession | None = None
+    closes: bool = True
+    visit: Visit | None = None
+    status: int = 200
+    clock: Pausable = msgspec.field(default_factory=Pausable)
+    params: dict[str, Raw] = {}
+    made: Call | None = None
+    state: State | None = None
+    task: asyncio.Task[Any] | None = None
+    given_up: bool = False
+    late: Reply | None = None
 
-    def __init__(
-        self,
-        request_id: int | str,
-        principal: Principal,
-        client: ClientProfile,
-        introduction: dict[str, Raw],
-        stream: EventStream,
-        asker: Asker,
-        *,
-        session: ClientSession | None = None,
-        closes: bool = True,
-    ) -> None:
-        self.request_id = request_id
-        self.principal = principal
-        self.client = client
-        self.introduction = introduction
-        self.stream = stream
-        self.session = session
-        self.visit: Visit | None = None
-        self.status = 200
-        self.clock = Pausable()
-        self.state: State | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self._asker = asker
-        self._closes = closes
-        self._given_up = False
-        self._late: Reply | None = None
+    @property
+    def call(self) -> Call:
+        """What was begun; raises RuntimeError before."""
+        if self.made is None:
+            raise RuntimeError("the exchange has no call yet")
+        return self.made
 
     def begin(self, method: str, params: dict[str, Raw], meta: dict[str, Raw], server: str) -> Call:
         """This is the call; remember its params as the client sent them."""
         session = self.session.id if self.session is not None else ""
         self.params = params
-        self.call = Call(method, params, meta, server, self.principal, self.client, self, 0.0, session)
-        return self.call
+        self.made = Call(method, params, meta, server, self.principal, self.client, self, 0.0, session)
+        return self.made
 
     def digest(self) -> str:
         """Of the request as the client sent it, without answers and state: what its repetition must be equal to."""
@@ -192,7 +187,7 @@ class Exchange:
         self.clock.pause()
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return await self._asker.wait(self, method, params)
+                return await self.asker.wait(self, method, params)
         except TimeoutError:
             raise ClientCannot(f"the client did not answer {method} within {ASK_SECONDS:.0f} s") from None
         finally:
@@ -202,29 +197,29 @@ class Exchange:
         """The call is over. True when the client gave it up, and the cancellation that is under way says only that."""
         self.clock.end()
         task, self.task = self.task, None
-        return self._given_up and task is not None and task.uncancel() == 0
+        return self.given_up and task is not None and task.uncancel() == 0
 
     def finish(self, reply: Reply) -> None:
         """The reply of this turn; what comes while the call is parked waits for the client to come back."""
         if self.stream.closed:
-            self._late = reply
+            self.late = reply
         elif reply.fault is not None:
             if self.session is None:
                 self.status = RPC_STATUS.get(reply.fault.code, self.status)
-            self.stream.put(encode_error(self.request_id, reply.fault), last=self._closes)
+            self.stream.put(encode_error(self.request_id, reply.fault), last=self.closes)
         else:
-            self.stream.put(encode_result(self.request_id, reply.result or Raw(b"{}")), last=self._closes)
+            self.stream.put(encode_result(self.request_id, reply.result or Raw(b"{}")), last=self.closes)
 
     def go_on(self, request_id: int | str, stream: EventStream, visit: Visit | None) -> None:
         """The next turn: the client repeated its request with answers."""
         self.request_id, self.stream, self.visit = request_id, stream, visit or self.visit
-        if self._late is not None:
-            self.finish(self._late)
+        if self.late is not None:
+            self.finish(self.late)
 
     def cancel(self) -> None:
         """The client gave up: the call ends, with it every question; nothing is answered."""
-        if self.task is not None and not self._given_up:
-            self._given_up = True
+        if self.task is not None and not self.given_up:
+            self.given_up = True
             self.task.cancel()
-        if self._closes:
+        if self.closes:
             self.stream.close()

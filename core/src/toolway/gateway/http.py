@@ -92,7 +92,7 @@ class Request(msgspec.Struct, eq=False):
         if status == 503:
             fields.append((b"retry-after", b"1"))
         await self.start(status, fields)
-        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+        await self.write(body, more=False)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers; from now on the response cannot become an error."""
@@ -112,46 +112,34 @@ def read_request(scope: Scope, receive: Receive, send: Send) -> Request:
     return Request(scope, receive, send, path, dict(scope["headers"]))
 
 
-def _as_event(sequence: int, message: bytes) -> bytes:
-    return encode_event(message)
-
-
-class Answer:
+class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
-    `frame` makes an event of a message's number and the message; `first` makes what a stream begins with. What every
-    slow request needs (a watch for a client that leaves, events instead of JSON) is set up once it is slow.
+    `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
+    called when the client leaves before the end. What only a slow request needs (a watch for a client that leaves,
+    events instead of JSON) is set up once it is slow.
     """
 
-    def __init__(
-        self,
-        request: Request,
-        stream: EventStream,
-        frame: Callable[[int, bytes], bytes] = _as_event,
-        first: Callable[[], bytes] = lambda: PING,
-        *,
-        gone: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`gone` is called when the client leaves before the response is complete."""
-        self.stream = stream
-        self.writing: asyncio.Task[bool] | None = None
-        self._request = request
-        self._frame = frame
-        self._first = first
-        self._gone = gone
-        self._left = False
-        self._watch: asyncio.Future[Any] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._is_slow)
+    request: Request
+    stream: EventStream
+    frame: Callable[[int, bytes], bytes] = lambda sequence, message: encode_event(message)
+    first: Callable[[], bytes] = lambda: PING
+    gone: Callable[[], None] = lambda: None
+    left: bool = False
+    timer: asyncio.TimerHandle | None = None
+    watch: asyncio.Future[Any] | None = None
+    writing: asyncio.Task[bool] | None = None
 
     async def reply(self, work: Awaitable[Any], status: Callable[[], int]) -> bool:
         """The response while `work` makes the reply and closes the stream; False when the client did not get all."""
-        request, stream = self._request, self.stream
+        request, stream = self.request, self.stream
+        self.timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._is_slow)
         stream.readers.add(self._news)
         try:
             await work
             if self.writing is not None:
                 return await self.writing
-            if self._left:
+            if self.left:
                 return False
             if stream.sequence != 1 or not stream.closed:
                 return await self._write(0)
@@ -163,25 +151,26 @@ class Answer:
 
     async def events(self, position: int = 0) -> bool:
         """Server-sent events until the stream is closed; False when the client left before, or read too slowly."""
+        self._is_slow()
         try:
             return await self._write(position)
         finally:
             self._stop()
 
     async def _write(self, position: int) -> bool:
-        request, stream = self._request, self.stream
+        request, stream = self.request, self.stream
         request.streamed = True
         await request.start(200, SSE_HEADERS)
-        await request.write(self._first())
+        await request.write(self.first())
         while True:
             if events := stream.since(position):
-                await request.write(b"".join(self._frame(*event) for event in events))
+                await request.write(b"".join(self.frame(*event) for event in events))
                 position = events[-1][0]
                 stream.sent(position)
             elif stream.closed:
                 await request.write(more=False)
                 return not stream.overflowed
-            elif self._left:
+            elif self.left:
                 return False
             elif not await stream.wait(position, PING_SECONDS):
                 await request.write(PING)
@@ -191,32 +180,31 @@ class Answer:
             self._stream()
 
     def _stream(self) -> None:
-        if self.writing is None and not (self._left or self._request.started):
+        if self.writing is None and not (self.left or self.request.started):
             self.writing = asyncio.ensure_future(self._write(0))
             self.writing.add_done_callback(self._written)
 
     def _written(self, writing: asyncio.Task[bool]) -> None:
         if not writing.cancelled() and (writing.exception() or not writing.result()):
-            self._gone()
+            self.gone()
 
     def _is_slow(self) -> None:
-        self._watch = asyncio.ensure_future(self._disconnected())
-        self._watch.add_done_callback(self._wake)
-        self._timer = asyncio.get_running_loop().call_later(STREAM_AFTER, self._stream)
+        self.watch = asyncio.ensure_future(self._disconnected())
+        self.watch.add_done_callback(self._wake)
+        self.timer = asyncio.get_running_loop().call_later(STREAM_AFTER, self._stream)
 
     def _stop(self) -> None:
-        self._timer.cancel()
-        for task in (self._watch, self.writing):
-            if task is not None:
-                task.cancel()
+        for each in (self.timer, self.watch, self.writing):
+            if each is not None:
+                each.cancel()
 
     async def _disconnected(self) -> None:
-        while (await self._request.receive())["type"] != "http.disconnect":
+        while (await self.request.receive())["type"] != "http.disconnect":
             pass
 
     def _wake(self, watch: asyncio.Future[Any]) -> None:
         if not watch.cancelled():
             watch.exception()
-            self._left = True
+            self.left = True
             self.stream.wake()
-            self._gone()
+            self.gone()

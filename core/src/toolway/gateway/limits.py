@@ -131,22 +131,23 @@ class Stay(msgspec.Struct, eq=False):
     ask_at: float = 0.0
 
 
-class Stays:
-    """Open streams, or parked calls: they end with their credential, at their time, or with the gateway."""
+class Stays(msgspec.Struct, eq=False):
+    """Open streams, or parked calls: they end with their credential, at their time, or with the gateway.
 
-    def __init__(self, quota: Quota, access: Access, clock: Clock, seconds: float, spread: float = 0.0) -> None:
-        """Nothing stays longer than `seconds`, more or less by a random part of them below `spread`."""
-        self._quota = quota
-        self._access = access
-        self._clock = clock
-        self._seconds = seconds
-        self._spread = spread
-        self.open: set[Stay] = set()
+    Nothing stays longer than `seconds`, more or less by a random part of them below `spread`.
+    """
+
+    quota: Quota
+    access: Access
+    clock: Clock
+    seconds: float
+    spread: float = 0.0
+    open: set[Stay] = set()
 
     def begin(self, principal: Principal, visit: Visit | None, end: Callable[[], None]) -> Stay:
         """Count it from now on; raises Overloaded."""
-        until = self._clock.monotonic() + self._seconds * random.uniform(1 - self._spread, 1 + self._spread)
-        stay = Stay(principal, visit, end, self._quota.take(principal), until)
+        until = self.clock.monotonic() + self.seconds * random.uniform(1 - self.spread, 1 + self.spread)
+        stay = Stay(principal, visit, end, self.quota.take(principal), until)
         self.open.add(stay)
         return stay
 
@@ -164,7 +165,7 @@ class Stays:
     async def check(self) -> None:
         """End what stayed long enough, and what came with a credential that is not accepted any more."""
         for stay in list(self.open):
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
             if stay.until <= now or (stay.ask_at <= now and not await self._may_stay(stay)):
                 stay.end()
 
@@ -172,7 +173,7 @@ class Stays:
         if stay.visit is None:
             return True
         try:
-            verified = await self._access.authenticate(stay.visit)
+            verified = await self.access.authenticate(stay.visit)
         except (Unauthenticated, InvalidInput):
             return False
         stay.ask_at = verified.cache_until

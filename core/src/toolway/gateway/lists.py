@@ -44,30 +44,28 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     last: str
 
 
-class Lists:
+class Lists(msgspec.Struct, eq=False):
     """Answers the list methods from the snapshot."""
 
-    def __init__(self, access: Access, seal: Seal, page_size: int) -> None:
-        self.visibility = access.visibility
-        self._access = access
-        self._seal = seal
-        self._page_size = page_size
-        self._pages: OrderedDict[tuple[object, ...], Raw] = OrderedDict()
+    access: Access
+    seal: Seal
+    page_size: int
+    pages: OrderedDict[tuple[object, ...], Raw] = msgspec.field(default_factory=OrderedDict)
 
     def page(
         self, snapshot: Snapshot, view: ServerView, method: str, era: Era, principal: Principal, params: dict[str, Raw]
     ) -> Raw:
         """The encoded result; raises RpcError -32602 for a cursor that is not of this list."""
-        visibility = self._access.visibility(principal, view.settings.name)
+        visibility = self.access.visibility(principal, view.settings.name)
         after = self._after(method, view.settings.name, visibility, params.get("cursor"))
         key = (snapshot.number, view.settings.name, method, era, visibility, after)
-        known = self._pages.get(key)
+        known = self.pages.get(key)
         if known is not None:
-            self._pages.move_to_end(key)
+            self.pages.move_to_end(key)
             return known
-        known = self._pages[key] = self._encode(view, method, era, principal, visibility, after)
-        if len(self._pages) > CACHED_PAGES:
-            self._pages.popitem(last=False)
+        known = self.pages[key] = self._encode(view, method, era, principal, visibility, after)
+        if len(self.pages) > CACHED_PAGES:
+            self.pages.popitem(last=False)
         return known
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
@@ -77,11 +75,11 @@ class Lists:
     def may_use(self, view: ServerView, kind: ItemKind, canonical: str, principal: Principal) -> bool:
         """Whether the principal may use this item on this server."""
         resource = Resource(canonical, view.settings.name, view.settings.access)
-        return self._access.allowed(principal, ACTIONS[kind], resource)
+        return self.access.allowed(principal, ACTIONS[kind], resource)
 
     def fields(self, view: ServerView) -> dict[str, Any]:
         """What a modern result adds: type, lifetime and scope of the copy a client may keep, who answered."""
-        shared = view.settings.access == "public" and self._access.visibility(ANONYMOUS, view.settings.name) == ""
+        shared = view.settings.access == "public" and self.access.visibility(ANONYMOUS, view.settings.name) == ""
         return {
             "resultType": "complete",
             "ttlMs": LIST_TTL_MS,
@@ -95,11 +93,11 @@ class Lists:
         kind, field = LIST_METHODS[method]
         items = self.visible(view, kind, principal)
         start = 0 if after is None else bisect.bisect_right([item.name for item in items], after)
-        page = items[start : start + self._page_size]
+        page = items[start : start + self.page_size]
         result: dict[str, Any] = {field: [Raw(item.raw) for item in page]}
         if start + len(page) < len(items):
             cursor = Cursor(method, view.settings.name, visibility, page[-1].name)
-            result["nextCursor"] = self._seal.seal(PURPOSE, msgspec.msgpack.encode(cursor))
+            result["nextCursor"] = self.seal.seal(PURPOSE, msgspec.msgpack.encode(cursor))
         if era == "modern":
             result.update(self.fields(view))
         return Raw(msgspec.json.encode(result))
@@ -108,7 +106,7 @@ class Lists:
         if raw is None or bytes(raw) == b"null":
             return None
         try:
-            payload = self._seal.open(PURPOSE, msgspec.json.decode(raw, type=str))
+            payload = self.seal.open(PURPOSE, msgspec.json.decode(raw, type=str))
             cursor = msgspec.msgpack.decode(payload or b"", type=Cursor)
         except msgspec.DecodeError:
             raise _bad_cursor() from None

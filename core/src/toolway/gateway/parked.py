@@ -67,24 +67,23 @@ def quota() -> Quota:
     return Quota("calls that wait for input", PER_PRINCIPAL, PER_NODE)
 
 
-class Parking:
+class Parking(msgspec.Struct, eq=False):
     """The calls parked on this node, and the sealed states that lead back to them."""
 
-    def __init__(self, node: str, seal: Seal, clock: Clock, stays: Stays) -> None:
-        self._node = node
-        self._seal = seal
-        self._clock = clock
-        self._stays = stays
-        self._questions: dict[Exchange, dict[str, Question]] = {}
-        self._parked: dict[str, tuple[Exchange, Stay]] = {}
-        self._serial = 0
+    node: str
+    ring: Seal
+    clock: Clock
+    stays: Stays
+    questions: dict[Exchange, dict[str, Question]] = {}
+    parked: dict[str, tuple[Exchange, Stay]] = {}
+    serial: int = 0
 
     async def wait(self, exchange: Exchange, method: str, params: Raw) -> Raw:
         """End the turn of the exchange with this question, and others asked at the same time; wait for its answer."""
-        self._serial += 1
-        loop, key = asyncio.get_running_loop(), f"q{self._serial}"
+        self.serial += 1
+        loop, key = asyncio.get_running_loop(), f"q{self.serial}"
         question = Question(InputRequest(method, params), loop.create_future())
-        questions = self._questions.setdefault(exchange, {})
+        questions = self.questions.setdefault(exchange, {})
         questions[key] = question
         loop.call_soon(self._park, exchange)
         try:
@@ -92,22 +91,22 @@ class Parking:
         finally:
             del questions[key]
             if not questions:
-                del self._questions[exchange]
+                del self.questions[exchange]
 
     def seal(self, exchange: Exchange, *, parked: str = "", upstream: str = "", inner: bytes | None = None) -> str:
         """A state for the repetition of this request."""
-        state = State(self._node, parked, *_bound(exchange), self._clock.now() + PARK_SECONDS, upstream, inner)
-        return self._seal.seal(PURPOSE, msgspec.msgpack.encode(state))
+        state = State(self.node, parked, *_bound(exchange), self.clock.now() + PARK_SECONDS, upstream, inner)
+        return self.ring.seal(PURPOSE, msgspec.msgpack.encode(state))
 
     def open(self, exchange: Exchange, sealed: Raw) -> State:
         """The state that the client sent back; RpcError -32602 when it is not ours, not theirs or too old."""
         try:
-            payload = self._seal.open(PURPOSE, msgspec.json.decode(sealed, type=str))
+            payload = self.ring.open(PURPOSE, msgspec.json.decode(sealed, type=str))
             state = msgspec.msgpack.decode(payload or b"", type=State)
         except msgspec.DecodeError:
             raise bad_state() from None
         bound = (state.principal, state.server, state.method, state.digest)
-        if bound != _bound(exchange) or state.expires < self._clock.now():
+        if bound != _bound(exchange) or state.expires < self.clock.now():
             raise bad_state()
         return state
 
@@ -124,38 +123,38 @@ class Parking:
         Raises:
             RpcError: -32602, it is not here any more: answered already, or expired.
         """
-        if parked not in self._parked:
+        if parked not in self.parked:
             raise RpcError(INVALID_PARAMS, "this requestState was answered already or has expired")
         exchange = self._unpark(parked)
         exchange.go_on(request_id, stream, visit)
-        for key, question in self._questions.get(exchange, {}).items():
+        for key, question in self.questions.get(exchange, {}).items():
             if key in answers and not question.answer.done():
                 question.answer.set_result(answers[key])
         asyncio.get_running_loop().call_soon(self._park, exchange)
         return exchange
 
     def _unpark(self, parked: str) -> Exchange:
-        exchange, stay = self._parked.pop(parked)
-        self._stays.leave(stay)
+        exchange, stay = self.parked.pop(parked)
+        self.stays.leave(stay)
         return exchange
 
     def _expire(self, parked: str) -> None:
         self._unpark(parked).cancel()
 
     def _park(self, exchange: Exchange) -> None:
-        questions = self._questions.get(exchange, {})
+        questions = self.questions.get(exchange, {})
         pending = {key: each for key, each in questions.items() if not each.answer.done()}
         if not pending or exchange.stream.closed:
             return
-        self._serial += 1
-        parked = f"{self._node}.{self._serial}"
+        self.serial += 1
+        parked = f"{self.node}.{self.serial}"
         try:
-            stay = self._stays.begin(exchange.principal, exchange.visit, partial(self._expire, parked))
+            stay = self.stays.begin(exchange.principal, exchange.visit, partial(self._expire, parked))
         except Overloaded as error:
             for question in pending.values():
                 question.answer.set_exception(error)
             return
-        self._parked[parked] = exchange, stay
+        self.parked[parked] = exchange, stay
         requests = {key: question.request for key, question in pending.items()}
         exchange.finish(input_required(requests, self.seal(exchange, parked=parked)))
 
