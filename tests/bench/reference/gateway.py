@@ -42,7 +42,7 @@ class Rpc(msgspec.Struct):
     """The envelope: only its own members are decoded."""
 
     jsonrpc: str = "2.0"
-    id: int | str | None | msgspec.UnsetType = msgspec.UNSET
+    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
     method: str = ""
     params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
 
