@@ -49,7 +49,7 @@ def pages() -> dict[str, str]:
 
 def configuration() -> dict[str, Any]:
     """The JSON Schema of the configuration with what a gateway without plugins knows."""
-    from toolway.checking import schema_of_configuration
+    from toolway.cli.checking import schema_of_configuration
 
     with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
         return schema_of_configuration(Path(empty.name))

@@ -18,8 +18,8 @@ import pytest
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
 BUNDLED, BUNDLED_LINES = "bundled", 3_000
-PROGRAMS, PROGRAM_LINES = "cli", 900
-CEILING = 7_800  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
+PROGRAMS, PROGRAM_LINES = "cli", 950
+CEILING = 7_740  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8
 

@@ -23,12 +23,13 @@ from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.config import Config
 from toolway.errors import ConfigError
-from toolway.gateway.access import Access, presented
+from toolway.gateway import parked
+from toolway.gateway.access import Access, Visit
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.dispatch import Dispatch
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import Legs, authorizer
-from toolway.gateway.limits import OpenStreams, Quota
+from toolway.gateway.limits import Quota, Stays
 from toolway.gateway.lists import Lists
 from toolway.gateway.parked import Parking
 from toolway.gateway.plane import DataPlane
@@ -43,11 +44,7 @@ from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.host import Plugins
 
-LIST_TTL_MS = 5_000
-SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
-SWEEP_SECONDS = 60.0
-CALLS_PER_PRINCIPAL, CALLS_PER_NODE = 64, 1_024
-STREAMS_PER_PRINCIPAL, STREAMS_PER_NODE = 100, 10_000
+STREAM_SECONDS, STREAM_SPREAD = 86_400.0, 0.1
 
 
 @dataclass
@@ -73,7 +70,7 @@ class Gateway:
             await stack.enter_async_context(self.plane.catalog.run())
             for service in self.services:
                 await stack.enter_async_context(service.run())
-            sweeper = asyncio.create_task(self._sweep())
+            sweeper = asyncio.create_task(self.plane.tend())
             stack.callback(sweeper.cancel)
             self.phase = "serving"
             yield
@@ -84,15 +81,10 @@ class Gateway:
         await self.plane.drain()
 
     async def _closed(self) -> None:
-        self.plane.background.cancel()
+        await self.plane.background.close()
         await self.plane.legs.close()
         await self.kernel.close()
         await self.holder.release()
-
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self.plane.sweep()
 
 
 async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -> Gateway:
@@ -171,25 +163,27 @@ def _data_plane(
     kinds: Mapping[str, routing.UpstreamKind],
     auths: Mapping[str, secret_hooks.UpstreamAuth],
 ) -> DataPlane:
-    legs = Legs(kinds, auths, kernel.clock, catalog.stir)
-    parking = Parking(kernel.node, kernel.seal, kernel.clock)
-    lists = Lists(access, kernel.seal, config.gateway.page_size, LIST_TTL_MS, SERVER_INFO)
+    limits, clock = config.gateway.limits, kernel.clock
+    calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
+    open_streams = Quota("open streams", limits.streams_per_principal, limits.streams)
+    streams = Stays(open_streams, access, clock, STREAM_SECONDS, STREAM_SPREAD)
+    waiting = Stays(parked.quota(), access, clock, parked.PARK_SECONDS)
+    legs = Legs(kinds, auths, clock, catalog.stir)
+    parking = Parking(kernel.node, kernel.seal, clock, waiting)
+    lists = Lists(access, kernel.seal, config.gateway.page_size)
     balancer = plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer)
     policies = plugins.collect(routing.toolway_policies, kernel, builtin="first")
-    attempts = Attempts(catalog, legs, parking, balancer, policies, kernel.clock, SERVER_INFO)
-    calls = Quota("calls in flight", CALLS_PER_PRINCIPAL, CALLS_PER_NODE)
+    attempts = Attempts(catalog, legs, parking, balancer, policies, clock)
     dispatch = Dispatch(attempts, lists, calls, plugins.collect(routing.toolway_request_middleware, kernel))
     relay = Relay(kernel.node, kernel.pubsub)
-    sessions = Sessions(kernel.node, kernel.seal, kernel.clock, kernel.keyvalue, relay)
+    sessions = Sessions(kernel.node, kernel.seal, clock, kernel.keyvalue, relay)
     hub = Hub(legs, lists, lambda: catalog.snapshot)
-    open_streams = OpenStreams(Quota("open streams", STREAMS_PER_PRINCIPAL, STREAMS_PER_NODE))
     sessions.closers.append(lambda session: legs.discard_all(lambda held: held.session is session))
-    access.dropped.extend((open_streams.end, sessions.drop, parking.drop, legs.drop))
     catalog.on_swap(legs.swapped)
     catalog.on_swap(hub.swapped)
-    return DataPlane(
+    plane = DataPlane(
         node=kernel.node,
-        clock=kernel.clock,
+        clock=clock,
         seal=kernel.seal,
         catalog=catalog,
         access=access,
@@ -200,17 +194,24 @@ def _data_plane(
         sessions=sessions,
         relay=relay,
         hub=hub,
-        open_streams=open_streams,
-        server_info=SERVER_INFO,
+        streams=streams,
+        parked=waiting,
     )
+    access.dropped = plane.drop
+    return plane
 
 
 def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:
     async def authenticate(headers: Headers, address: str) -> Principal:
-        credentials = presented(headers.get("authorization"), headers.get("x-api-key"))
-        return await access.authenticate(credentials, AuthContext(None, address, "/api/v1"))
+        authorization, api_key = (_encoded(headers.get(name)) for name in ("authorization", "x-api-key"))
+        visit = Visit(authorization, api_key, AuthContext(None, address, "/api/v1"))
+        return (await access.authenticate(visit)).principal
 
     return authenticate
+
+
+def _encoded(header: str | None) -> bytes | None:
+    return header.encode("latin-1") if header is not None else None
 
 
 def _hot_paths_first(endpoint: Endpoint, admin: ASGIApp) -> ASGIApp:

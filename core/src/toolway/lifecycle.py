@@ -102,7 +102,7 @@ def welcome(gateway: Gateway, port: int, token: str | None) -> str:
     snapshot = gateway.plane.catalog.snapshot
     client = {"mcpServers": {"toolway": {"type": "http", "url": f"{url}/mcp"}}}
     lines = [
-        f"Toolway serves {len(snapshot.upstreams)} upstreams on {url}",
+        f"Toolway serves {_counted(len(snapshot.upstreams), 'upstream')} on {url}",
         f"  MCP endpoint  {url}/mcp   (all items; other servers at {url}/servers/<name>/mcp)",
         f"  admin API     {url}/api/v1",
         "  client configuration:",
@@ -114,6 +114,10 @@ def welcome(gateway: Gateway, port: int, token: str | None) -> str:
             f"    log in with: toolway login --url {url} --token {token}",
         ]
     return "\n".join([*lines, "Ctrl-C stops it."])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _reachable(config: Config, port: int) -> str:

@@ -72,3 +72,11 @@ async def test_a_refused_body_does_not_repeat_its_credential(pair: Pair) -> None
 
     assert (refused.status, refused.content["code"]) == (400, "invalid_input")
     assert "hunter2" not in str(refused.content)
+
+
+async def test_an_endpoint_that_is_no_url_is_refused_when_it_is_registered(pair: Pair) -> None:
+    refused = await pair.front.api("POST", "/upstreams", {"name": "odd", "kind": "http", "endpoints": ["foo"]})
+
+    assert (refused.status, refused.content["code"]) == (400, "invalid_input")
+    assert "'foo'" in refused.content["detail"]
+    assert (await pair.front.api("GET", "/upstreams/odd")).status == 404

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from toolway.hookspecs.auth import Principal
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -30,19 +29,6 @@ async def initialized(gate: RunningGateway) -> dict[str, str]:
     message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
     async with gate.http.post(f"{gate.url}/mcp", json=message, headers=ACCEPT) as response:
         return {**ACCEPT, "mcp-session-id": response.headers["mcp-session-id"], "mcp-protocol-version": LEGACY}
-
-
-async def test_more_calls_than_the_node_may_have_are_told_to_come_back(gate: RunningGateway) -> None:
-    quota = gate.gateway.plane.dispatch._quota
-    quota._per_node = 0
-
-    refused = await gate.call("demo__echo", {"text": "hello"})
-
-    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    assert refused.content["id"] == 1
-    quota._per_node = 1
-    assert (await gate.call("demo__echo", {"text": "hello"})).content["result"]["content"][0]["text"] == "hello"
-    assert quota.total == 0
 
 
 async def test_two_credentials_of_one_kind_are_refused(gate: RunningGateway) -> None:
@@ -81,20 +67,9 @@ async def test_a_stream_that_is_not_kept_any_more_is_refused_and_the_general_one
         assert b"notifications/message" in await response.content.readuntil(b"\n\n")
 
 
-async def test_a_revoked_credential_takes_its_streams_along(gate: RunningGateway) -> None:
-    plane = gate.gateway.plane
-    ended = asyncio.Event()
-
-    with plane.open_streams.opened(Principal(id="alice"), ended.set):
-        for listener in plane.access.dropped:
-            listener("alice".__eq__)
-
-    assert ended.is_set()
-
-
 async def test_draining_ends_a_subscription_with_its_response(gate: RunningGateway) -> None:
     listening = asyncio.create_task(gate.mcp("subscriptions/listen", {"notifications": {"toolsListChanged": True}}))
-    await eventually(lambda: gate.gateway.plane.open_streams._open)
+    await eventually(lambda: gate.gateway.plane.streams.open)
 
     await gate.gateway.drain()
 

@@ -7,18 +7,19 @@ import asyncio
 import pytest
 
 from toolway.errors import Overloaded
+from toolway.gateway.access import Access, Visit
 from toolway.gateway.exchange import Pausable
-from toolway.gateway.limits import OpenStreams, Quota, Slots
-from toolway.hookspecs.auth import ANONYMOUS, Principal
+from toolway.gateway.limits import Queues, Quota, Stay, Stays
+from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal
 from toolway.hookspecs.routing import Policy
-from toolway_testing.polling import eventually
+from toolway_testing.clock import MovedClock
 
 ONE = Policy(in_flight=1, queue=1, queue_wait=5.0)
 ALICE, BOB = Principal(id="alice"), Principal(id="bob")
 
 
 async def test_a_waiting_call_gets_the_slot_that_is_given_back() -> None:
-    slots = Slots()
+    slots = Queues()
     first = await slots.enter(ONE, "up")
     second = asyncio.create_task(slots.enter(ONE, "up"))
     await asyncio.sleep(0)
@@ -26,11 +27,11 @@ async def test_a_waiting_call_gets_the_slot_that_is_given_back() -> None:
     first.leave()
 
     assert (await second).held
-    assert slots.in_flight == 1
+    assert slots.total == 1
 
 
 async def test_a_slot_granted_to_a_call_that_is_cancelled_at_that_moment_is_free_again() -> None:
-    slots = Slots()
+    slots = Queues()
     first = await slots.enter(ONE, "up")
     second = asyncio.create_task(slots.enter(ONE, "up"))
     await asyncio.sleep(0)
@@ -40,11 +41,11 @@ async def test_a_slot_granted_to_a_call_that_is_cancelled_at_that_moment_is_free
     with pytest.raises(asyncio.CancelledError):
         await second
 
-    assert slots.in_flight == 0
+    assert slots.total == 0
 
 
 async def test_a_full_queue_and_a_queue_that_does_not_move_refuse() -> None:
-    slots = Slots()
+    slots = Queues()
     await slots.enter(ONE, "up")
 
     with pytest.raises(Overloaded, match="no slot was free"):
@@ -54,30 +55,47 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_refuse() -> None:
 
 
 async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() -> None:
-    slots, clock = Slots(), Pausable()
+    slots, clock = Queues(), Pausable()
     clock.hold(await slots.enter(ONE, "up"))
 
     clock.pause()
-    assert slots.in_flight == 0
+    assert slots.total == 0
     clock.end()
     clock.resume()
 
-    assert slots.in_flight == 0
+    assert slots.total == 0
 
 
 async def test_the_deadline_of_a_call_stands_still_while_it_is_paused() -> None:
-    slots, clock = Slots(), Pausable()
-    clock.hold(await slots.enter(ONE, "up"))
-    async with asyncio.timeout(0.05) as timer:
-        clock.started(timer)
-        clock.pause()
-        clock.pause()
-        await asyncio.sleep(0.1)
-        clock.resume()
-        assert timer.when() is None
-        clock.resume()
-        assert timer.when() is not None
-    assert slots.in_flight == 1
+    clock, loop = Pausable(), asyncio.get_running_loop()
+    clock.start(0.05)
+    clock.pause()
+    clock.pause()
+    await asyncio.sleep(0.1)
+    clock.resume()
+    await asyncio.sleep(0.1)
+    clock.resume()
+    resumed = loop.time()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(10)
+
+    assert loop.time() - resumed < 5
+    assert clock.stop()
+
+
+async def test_a_call_that_is_cancelled_did_not_pass_its_deadline() -> None:
+    clock = Pausable()
+    clock.start(10)
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.sleep(10)
+
+    assert not clock.stop()
+    task.uncancel()
 
 
 def test_a_quota_bounds_each_principal_and_the_node() -> None:
@@ -100,9 +118,88 @@ def test_anonymous_clients_share_a_name_but_not_a_quota() -> None:
     assert [quota.take(ANONYMOUS).held for _ in range(3)] == [True] * 3
 
 
-async def test_open_streams_of_a_revoked_principal_end() -> None:
-    streams, ended = OpenStreams(Quota("open streams", 5, 5)), []
-    with streams.opened(ALICE, lambda: ended.append("alice")), streams.opened(BOB, lambda: ended.append("bob")):
-        streams.end("alice".__eq__)
+class Door:
+    """Trusts the credential that a test says is good, each time for ten seconds."""
 
-        assert await eventually(lambda: ended) == ["alice"]
+    name = "door"
+
+    def __init__(self, clock: MovedClock) -> None:
+        self.good = "alice"
+        self._clock = clock
+
+    async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
+        if credentials.value != self.good:
+            return None
+        return Authenticated(Principal(id=credentials.value), self._clock.monotonic() + 10)
+
+
+@pytest.fixture
+def clock() -> MovedClock:
+    return MovedClock()
+
+
+@pytest.fixture
+def door(clock: MovedClock) -> Door:
+    return Door(clock)
+
+
+@pytest.fixture
+def streams(clock: MovedClock, door: Door) -> Stays:
+    """Open streams of at most a day."""
+    return Stays(Quota("open streams", 5, 5), Access([door], [], clock), clock, 86_400.0, 0.1)
+
+
+def opened(streams: Stays, principal: Principal, ended: list[str]) -> Stay:
+    visit = Visit(f"Bearer {principal.id}".encode(), None, AuthContext("all", "127.0.0.1", "/mcp"))
+    return streams.begin(principal, visit, lambda: ended.append(principal.id))
+
+
+def test_open_streams_of_a_revoked_principal_end(streams: Stays) -> None:
+    ended: list[str] = []
+    for principal in (ALICE, BOB):
+        opened(streams, principal, ended)
+
+    streams.end("alice".__eq__)
+
+    assert ended == ["alice"]
+
+
+async def test_a_stream_whose_credential_is_not_accepted_any_more_ends(
+    streams: Stays, door: Door, clock: MovedClock
+) -> None:
+    ended: list[str] = []
+    stay = opened(streams, ALICE, ended)
+    await streams.check()
+    door.good = "nobody"
+    await streams.check()
+    assert not ended
+
+    clock.time += 11
+    await streams.check()
+
+    assert ended == ["alice"]
+    streams.leave(stay)
+    assert not streams.open
+
+
+async def test_a_stream_whose_credential_is_somebody_elses_now_ends(streams: Stays) -> None:
+    ended: list[str] = []
+    streams.begin(BOB, opened(streams, ALICE, []).visit, lambda: ended.append("bob"))
+
+    await streams.check()
+
+    assert ended == ["bob"]
+
+
+async def test_a_stream_lives_a_day_more_or_less(streams: Stays, clock: MovedClock) -> None:
+    ended: list[str] = []
+    lives = {opened(streams, ALICE, ended).until - clock.time for _ in range(5)}
+    assert len(lives) > 1 and all(0.9 * 86_400 <= life <= 1.1 * 86_400 for life in lives)
+
+    clock.time += 0.9 * 86_400 - 1
+    await streams.check()
+    assert not ended
+    clock.time += 0.2 * 86_400 + 2
+    await streams.check()
+
+    assert ended == ["alice"] * 5

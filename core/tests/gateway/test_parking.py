@@ -11,11 +11,13 @@ import pytest
 from msgspec import Raw
 
 from toolway.errors import Overloaded
+from toolway.gateway.access import Access
 from toolway.gateway.exchange import Exchange
-from toolway.gateway.parked import PARK_SECONDS, PER_PRINCIPAL, Parking
+from toolway.gateway.limits import Stays
+from toolway.gateway.parked import PARK_SECONDS, PER_PRINCIPAL, Parking, quota
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import Call, ClientProfile, Reply
+from toolway.hookspecs.routing import ClientProfile, Reply
 from toolway.keyring import KeyRing
 from toolway.mcp.errors import RpcError
 from toolway_testing.clock import MovedClock
@@ -24,14 +26,22 @@ from toolway_testing.polling import eventually
 CLIENT = ClientProfile("2026-07-28", {"elicitation": {}})
 ASKED = Raw(b'{"message":"?"}')
 CLOCK = MovedClock()
-PARKING = Parking("one", KeyRing([(os.urandom(6), os.urandom(32))]), CLOCK)
+RING = KeyRing([(os.urandom(6), os.urandom(32))])
+ACCESS = Access([], [], CLOCK)
+
+
+def new_parking() -> Parking:
+    return Parking("one", RING, CLOCK, Stays(quota(), ACCESS, CLOCK, PARK_SECONDS))
+
+
+PARKING = new_parking()
 
 
 def exchange(parking: Parking = PARKING, principal: str = "alice", **params: Any) -> Exchange:
     """A `tools/call` that has just arrived."""
-    made = Exchange(1, CLIENT, EventStream(), parking=parking)
+    made = Exchange(1, Principal(id=principal), CLIENT, {}, EventStream(), parking)
     raw = {key: Raw(msgspec.json.encode(value)) for key, value in {"name": "tool", **params}.items()}
-    made.begin(Call("tools/call", raw, {}, "all", Principal(id=principal), CLIENT, made, 0.0))
+    made.begin("tools/call", raw, {}, "all")
     return made
 
 
@@ -52,7 +62,7 @@ async def test_two_equal_retries_of_a_parked_call_have_one_winner() -> None:
     first = await turn(asked.stream)
     parked = parked_name(asked, first["requestState"])
 
-    PARKING.resume(parked, {"q1": Raw(b'{"action":"accept"}')}, 2, EventStream())
+    PARKING.resume(parked, dict.fromkeys(first["inputRequests"], Raw(b'{"action":"accept"}')), 2, EventStream())
 
     assert bytes(await answer) == b'{"action":"accept"}'
     with pytest.raises(RpcError, match="answered already"):
@@ -118,7 +128,8 @@ async def test_a_state_is_over_after_ten_minutes() -> None:
 
 
 async def test_a_principal_has_a_bounded_number_of_parked_calls_until_its_credential_is_revoked() -> None:
-    parking = Parking("one", KeyRing([(os.urandom(6), os.urandom(32))]), CLOCK)
+    stays = Stays(quota(), ACCESS, CLOCK, PARK_SECONDS)
+    parking = Parking("one", RING, CLOCK, stays)
     held = [exchange(parking) for _ in range(PER_PRINCIPAL)]
     for each in held:
         each.task = asyncio.create_task(_asked(each))
@@ -126,9 +137,22 @@ async def test_a_principal_has_a_bounded_number_of_parked_calls_until_its_creden
 
     with pytest.raises(Overloaded, match="calls that wait for input"):
         await exchange(parking).ask("elicitation/create", ASKED)
-    parking.drop("alice".__eq__)
+    tasks = [each.task for each in held]
+    stays.end("alice".__eq__)
 
-    assert await eventually(lambda: all(each.task is not None and each.task.cancelled() for each in held))
+    assert await eventually(lambda: all(task is not None and task.cancelled() for task in tasks))
+
+
+async def test_a_parked_call_is_given_up_after_ten_minutes() -> None:
+    stays = Stays(quota(), ACCESS, CLOCK, PARK_SECONDS)
+    asked = exchange(Parking("one", RING, CLOCK, stays))
+    asked.task = task = asyncio.create_task(_asked(asked))
+    await turn(asked.stream)
+
+    CLOCK.time += PARK_SECONDS + 1
+    await stays.check()
+
+    assert await eventually(task.cancelled)
 
 
 async def _asked(each: Exchange) -> None:

@@ -21,7 +21,7 @@ from toolway.gateway.streams import RETAIN_SECONDS
 from toolway.hookspecs.auth import Principal
 from toolway.keyring import KeyRing
 from toolway.mcp.messages import decode
-from toolway.mcp.session import SESSION_SECONDS
+from toolway.mcp.session import SESSION_SECONDS, EventId
 from toolway_testing.clock import MovedClock
 from toolway_testing.polling import eventually
 
@@ -60,7 +60,8 @@ async def test_a_session_is_its_principals_and_its_servers_only(nodes: Nodes) ->
     assert await nodes.one.find(session.token, ALICE, "all") is session
     assert await nodes.one.find(session.token, BOB, "all") is None
     assert await nodes.one.find(session.token, ALICE, "support") is None
-    assert await nodes.one.find("x" + session.token[1:], ALICE, "all") is None
+    altered = ("y" if session.token.startswith("x") else "x") + session.token[1:]
+    assert await nodes.one.find(altered, ALICE, "all") is None
     assert await nodes.one.find("x" * 5000, ALICE, "all") is None
 
 
@@ -134,13 +135,46 @@ async def test_what_the_client_missed_follows_it_to_the_node_that_it_listens_on(
     assert elsewhere is not None
     session.notify("notifications/message", {"level": "info"})
 
+    await nodes.two.claim(elsewhere, None)
     elsewhere.attach(None)
-    await nodes.two.update(elsewhere, lambda record: msgspec.structs.replace(record, listener="two"))
     await eventually(lambda: elsewhere.general.events)
     session.notify("notifications/message", {"level": "error"})
 
     await eventually(lambda: len(elsewhere.general.events) == 2)
     assert not session.general.events
+
+
+async def test_what_was_written_but_not_received_follows_the_client_to_another_node(nodes: Nodes) -> None:
+    session = await nodes.open()
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None
+    await nodes.one.claim(session, None)
+    stream, _ = session.attach(None)
+    for number in range(3):
+        session.notify("notifications/message", {"number": number})
+    stream.sent(3)
+    received = EventId("one", session.id, 0, 1)
+
+    await nodes.two.claim(elsewhere, received)
+    elsewhere.attach(received)
+
+    await eventually(lambda: len(elsewhere.general.events) == 2)
+    numbers = [bytes(decode(message).members["number"]) for _, message in elsewhere.general.events]
+    assert numbers == [b"1", b"2"]
+    assert stream.closed
+
+
+async def test_a_message_for_a_node_that_lost_the_stream_meanwhile_is_passed_on(nodes: Nodes) -> None:
+    session = await nodes.open()
+    elsewhere = await nodes.two.find(session.token, ALICE, "all")
+    assert elsewhere is not None
+    await nodes.two.claim(elsewhere, None)
+    elsewhere.attach(None)
+    await eventually(lambda: session.record.listener == "two")
+
+    nodes.relays[1].send("one", "push", session=session.id, message=b"late")
+
+    await eventually(lambda: [message for _, message in elsewhere.general.events] == [b"late"])
 
 
 async def test_a_question_is_answered_in_the_same_session_only_and_by_way_of_any_node(nodes: Nodes) -> None:

@@ -17,6 +17,7 @@ from toolway.catalog.models import UpstreamRow
 from toolway.catalog.store import Store
 from toolway.errors import Conflict, InvalidInput, NotFound, SecretUnavailable
 from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
+from toolway.hookspecs.routing import Endpoint
 from toolway.hookspecs.system import Stored
 from toolway.keyring import KeyRing
 from toolway.plugin import Clock
@@ -44,10 +45,13 @@ class SignedAuth(Definition):
 
 
 class Named:
-    """Stands for a provider of which only the settings are asked."""
+    """Stands for a provider of which only the settings and endpoints are asked."""
 
     def __init__(self, settings: Any, file_only: bool = False) -> None:
         self.settings, self.file_only, self.kind = settings, file_only, "peer"
+
+    def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
+        return (Endpoint("local"),)
 
 
 class Collections:

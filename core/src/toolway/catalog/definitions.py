@@ -57,7 +57,10 @@ class Definitions:
                 f"{what}: upstreams of kind {kind.kind!r} can start programs; declare it in the configuration file"
             )
         model = self._model(kind.kind, raw.get("auth"), what)
-        return _read(model, raw, what, partial(accept, str(raw.get("name"))) if accept else None)
+        settings = _read(model, raw, what, partial(accept, str(raw.get("name"))) if accept else None)
+        if accept:
+            kind.endpoints(settings)  # refused now, not left out later
+        return settings
 
     def server(self, raw: Mapping[str, Any]) -> ServerSettings:
         """The settings of a virtual server."""

@@ -69,7 +69,7 @@ def serve(
 @app.command(rich_help_panel=RUN)
 def check(config: ConfigFile = None) -> None:
     """Check configuration and plugins without serving."""
-    from toolway.checking import check_configuration
+    from toolway.cli.checking import check_configuration
 
     findings = check_configuration(config)
     if options.json:
@@ -87,7 +87,7 @@ def schema(config: ConfigFile = None) -> None:
 
     It has the settings of every enabled plugin.
     """
-    from toolway.checking import schema_of_configuration
+    from toolway.cli.checking import schema_of_configuration
 
     as_json(schema_of_configuration(config))
 
@@ -95,7 +95,7 @@ def schema(config: ConfigFile = None) -> None:
 @app.command(rich_help_panel=RUN)
 def plugins(config: ConfigFile = None) -> None:
     """List plugins: installed, enabled or broken."""
-    from toolway.checking import list_plugins
+    from toolway.cli.checking import list_plugins
 
     show("plugins", list_plugins(config), ("name", "state", "distribution", "version", "hooks", "error"))
 

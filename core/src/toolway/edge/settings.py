@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveFloat
+from pydantic import AfterValidator, BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from toolway.hookspecs.serving import Limits
 
@@ -32,6 +32,15 @@ def _is_root_path(value: str) -> str:
     return value.rstrip("/")
 
 
+class GatewayLimits(Limits):
+    """Bounds of one message, of one connection, and of what clients hold: `[gateway.limits]`."""
+
+    calls: PositiveInt = Field(default=1_024, description="Most calls in flight of a node (503).")
+    calls_per_principal: PositiveInt = Field(default=64, description="Most calls in flight of a principal (503).")
+    streams: PositiveInt = Field(default=10_000, description="Most open event streams of a node (503).")
+    streams_per_principal: PositiveInt = Field(default=100, description="Most open streams of a principal (503).")
+
+
 class TlsSettings(BaseModel, extra="forbid", frozen=True):
     """Certificate of the gateway and, if wanted, the authority of client certificates: `[gateway.tls]`."""
 
@@ -44,7 +53,9 @@ class TlsSettings(BaseModel, extra="forbid", frozen=True):
 class EdgeSettings(BaseModel, extra="forbid", frozen=True):
     """What the door lets in, and how it closes."""
 
-    limits: Limits = Field(default_factory=Limits, description="Bounds of one message and of one connection.")
+    limits: GatewayLimits = Field(
+        default_factory=GatewayLimits, description="Bounds of messages, connections, calls and streams."
+    )
     tls: TlsSettings | None = Field(default=None, description="Serve HTTPS with this certificate; default: plain HTTP.")
     trusted_proxies: tuple[Network, ...] = Field(
         default=(), description="Networks whose X-Forwarded-For and X-Forwarded-Proto are believed; nobody else's are."

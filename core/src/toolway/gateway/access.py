@@ -4,72 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from toolway.errors import InvalidInput, Unauthenticated
-from toolway.hookspecs.auth import (
-    ANONYMOUS,
-    AuthContext,
-    Authenticated,
-    Authenticator,
-    Authorizer,
-    Credentials,
-    Decision,
-    Principal,
-    Resource,
-)
+from toolway.hookspecs import auth
+from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal, Resource
 from toolway.plugin.kernel import Clock
 
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
+NOBODY = Authenticated(ANONYMOUS, math.inf)
 
 
-def presented(authorization: str | None, api_key: str | None) -> Credentials | None:
-    """The one credential of a request; raises InvalidInput when there are two or it is malformed."""
-    if authorization is not None and api_key is not None:
-        raise InvalidInput("the request carries two credentials; send either Authorization or X-API-Key")
-    if api_key is not None:
-        return Credentials("x-api-key", api_key)
-    if authorization is None:
-        return None
-    scheme, _, value = authorization.partition(" ")
-    if not value.strip():
-        raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
-    return Credentials(scheme.lower(), value.strip())
+class Visit(msgspec.Struct, frozen=True):
+    """The two headers of a request that may carry a credential, and where it was presented."""
+
+    authorization: bytes | None
+    api_key: bytes | None
+    context: AuthContext
+
+    def credentials(self) -> Credentials:
+        """The one credential; raises InvalidInput when there are two, Unauthenticated when it is malformed."""
+        if self.authorization is not None and self.api_key is not None:
+            raise InvalidInput("the request carries two credentials; send either Authorization or X-API-Key")
+        if self.api_key is not None:
+            return Credentials("x-api-key", self.api_key.decode("latin-1"))
+        scheme, _, value = (self.authorization or b"").decode("latin-1").partition(" ")
+        if not value.strip():
+            raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
+        return Credentials(scheme.lower(), value.strip())
 
 
 class Access:
     """Authentication and authorization for every request; `dropped` hears whose credential is revoked."""
 
     def __init__(
-        self, authenticators: Sequence[Authenticator], authorizers: Sequence[Authorizer], clock: Clock
+        self, authenticators: Sequence[auth.Authenticator], authorizers: Sequence[auth.Authorizer], clock: Clock
     ) -> None:
         self._authenticators = tuple(authenticators)
         self._authorizers = tuple(authorizers)
         self._clock = clock
         self._known: OrderedDict[bytes, Authenticated] = OrderedDict()
         self._revocations = 0
-        self.dropped: list[Callable[[Callable[[str], bool]], None]] = []
+        self.dropped: Callable[[Callable[[str], bool]], None] = lambda matches: None
 
-    async def authenticate(self, credentials: Credentials | None, context: AuthContext) -> Principal:
-        """The principal; anonymous means no credential at all.
+    async def authenticate(self, visit: Visit) -> Authenticated:
+        """Who this is, asked again once it may not be trusted any more; anonymous means no credential at all.
 
         Raises:
             Unauthenticated: a credential that no authenticator accepts.
+            InvalidInput: two credentials.
         """
-        if credentials is None:
-            return ANONYMOUS
-        key = hashlib.sha256(f"{context.server}\0{credentials.scheme}\0{credentials.value}".encode()).digest()
+        authorization, api_key = visit.authorization, visit.api_key
+        if authorization is None and api_key is None:
+            return NOBODY
+        text = b"%b\0%b\0%b" % ((visit.context.server or "/").encode(), authorization or b"", api_key or b"")
+        key = hashlib.sha256(text).digest()
         known = self._known.get(key)
         if known is not None and known.cache_until > self._clock.monotonic():
-            return known.principal
+            return known
         before = self._revocations
-        verified = await self._ask(credentials, context)
+        verified = await self._ask(visit.credentials(), visit.context)
         if verified.cache_until > self._clock.monotonic() and before == self._revocations:
-            self._remember(key, verified)
-        return verified.principal
+            self._known[key] = verified
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return verified
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
         """One ALLOW and no DENY; an authorizer that fails denies."""
@@ -80,9 +85,9 @@ class Access:
             except Exception:
                 log.exception("authorizer %r failed; the action is denied", authorizer.name)
                 return False
-            if decision is Decision.DENY:
+            if decision is auth.Decision.DENY:
                 return False
-            allowed = allowed or decision is Decision.ALLOW
+            allowed = allowed or decision is auth.Decision.ALLOW
         return allowed
 
     def visibility(self, principal: Principal, server: str) -> str:
@@ -95,9 +100,7 @@ class Access:
         gone = {digest: known.principal.id for digest, known in self._known.items() if key in known.revoke_keys}
         for digest in gone:
             del self._known[digest]
-        ids = set(gone.values())
-        for listener in self.dropped:
-            listener(ids.__contains__)
+        self.dropped(set(gone.values()).__contains__)
 
     async def _ask(self, credentials: Credentials, context: AuthContext) -> Authenticated:
         for authenticator in self._authenticators:
@@ -113,8 +116,3 @@ class Access:
         raise Unauthenticated(
             "the credential is not valid here; check that it is complete, current and meant for this gateway"
         )
-
-    def _remember(self, key: bytes, verified: Authenticated) -> None:
-        self._known[key] = verified
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)

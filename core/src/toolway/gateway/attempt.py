@@ -1,4 +1,4 @@
-"""Tries a call on the endpoints of its upstream: slots, deadline, balancer, retries where repeating is safe."""
+"""Tries a call on the endpoints of its upstream: slots, deadline, balancer, retries, questions of the upstream."""
 
 from __future__ import annotations
 
@@ -7,137 +7,184 @@ import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.snapshot import UpstreamView
-from toolway.errors import SessionLost, UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from toolway.gateway.converse import Conversation
-from toolway.gateway.exchange import Exchange
+from toolway.errors import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
+from toolway.gateway import translate
+from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
 from toolway.gateway.legs import HeldLeg, Legs
-from toolway.gateway.limits import Slots
-from toolway.gateway.outgoing import annotations_allow_repeat, header_name, meta_for, parameter_headers
-from toolway.gateway.parked import Parking
-from toolway.gateway.progress import AttemptPeer
-from toolway.hookspecs.routing import (
-    Attempt,
-    Balancer,
-    Call,
-    Endpoint,
-    Policy,
-    PolicyAdjuster,
-    Reply,
-    UpstreamRequest,
-)
+from toolway.gateway.limits import Queues
+from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
+from toolway.hookspecs import routing
+from toolway.hookspecs.routing import Attempt, Call, Endpoint, Peer, Policy, Reply, UpstreamRequest
 from toolway.plugin.kernel import Clock
 
+ROUNDS = 16
 SAFE_METHODS = frozenset({"prompts/get", "resources/read", "completion/complete"})
+POLICY = Policy()
 
 
-class Attempts:
+class AttemptPeer(msgspec.Struct, eq=False):
+    """The peer that an upstream sees during one attempt; what does not belong to the call goes to the leg's."""
+
+    exchange: Exchange
+    leg: Peer
+    token: Raw | None
+    last: float = -math.inf
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Pass on what belongs to this call; modern clients that named no level want no log messages."""
+        if method == "notifications/progress":
+            progress = decoded(params, "progress", float)
+            if self.token is not None and progress is not None and progress > self.last:
+                self.last = progress
+                self.exchange.notify(method, {**params, "progressToken": self.token})
+        elif method == "notifications/message":
+            client = self.exchange.client
+            if (client.era == "legacy" or client.log_level is not None) and passes_level(params, client.log_level):
+                self.exchange.notify(method, params)
+        else:
+            self.leg.notify(method, params)
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Ask the client of this call."""
+        return await self.exchange.ask(method, params)
+
+
+class Attempts(msgspec.Struct, eq=False):
     """The innermost link of every call's chain."""
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        legs: Legs,
-        parking: Parking,
-        balancer: Balancer,
-        policies: Sequence[PolicyAdjuster],
-        clock: Clock,
-        identity: Mapping[str, object],
-    ) -> None:
-        self._catalog = catalog
-        self._legs = legs
-        self._parking = parking
-        self._balancer = balancer
-        self._policies = tuple(policies)
-        self._clock = clock
-        self._identity = identity
-        self._slots: dict[str, Slots] = {}
-        self._serial = 0
+    catalog: Catalog
+    legs: Legs
+    parking: Parking
+    balancer: routing.Balancer
+    policies: tuple[routing.PolicyAdjuster, ...]
+    clock: Clock
+    queues: Queues = msgspec.field(default_factory=Queues)
+    serial: int = 0
 
     async def run(self, call: Call) -> Reply:
         """Try until a reply, a failure that must not be repeated, or the deadline."""
-        exchange = call.peer
-        if call.target is None or not isinstance(exchange, Exchange):
+        exchange, target = call.peer, call.target
+        if target is None or not isinstance(exchange, Exchange):
             raise TypeError(f"{call.method} reached the attempt loop without a target, or with another peer")
-        view = self._catalog.snapshot.upstreams[call.target.upstream]
-        policy, name = self._policy(view, call), call.target.upstream
-        exchange.clock.hold(await self._slots.setdefault(name, Slots()).enter(policy, name))
-        call.deadline = self._clock.monotonic() + policy.total
+        view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
+        for link in self.policies:
+            policy = link.adjust(policy, view.upstream, call)
+        clock = exchange.clock
+        clock.hold(await self.queues.enter(policy, target.upstream))
+        call.deadline = self.clock.monotonic() + policy.total
+        clock.start(policy.total)
         try:
-            async with asyncio.timeout(policy.total) as timer:
-                exchange.clock.started(timer)
-                return await self._try(call, exchange, view, policy)
-        except TimeoutError:
+            return await self._try(call, exchange, view, policy)
+        except asyncio.CancelledError:
+            if not clock.stop():
+                raise
             what = f"did not answer within {policy.total:g} s; the outcome is unknown"
-            raise UpstreamTimeout(f"upstream {name!r} {what}") from None
+            raise UpstreamTimeout(f"upstream {target.upstream!r} {what}") from None
         finally:
-            exchange.clock.started(None)
+            clock.stop()
 
     async def _try(self, call: Call, exchange: Exchange, view: UpstreamView, policy: Policy) -> Reply:
         tried: list[Endpoint] = []
+        key = self.legs.key(view, exchange)
         while True:
-            endpoint = self._pick(view, exchange, call, tried)
-            attempt = Attempt(call, view.upstream, endpoint, number=len(tried) + 1)
-            started = self._clock.monotonic()
+            endpoint = self.legs.bound_endpoint(key)
+            if endpoint is None or endpoint in tried:
+                endpoint = self._pick(view, call, tried)
+            attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
+            started = self.clock.monotonic()
+            held = self.legs.get(key, view, endpoint, exchange)
+            held.users += 1
             try:
-                return await self._once(call, exchange, self._legs.get(view, endpoint, exchange), view, policy)
+                return await self._converse(call, exchange, held, view, policy)
             except UpstreamError as error:
                 attempt.error = error
                 tried.append(endpoint)
+                if isinstance(error, SessionLost):
+                    self.legs.discard(held)
                 if len(tried) > policy.retries or not _may_repeat(call, error):
                     raise
             finally:
-                attempt.seconds = self._clock.monotonic() - started
-                self._balancer.done(attempt)
+                held.users -= 1
+                held.last_used = self.clock.monotonic()
+                attempt.seconds = held.last_used - started
+                self.balancer.done(attempt)
 
-    async def _once(self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy) -> Reply:
-        server = self._catalog.snapshot.servers.get(call.server)
-        shared = server is not None and server.settings.access == "public"
-        with held.used(self._clock):
-            try:
-                if view.discovery is not None and "logging" in view.discovery.capabilities:
-                    await held.set_level(call.client.log_level)
-                conversation = Conversation(call, exchange, self._parking, held.era, self._identity, shared)
-                return await conversation.run(lambda params: self._send(call, exchange, held, policy, params))
-            except SessionLost:
-                self._legs.discard(held)
-                raise
-
-    async def _send(
-        self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy, params: dict[str, Raw]
-    ) -> Reply:
-        token = call.meta.get("progressToken")
-        meta = meta_for(call, held.era, self._identity)
-        if token is not None:
-            self._serial += 1
-            meta["progressToken"] = Raw(msgspec.json.encode(f"tw-{self._serial}"))
-        headers = {**call.outgoing_headers, **(parameter_headers(call) if held.era == "modern" else {})}
-        peer, name = AttemptPeer(exchange, held, token), header_name(call)
-        request = UpstreamRequest(call.method, params, meta, peer, math.inf, name, headers, policy.first_byte)
-        return await held.connection.request(request)
-
-    def _pick(self, view: UpstreamView, exchange: Exchange, call: Call, tried: list[Endpoint]) -> Endpoint:
-        """The endpoint of the caller's legacy conversation, else one that was not tried yet."""
-        bound = self._legs.bound_endpoint(view, exchange)
-        if bound is not None and bound not in tried:
-            return bound
-        endpoints = view.upstream.endpoints
-        fresh = [endpoint for endpoint in endpoints if endpoint not in tried] or endpoints
-        if not fresh:
+    def _pick(self, view: UpstreamView, call: Call, tried: list[Endpoint]) -> Endpoint:
+        endpoints: Sequence[Endpoint] = view.upstream.endpoints
+        if tried:
+            endpoints = [endpoint for endpoint in endpoints if endpoint not in tried] or endpoints
+        if not endpoints:
             raise UpstreamUnreachable(f"upstream {view.upstream.name!r} has no endpoints; add one")
-        return fresh[0] if len(fresh) == 1 else self._balancer.pick(fresh, call)
+        return endpoints[0] if len(endpoints) == 1 else self.balancer.pick(endpoints, call)
 
-    def _policy(self, view: UpstreamView, call: Call) -> Policy:
-        policy = Policy()
-        for link in self._policies:
-            policy = link.adjust(policy, view.upstream, call)
-        return policy
+    async def _converse(
+        self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy
+    ) -> Reply:
+        """Send, answer what the upstream asks, translate; raises UpstreamError and ClientCannot."""
+        if held.era == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
+            await held.set_level(call.client.log_level)
+        params = call.params
+        for _ in range(ROUNDS):
+            reply = await held.connection.request(self._request(call, exchange, held, policy, params))
+            if reply.kind == "complete":
+                return reply if call.client.era == "legacy" else self._as_modern(reply, exchange, held)
+            if reply.kind != "input_required" or reply.result is None:
+                raise UpstreamProtocol(f"the upstream answered with the unknown resultType {reply.kind!r}")
+            wanted = translate.read(reply.result, InputRequired)
+            requests = {} if wanted.input_requests is UNSET else wanted.input_requests
+            asked = {key: translate.read(raw, InputRequest) for key, raw in requests.items()}
+            for request in asked.values():
+                check_capability(call.client, request.method, request.params)
+            if call.client.era == "modern":
+                inner = None if wanted.request_state is UNSET else bytes(wanted.request_state)
+                return input_required(requests, self.parking.seal(exchange, upstream=held.upstream.name, inner=inner))
+            params = {key: value for key, value in params.items() if key != "requestState"}
+            params["inputResponses"] = Raw(msgspec.json.encode(await _answers(exchange, asked)))
+            if wanted.request_state is not UNSET:
+                params["requestState"] = wanted.request_state
+        raise UpstreamProtocol(f"the upstream asked for input more than {ROUNDS} times")
+
+    def _request(
+        self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy, params: dict[str, Raw]
+    ) -> UpstreamRequest:
+        token, target = call.meta.get("progressToken"), call.target
+        is_modern, headers = held.era == "modern", call.outgoing_headers
+        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else None)
+        if token is not None:
+            self.serial += 1
+            meta["progressToken"] = Raw(b'"tw-%d"' % self.serial)
+        if is_modern and (mirrored := translate.parameter_headers(call)):
+            headers = {**headers, **mirrored}
+        name = None if target is None or call.method == "completion/complete" else target.name
+        peer = AttemptPeer(exchange, held, token)
+        return UpstreamRequest(call.method, params, meta, peer, math.inf, name, headers, policy.first_byte)
+
+    def _as_modern(self, reply: Reply, exchange: Exchange, held: HeldLeg) -> Reply:
+        if reply.fault is not None:
+            if (requests := translate.url_questions(reply.fault, exchange.client)) is not None:
+                return input_required(requests, self.parking.seal(exchange))
+            reply.fault = translate.modern_fault(reply.fault)
+        elif reply.result is not None:
+            server = self.catalog.snapshot.servers.get(exchange.call.server)
+            shared = server is not None and server.settings.access == "public"
+            reply.result = translate.modern_result(reply.result, exchange.call.method, held.era, shared=shared)
+        return reply
+
+
+async def _answers(exchange: Exchange, asked: Mapping[str, InputRequest]) -> dict[str, Raw]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {key: group.create_task(exchange.ask(each.method, each.params)) for key, each in asked.items()}
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return {key: task.result() for key, task in tasks.items()}
 
 
 def _may_repeat(call: Call, error: UpstreamError) -> bool:
     if not error.sent or isinstance(error, SessionLost):
         return True
-    return call.method in SAFE_METHODS or annotations_allow_repeat(call)
+    return call.method in SAFE_METHODS or translate.annotations_allow_repeat(call)

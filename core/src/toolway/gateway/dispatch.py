@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
@@ -14,20 +15,12 @@ from toolway.catalog.snapshot import ServerView
 from toolway.catalog.uris import UnknownUri
 from toolway.errors import Overloaded, ToolwayError
 from toolway.gateway.attempt import Attempts
-from toolway.gateway.exchange import Exchange
+from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
 from toolway.gateway.lists import Lists
 from toolway.gateway.parked import bad_state
-from toolway.hookspecs.routing import (
-    CALL_METHODS,
-    Call,
-    CallNext,
-    ItemKind,
-    Reply,
-    RequestMiddleware,
-    RpcFault,
-    Target,
-)
+from toolway.hookspecs import routing
+from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of
 
 log = logging.getLogger(__name__)
@@ -42,38 +35,42 @@ class CompletionRef(msgspec.Struct):
 
 
 class Dispatch:
-    """Runs the four calls."""
+    """Runs the four calls; `calls` counts those in flight."""
 
     def __init__(self, attempts: Attempts, lists: Lists, quota: Quota, middleware: Sequence[RequestMiddleware]) -> None:
         self._lists = lists
-        self._quota = quota
+        self.calls = quota
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
+        self._running: set[Exchange] = set()
 
     async def run(self, exchange: Exchange, view: ServerView) -> None:
         """Route, authorize, run and finish; every failure becomes a fault that says what happened, never how."""
-        call = exchange.call
+        call, exchange.task = exchange.call, asyncio.current_task()
+        self._running.add(exchange)
         try:
-            exchange.clock.hold(self._quota.take(call.principal))
+            exchange.clock.hold(self.calls.take(call.principal))
             call.target = self._route(call, view)
             if exchange.state and exchange.state.upstream not in ("", call.target.upstream):
                 raise bad_state()
             reply = await self._chains[call.method](call)
+        except asyncio.CancelledError:
+            if exchange.end():
+                return
+            raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
-            reply = Reply(fault=self.fault(error))
+            reply = routing.Reply(fault=fault(error))
             exchange.status = 503 if isinstance(error, Overloaded) else 200
         finally:
-            exchange.clock.end()
+            exchange.end()
+            self._running.discard(exchange)
         if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
-            reply.fault = RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
+            reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
         exchange.finish(reply)
 
-    @staticmethod
-    def fault(error: Exception) -> RpcFault:
-        """The JSON-RPC fault for an exception; unexpected ones are logged under an error id."""
-        error_id = secrets.token_hex(8)
-        if not isinstance(error, ToolwayError):
-            log.error("request failed unexpectedly (error id %s)", error_id, exc_info=error)
-        return fault_of(error, error_id)
+    async def done(self) -> None:
+        """Wait until every call that runs now is answered."""
+        if tasks := [exchange.task for exchange in self._running if exchange.task is not None]:
+            await asyncio.wait(tasks)
 
     def _route(self, call: Call, view: ServerView) -> Target:
         if call.method == "resources/read":
@@ -81,7 +78,7 @@ class Dispatch:
         if call.method == "completion/complete":
             return self._completion(call, view)
         kind: ItemKind = "tool" if call.method == "tools/call" else "prompt"
-        target = self._find(call, view, kind, kind, _text(call.params, "name"))
+        target = self._find(call, view, kind, kind, text_of(call.params, "name"))
         _replace(call, "name", target.name)
         if target.fixed and kind == "tool":
             arguments = {**call.arguments(), **target.fixed}
@@ -96,7 +93,7 @@ class Dispatch:
         return found.target
 
     def _uri(self, call: Call, view: ServerView) -> Target:
-        uri = _text(call.params, "uri")
+        uri = text_of(call.params, "uri")
         try:
             target = view.resolve_uri(uri)
         except UnknownUri as unknown:
@@ -118,6 +115,14 @@ class Dispatch:
         target = self._find(call, view, kind, ref.type, getattr(ref, key))
         _replace(call, "ref", {**msgspec.json.decode(raw), key: target.name})
         return target
+
+
+def fault(error: Exception) -> routing.RpcFault:
+    """The JSON-RPC fault for an exception; unexpected ones are logged under an error id."""
+    error_id = secrets.token_hex(8)
+    if not isinstance(error, ToolwayError):
+        log.error("request failed unexpectedly (error id %s)", error_id, exc_info=error)
+    return fault_of(error, error_id)
 
 
 def compile_chain(middleware: Sequence[RequestMiddleware], method: str, final: CallNext) -> CallNext:
@@ -144,8 +149,9 @@ def _replace(call: Call, key: str, value: Any) -> None:
     call.params = {**call.params, key: Raw(msgspec.json.encode(value))}
 
 
-def _text(params: dict[str, Raw], key: str) -> str:
-    try:
-        return msgspec.json.decode(params[key], type=str)
-    except (KeyError, msgspec.DecodeError):
-        raise RpcError(INVALID_PARAMS, f"params.{key} must be a string") from None
+def text_of(params: dict[str, Raw], key: str) -> str:
+    """A string among the params; raises RpcError -32602."""
+    text = decoded(params, key, str)
+    if text is None:
+        raise RpcError(INVALID_PARAMS, f"params.{key} must be a string")
+    return str(text)

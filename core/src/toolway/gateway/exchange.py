@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from msgspec import Raw
 
 from toolway.errors import ClientCannot
+from toolway.gateway.access import Visit
 from toolway.gateway.limits import Slot
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal
@@ -17,13 +18,34 @@ from toolway.hookspecs.routing import Call, ClientProfile, Reply
 from toolway.mcp.messages import encode_error, encode_notification, encode_result
 
 if TYPE_CHECKING:
-    from toolway.gateway.parked import Parking, Question, State
+    from toolway.gateway.parked import State
     from toolway.gateway.sessions import ClientSession
 
 ASK_SECONDS = 600.0
 NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 RPC_STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400}
 """HTTP status of a modern error reply (MCP 2026-07-28, transports); 200 for all others."""
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""RFC 5424 severities, as MCP names them."""
+
+
+def decoded(params: Mapping[str, Raw], key: str, expected: type[Any]) -> Any:
+    """A member of raw params; None when it is missing or of another type."""
+    try:
+        return msgspec.json.decode(params[key], type=expected)
+    except (KeyError, msgspec.DecodeError):
+        return None
+
+
+def passes_level(params: Mapping[str, Raw], wanted: str | None) -> bool:
+    """Whether a log message is at least as severe as the client wants (None: everything)."""
+    level = decoded(params, "level", str)
+    return wanted is None or (level in LEVELS and wanted in LEVELS and LEVELS.index(level) >= LEVELS.index(wanted))
+
+
+def can_be_asked(client: ClientProfile) -> bool:
+    """Whether there is any question that the client takes."""
+    return not client.capabilities.keys().isdisjoint(NEEDED.values())
 
 
 def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
@@ -41,29 +63,36 @@ def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
 class Pausable:
     """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots."""
 
-    __slots__ = ("_depth", "_left", "_slots", "_timer")
+    __slots__ = ("_depth", "_left", "_slots", "_task", "_timer", "expired")
 
     def __init__(self) -> None:
+        self.expired = False
         self._depth = 0
         self._left = 0.0
         self._slots: list[Slot] = []
-        self._timer: asyncio.Timeout | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def hold(self, slot: Slot) -> None:
         """Keep a slot until the call ends."""
         self._slots.append(slot)
 
-    def started(self, timer: asyncio.Timeout | None) -> None:
-        """Follow this timer from now on."""
-        self._timer = timer
+    def start(self, seconds: float) -> None:
+        """Cancel the current task after so many seconds that were not paused; then `stop` says that it was this."""
+        self._task = asyncio.current_task()
+        self._run(seconds)
+
+    def stop(self) -> bool:
+        """No more deadline. True when it has passed and the cancellation that is under way is its own."""
+        self._halt()
+        task, self._task = self._task, None
+        return self.expired and task is not None and task.uncancel() == 0
 
     def pause(self) -> None:
         """Stop the clock and give the slots back; pauses nest."""
         self._depth += 1
         if self._depth == 1:
-            if self._timer is not None and (when := self._timer.when()) is not None:
-                self._left = when - asyncio.get_running_loop().time()
-                self._timer.reschedule(None)
+            self._halt()
             for slot in self._slots:
                 slot.leave()
 
@@ -71,8 +100,8 @@ class Pausable:
         """Let the clock run on once every pause is over."""
         self._depth -= 1
         if self._depth == 0:
-            if self._timer is not None and self._timer.when() is None:
-                self._timer.reschedule(asyncio.get_running_loop().time() + self._left)
+            if self._task is not None:
+                self._run(self._left)
             for slot in self._slots:
                 slot.rejoin()
 
@@ -80,49 +109,68 @@ class Pausable:
         """The call is over, whatever it still asks."""
         for slot in self._slots:
             slot.leave()
-        self._slots, self._timer = [], None
+        self._slots = []
+
+    def _run(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _halt(self) -> None:
+        if self._timer is not None:
+            self._left = self._timer.when() - asyncio.get_running_loop().time()
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self.expired, self._timer = True, None
+        if self._task is not None:
+            self._task.cancel()
 
 
-class Exchange:
-    """The peer of one call. Legacy clients are asked on the stream, modern ones by ending the turn.
+class Asker(Protocol):
+    """How a client is asked: on its stream (legacy), or by ending the turn (modern)."""
 
-    `finish` puts the reply on the stream; `closes` is false where the stream belongs to the session (HTTP+SSE).
+    async def wait(self, exchange: Exchange, method: str, params: Raw) -> Raw:
+        """The answer; raises ClientCannot."""
+
+
+class Exchange(msgspec.Struct, eq=False):
+    """The peer of one call. `finish` puts the reply on the stream.
+
+    `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
+    upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE).
     """
 
-    def __init__(
-        self,
-        request_id: int | str,
-        client: ClientProfile,
-        stream: EventStream,
-        session: ClientSession | None = None,
-        parking: Parking | None = None,
-        *,
-        closes: bool = True,
-    ) -> None:
-        self.request_id = request_id
-        self.client = client
-        self.stream = stream
-        self.session = session
-        self.closes = closes
-        self.status = 200
-        self.clock = Pausable()
-        self.questions: dict[str, Question] = {}
-        self.asked = 0
-        self.state: State | None = None
-        self.call: Call
-        self.params: dict[str, Raw] = {}
-        self.task: asyncio.Task[None] | None = None
-        self._parking = parking
-        self._late: Reply | None = None
+    request_id: int | str
+    principal: Principal
+    client: ClientProfile
+    introduction: dict[str, Raw]
+    stream: EventStream
+    asker: Asker
+    session: ClientSession | None = None
+    closes: bool = True
+    visit: Visit | None = None
+    status: int = 200
+    clock: Pausable = msgspec.field(default_factory=Pausable)
+    params: dict[str, Raw] = {}
+    made: Call | None = None
+    state: State | None = None
+    task: asyncio.Task[Any] | None = None
+    given_up: bool = False
+    late: Reply | None = None
 
     @property
-    def principal(self) -> Principal:
-        """Who is asking."""
-        return self.call.principal
+    def call(self) -> Call:
+        """What was begun; raises RuntimeError before."""
+        if self.made is None:
+            raise RuntimeError("the exchange has no call yet")
+        return self.made
 
-    def begin(self, call: Call) -> None:
+    def begin(self, method: str, params: dict[str, Raw], meta: dict[str, Raw], server: str) -> Call:
         """This is the call; remember its params as the client sent them."""
-        self.call, self.params, call.peer = call, call.params, self
+        session = self.session.id if self.session is not None else ""
+        self.params = params
+        self.made = Call(method, params, meta, server, self.principal, self.client, self, 0.0, session)
+        return self.made
 
     def digest(self) -> str:
         """Of the request as the client sent it, without answers and state: what its repetition must be equal to."""
@@ -139,38 +187,39 @@ class Exchange:
         self.clock.pause()
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                if self.session is not None:
-                    return await self.session.ask(method, params, self.stream)
-                if self._parking is not None:
-                    return await self._parking.wait(self, method, params)
-                raise ClientCannot(f"{method} cannot be asked outside of a call")
+                return await self.asker.wait(self, method, params)
         except TimeoutError:
             raise ClientCannot(f"the client did not answer {method} within {ASK_SECONDS:.0f} s") from None
         finally:
             self.clock.resume()
 
+    def end(self) -> bool:
+        """The call is over. True when the client gave it up, and the cancellation that is under way says only that."""
+        self.clock.end()
+        task, self.task = self.task, None
+        return self.given_up and task is not None and task.uncancel() == 0
+
     def finish(self, reply: Reply) -> None:
         """The reply of this turn; what comes while the call is parked waits for the client to come back."""
         if self.stream.closed:
-            self._late = reply
-            return
-        if reply.fault is not None:
-            self.status = RPC_STATUS.get(reply.fault.code, self.status) if self.session is None else self.status
-            self.stream.put(encode_error(self.request_id, reply.fault))
+            self.late = reply
+        elif reply.fault is not None:
+            if self.session is None:
+                self.status = RPC_STATUS.get(reply.fault.code, self.status)
+            self.stream.put(encode_error(self.request_id, reply.fault), last=self.closes)
         else:
-            self.stream.put(encode_result(self.request_id, reply.result or Raw(b"{}")))
-        if self.closes:
-            self.stream.close()
+            self.stream.put(encode_result(self.request_id, reply.result or Raw(b"{}")), last=self.closes)
 
-    def go_on(self, request_id: int | str, stream: EventStream) -> None:
+    def go_on(self, request_id: int | str, stream: EventStream, visit: Visit | None) -> None:
         """The next turn: the client repeated its request with answers."""
-        self.request_id, self.stream = request_id, stream
-        if self._late is not None:
-            self.finish(self._late)
+        self.request_id, self.stream, self.visit = request_id, stream, visit or self.visit
+        if self.late is not None:
+            self.finish(self.late)
 
     def cancel(self) -> None:
         """The client gave up: the call ends, with it every question; nothing is answered."""
-        if self.task is not None:
+        if self.task is not None and not self.given_up:
+            self.given_up = True
             self.task.cancel()
         if self.closes:
             self.stream.close()

@@ -1,4 +1,4 @@
-"""The gateway's HTTP manners without a request object: one pass over the headers, JSON or SSE out."""
+"""The gateway's HTTP manners without a framework: the request as it came, the answer as JSON or SSE."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from toolway.gateway.access import NOBODY, Visit
 from toolway.gateway.streams import EventStream
-from toolway.hookspecs.auth import ANONYMOUS, Principal
+from toolway.hookspecs.auth import AuthContext, Principal
 from toolway.mcp.sse import encode_event
 
 Scope = MutableMapping[str, Any]
@@ -30,22 +31,45 @@ SSE_HEADERS = [
 
 
 class Request(msgspec.Struct, eq=False):
-    """One HTTP request: lower-case header names; `repeated` holds the names that came more than once.
+    """One HTTP request.
 
-    `server` and `principal` are set once it is known who asks for which virtual server.
+    `server` and `principal` are set once it is known who asks for which virtual server, `id` once the body is
+    read; `started` and `streamed` say that the response has begun, and that it is events.
     """
 
-    method: str
-    path: str
-    query: str
-    address: str
-    headers: dict[str, str]
-    repeated: frozenset[str]
+    scope: Scope
     receive: Receive
     send: Send
+    path: str
+    headers: dict[bytes, bytes]
     server: str = ""
-    principal: Principal = ANONYMOUS
+    principal: Principal = NOBODY.principal
+    id: int | str | None = None
     started: bool = False
+    streamed: bool = False
+
+    def root(self) -> str:
+        """The path under which the gateway is published."""
+        return str(self.scope.get("root_path", ""))
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header, by its name in lower case."""
+        value = self.headers.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def repeated(self) -> frozenset[str]:
+        """Names of headers that came more than once."""
+        fields = self.scope["headers"]
+        if len(fields) == len(self.headers):
+            return frozenset()
+        names = [name.decode("latin-1") for name, _ in fields]
+        return frozenset(name for name in names if names.count(name) > 1)
+
+    def visit(self) -> Visit:
+        """What authenticators need to know."""
+        client = self.scope.get("client")
+        context = AuthContext(self.server, client[0] if client else "", self.path)
+        return Visit(self.headers.get(b"authorization"), self.headers.get(b"x-api-key"), context)
 
     async def body(self) -> bytes:
         """The whole body; raises ConnectionResetError when the client leaves before it is complete."""
@@ -60,123 +84,127 @@ class Request(msgspec.Struct, eq=False):
             message = await self.receive()
         raise ConnectionResetError("the client left before its request was complete")
 
-    async def reply(self, status: int, body: bytes = b"", headers: Headers | None = None) -> None:
+    async def reply(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
         """Send a complete response; 503 says when to try again."""
-        fields = [(b"content-length", str(len(body)).encode()), *(headers or ()), *([JSON] if body else ())]
-        await self.start(status, [*fields, (b"retry-after", b"1")] if status == 503 else fields)
-        await self.write(body)
+        fields = [(b"content-length", b"%d" % len(body)), *headers]
+        if body:
+            fields.append(JSON)
+        if status == 503:
+            fields.append((b"retry-after", b"1"))
+        await self.start(status, fields)
+        await self.write(body, more=False)
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers; from now on the response cannot become an error."""
         self.started = True
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def write(self, body: bytes = b"", *, more: bool = False) -> None:
+    async def write(self, body: bytes = b"", *, more: bool = True) -> None:
         """Send a piece of the body, the last one unless there is `more`."""
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
 def read_request(scope: Scope, receive: Receive, send: Send) -> Request:
-    """Collect what the gateway looks at."""
-    headers: dict[str, str] = {}
-    repeated: set[str] = set()
-    for raw_name, raw_value in scope["headers"]:
-        name = raw_name.decode("latin-1").lower()
-        if name in headers:
-            repeated.add(name)
-        headers[name] = raw_value.decode("latin-1")
-    client, path, root = scope.get("client"), scope["path"], scope.get("root_path", "")
+    """The request; a repeated header has its last value."""
+    path, root = scope["path"], scope.get("root_path")
     if root and path.startswith(root):
         path = path[len(root) :]
-    query, address = scope.get("query_string", b"").decode("latin-1"), client[0] if client else ""
-    return Request(scope["method"], path, query, address, headers, frozenset(repeated), receive, send)
-
-
-class Watcher:
-    """Notices that the client left, from a little after the request on."""
-
-    def __init__(self, request: Request, stream: EventStream) -> None:
-        self._receive = request.receive
-        self._stream = stream
-        self._gone: asyncio.Future[Any] | None = None
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._start)
-
-    @property
-    def left(self) -> bool:
-        """Whether the client is gone."""
-        return self._gone is not None and self._gone.done()
-
-    def stop(self) -> None:
-        """The response is complete."""
-        self._timer.cancel()
-        if self._gone is not None:
-            self._gone.cancel()
-
-    def _start(self) -> None:
-        self._gone = asyncio.ensure_future(self._disconnected())
-        self._gone.add_done_callback(self._wake)
-
-    async def _disconnected(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-
-    def _wake(self, gone: asyncio.Future[Any]) -> None:
-        if not gone.cancelled():
-            gone.exception()
-            self._stream.wake()
-
-
-Frame = Callable[[EventStream, int, bytes], bytes]
+    return Request(scope, receive, send, path, dict(scope["headers"]))
 
 
 class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
-    `frame` makes an event of a message and its number; `first` is what a stream begins with.
+    `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
+    called when the client leaves before the end. What only a slow request needs (a watch for a client that leaves,
+    events instead of JSON) is set up once it is slow.
     """
 
     request: Request
     stream: EventStream
-    status: Callable[[], int] = lambda: 200
-    frame: Frame = lambda stream, sequence, message: encode_event(message)
-    first: bytes = PING
-    streamed: bool = False
+    frame: Callable[[int, bytes], bytes] = lambda sequence, message: encode_event(message)
+    first: Callable[[], bytes] = lambda: PING
+    gone: Callable[[], None] = lambda: None
+    left: bool = False
+    timer: asyncio.TimerHandle | None = None
+    watch: asyncio.Future[Any] | None = None
+    writing: asyncio.Task[bool] | None = None
 
-    async def write(self, *, sse: bool = False, position: int = 0) -> bool:
-        """Write until the stream is closed; False when the client left before, or read too slowly."""
+    async def reply(self, work: Awaitable[Any], status: Callable[[], int]) -> bool:
+        """The response while `work` makes the reply and closes the stream; False when the client did not get all."""
         request, stream = self.request, self.stream
-        watcher = Watcher(request, stream)
+        self.timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._is_slow)
+        stream.readers.add(self._news)
         try:
-            if not sse:
-                await stream.wait(position, STREAM_AFTER)
-                if watcher.left:
-                    return False
-                if stream.closed and stream.sequence == position + 1:
-                    await request.reply(self.status(), stream.events[-1][1])
-                    stream.sent(stream.sequence)
-                    return True
-            await self._begin()
-            return await self._events(watcher, position)
+            await work
+            if self.writing is not None:
+                return await self.writing
+            if self.left:
+                return False
+            if stream.sequence != 1 or not stream.closed:
+                return await self._write(0)
+            await request.reply(status(), stream.events[-1][1])
+            return True
         finally:
-            watcher.stop()
+            stream.readers.discard(self._news)
+            self._stop()
 
-    async def _begin(self) -> None:
-        self.streamed = True
-        await self.request.start(200, SSE_HEADERS)
-        await self.request.write(self.first, more=True)
+    async def events(self, position: int = 0) -> bool:
+        """Server-sent events until the stream is closed; False when the client left before, or read too slowly."""
+        self._is_slow()
+        try:
+            return await self._write(position)
+        finally:
+            self._stop()
 
-    async def _events(self, watcher: Watcher, position: int) -> bool:
+    async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
+        request.streamed = True
+        await request.start(200, SSE_HEADERS)
+        await request.write(self.first())
         while True:
             if events := stream.since(position):
-                chunk = b"".join(self.frame(stream, sequence, message) for sequence, message in events)
-                await request.write(chunk, more=True)
+                await request.write(b"".join(self.frame(*event) for event in events))
                 position = events[-1][0]
                 stream.sent(position)
             elif stream.closed:
-                await request.write()
+                await request.write(more=False)
                 return not stream.overflowed
-            elif watcher.left:
+            elif self.left:
                 return False
             elif not await stream.wait(position, PING_SECONDS):
-                await request.write(PING, more=True)
+                await request.write(PING)
+
+    def _news(self) -> None:
+        if not self.stream.closed:
+            self._stream()
+
+    def _stream(self) -> None:
+        if self.writing is None and not (self.left or self.request.started):
+            self.writing = asyncio.ensure_future(self._write(0))
+            self.writing.add_done_callback(self._written)
+
+    def _written(self, writing: asyncio.Task[bool]) -> None:
+        if not writing.cancelled() and (writing.exception() or not writing.result()):
+            self.gone()
+
+    def _is_slow(self) -> None:
+        self.watch = asyncio.ensure_future(self._disconnected())
+        self.watch.add_done_callback(self._wake)
+        self.timer = asyncio.get_running_loop().call_later(STREAM_AFTER, self._stream)
+
+    def _stop(self) -> None:
+        for each in (self.timer, self.watch, self.writing):
+            if each is not None:
+                each.cancel()
+
+    async def _disconnected(self) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
+    def _wake(self, watch: asyncio.Future[Any]) -> None:
+        if not watch.cancelled():
+            watch.exception()
+            self.left = True
+            self.stream.wake()
+            self.gone()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from toolway.errors import ToolwayError
-from toolway.gateway.dispatch import not_found
-from toolway.gateway.exchange import Exchange
+from toolway.gateway.dispatch import fault, not_found, text_of
+from toolway.gateway.exchange import LEVELS, Exchange, decoded
 from toolway.gateway.lists import LIST_METHODS
 from toolway.gateway.plane import DataPlane
-from toolway.gateway.progress import LEVELS, decoded
 from toolway.gateway.sessions import ClientSession, Record
 from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import Listener
+from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import CALL_METHODS, Call, Reply, Wants
+from toolway.hookspecs.routing import CALL_METHODS, Reply, Wants
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
 from toolway.mcp.messages import Envelope, split_meta
 from toolway.mcp.versions import negotiate
@@ -39,11 +39,10 @@ class Initialize(msgspec.Struct, rename="camel"):
 
 
 class LegacyMethods:
-    """Answers the methods of a session."""
+    """Answers the messages of a session."""
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self._listeners: dict[str, Listener] = {}
         self._methods: dict[str, Method] = {
             "ping": self._ping,
             "logging/setLevel": self._set_level,
@@ -63,34 +62,51 @@ class LegacyMethods:
         result = {
             "protocolVersion": version,
             "capabilities": {key: value for key, value in view.capabilities.items() if key != "extensions"},
-            "serverInfo": self._plane.server_info,
+            "serverInfo": SERVER_INFO,
             **({"instructions": view.instructions} if view.instructions else {}),
         }
         return version, Record(wanted.capabilities, wanted.client_info), Raw(msgspec.json.encode(result))
 
+    async def took(self, session: ClientSession, envelope: Envelope, body: bytes) -> bool:
+        """Take a response or a notification; False for a request, which wants an answer."""
+        if envelope.method is UNSET:
+            self._plane.sessions.answer(session, envelope, body)
+        elif envelope.id is UNSET or envelope.id is None:
+            await self._notification(session, envelope.method, envelope.members)
+        else:
+            return False
+        return True
+
     async def request(
         self, session: ClientSession, principal: Principal, envelope: Envelope, stream: EventStream, *, closes: bool
-    ) -> Exchange:
-        """Begin to answer a request on `stream`."""
+    ) -> tuple[Exchange, Coroutine[Any, Any, None] | None]:
+        """Answer a request on `stream`; what is still to be done for that, if anything, has to be awaited."""
         request_id, method = envelope.id, str(envelope.method)
         if not isinstance(request_id, int | str) or request_id in session.exchanges:
             raise RpcError(INVALID_REQUEST, "this id is in use by another request of the session")
-        exchange = Exchange(request_id, session.client, stream, session, closes=closes)
+        about = session.client, session.introduction
+        exchange = Exchange(request_id, principal, *about, stream, session, session=session, closes=closes)
         if method in CALL_METHODS:
             own, meta = split_meta(envelope.members)
-            server = session.sealed.server
-            call = Call(method, own, meta or {}, server, principal, session.client, exchange, 0.0, session.id)
-            exchange.begin(call)
+            exchange.begin(method, own, meta or {}, session.sealed.server)
             session.exchanges[request_id] = exchange
-            exchange.task = self._plane.start(self._plane.dispatch.run(exchange, self._plane.view(server)))
-            exchange.task.add_done_callback(lambda _: session.exchanges.pop(request_id, None))
-        else:
-            exchange.finish(await self._immediate(session, principal, method, envelope.members))
-        return exchange
+            return exchange, self._run(session, exchange)
+        exchange.finish(await self._immediate(session, principal, method, envelope.members))
+        return exchange, None
 
-    async def notification(self, session: ClientSession, envelope: Envelope) -> None:
-        """Take a client's notification; unknown ones are ignored (JSON-RPC 2.0 section 4.1)."""
-        params, method = envelope.members, str(envelope.method)
+    async def attached(self, session: ClientSession, principal: Principal) -> None:
+        """The session's GET stream is on this node now: changed lists and updates are reported here."""
+        self._plane.hub.add(_listener(session, principal), Wants(tools=True, prompts=True, resources=True))
+        await self._follow(session)
+
+    async def _run(self, session: ClientSession, exchange: Exchange) -> None:
+        try:
+            await self._plane.dispatch.run(exchange, self._plane.view(session.sealed.server))
+        finally:
+            session.exchanges.pop(exchange.request_id, None)
+
+    async def _notification(self, session: ClientSession, method: str, params: dict[str, Raw]) -> None:
+        """Unknown ones are ignored (JSON-RPC 2.0 section 4.1)."""
         if method == "notifications/cancelled":
             if (request_id := decoded(params, "requestId", int | str)) is not None:  # type: ignore[arg-type]
                 self._plane.sessions.cancelled(session, request_id)
@@ -98,23 +114,6 @@ class LegacyMethods:
             for held in self._plane.legs.of_session(session):
                 if held.era == "legacy":
                     await _quietly(held.connection.notify(method, params), held.upstream.name)
-
-    async def attached(self, session: ClientSession, principal: Principal) -> None:
-        """The session's GET stream is on this node now: changed lists and updates are reported here."""
-        self._plane.hub.add(self._listener(session, principal), Wants(tools=True, prompts=True, resources=True))
-        await self._follow(session)
-
-    async def detached(self, session: ClientSession) -> None:
-        """The GET stream ended; what the session would have heard is kept for a while, for when it comes back."""
-        session.detach(self._plane.clock.monotonic())
-        node = self._plane.node
-        await self._plane.sessions.update(
-            session, lambda record: replace(record, listener="") if record.listener == node else record
-        )
-
-    def principal_of(self, session: ClientSession) -> Principal:
-        """Who opened the stream of a session that is attached here."""
-        return self._listeners[session.id].principal
 
     async def _immediate(
         self, session: ClientSession, principal: Principal, method: str, params: dict[str, Raw]
@@ -129,7 +128,7 @@ class LegacyMethods:
             await handler(session, params, principal)
             return Reply()
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
-            return Reply(fault=plane.dispatch.fault(error))
+            return Reply(fault=fault(error))
 
     async def _ping(self, session: ClientSession, params: dict[str, Raw], principal: Principal) -> None:
         """The answer is enough."""
@@ -143,15 +142,15 @@ class LegacyMethods:
             await _quietly(held.set_level(level), held.upstream.name)
 
     async def _subscribe(self, session: ClientSession, params: dict[str, Raw], principal: Principal) -> None:
-        uri = _uri(params)
-        self._listener(session, principal)
+        uri = text_of(params, "uri")
+        _listener(session, principal)
         await self._plane.sessions.update(session, lambda record: replace(record, uris=sorted({*record.uris, uri})))
         if uri not in await self._follow(session):
             await self._unsubscribe(session, params, principal)
             raise not_found(uri)
 
     async def _unsubscribe(self, session: ClientSession, params: dict[str, Raw], principal: Principal) -> None:
-        uri = _uri(params)
+        uri = text_of(params, "uri")
         await self._plane.sessions.update(
             session, lambda record: replace(record, uris=[each for each in record.uris if each != uri])
         )
@@ -159,7 +158,7 @@ class LegacyMethods:
 
     async def _follow(self, session: ClientSession) -> frozenset[str]:
         """Watch what the session is subscribed to, on the node that has its GET stream (or any, without one)."""
-        listener, uris = self._listeners.get(session.id), frozenset(session.record.uris)
+        listener, uris = session.listener, frozenset(session.record.uris)
         if listener is None:
             return uris
         if session.attached or session.record.listener in ("", self._plane.node):
@@ -167,23 +166,16 @@ class LegacyMethods:
         await self._plane.hub.remove(listener)
         return uris
 
-    def _listener(self, session: ClientSession, principal: Principal) -> Listener:
-        known = self._listeners.get(session.id)
-        if known is None:
-            server, client = session.sealed.server, session.client
-            known = self._listeners[session.id] = Listener(server, principal, client, session.notify, session)
-        return known
-
     def _forget(self, session: ClientSession) -> None:
-        if (listener := self._listeners.pop(session.id, None)) is not None:
-            self._plane.start(self._plane.hub.remove(listener))
+        if session.listener is not None:
+            self._plane.start(self._plane.hub.remove(session.listener))
+            session.listener = None
 
 
-def _uri(params: dict[str, Raw]) -> str:
-    uri = decoded(params, "uri", str)
-    if uri is None:
-        raise RpcError(INVALID_PARAMS, "params.uri must be a string")
-    return str(uri)
+def _listener(session: ClientSession, principal: Principal) -> Listener:
+    if session.listener is None:
+        session.listener = Listener(session.sealed.server, principal, session.client, session.notify, session)
+    return session.listener
 
 
 async def _quietly(work: Awaitable[Any], upstream: str) -> None:

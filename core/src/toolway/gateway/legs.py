@@ -4,80 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from msgspec import Raw
 
+from toolway.background import Background
 from toolway.catalog.snapshot import Snapshot, UpstreamView, is_same
 from toolway.errors import ClientCannot, Overloaded
-from toolway.gateway.background import Background
-from toolway.gateway.exchange import check_capability
-from toolway.gateway.progress import LEVELS, decoded, passes_level
+from toolway.gateway.exchange import LEVELS, check_capability, decoded, passes_level
+from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import (
-    ClientProfile,
-    Connection,
-    Endpoint,
-    Era,
-    Leg,
-    Upstream,
-    UpstreamKind,
-    UpstreamRequest,
-    Wants,
-)
+from toolway.hookspecs.routing import ClientProfile, Endpoint, Era, Upstream, UpstreamRequest
 from toolway.hookspecs.secrets import Challenge, UpstreamAuth
 from toolway.plugin.kernel import Clock
 
 if TYPE_CHECKING:
+    from toolway.gateway.exchange import Exchange
     from toolway.gateway.sessions import ClientSession
+    from toolway.gateway.subscriptions import Listener
 
+Owner: TypeAlias = "Exchange | Listener"
 IDLE_SECONDS = 600.0
 PER_UPSTREAM = 256
 LegKey = tuple[str, Era, str]
 
 
-class Owner(Protocol):
-    """For whom a conversation is held: a call or a listener."""
-
-    @property
-    def principal(self) -> Principal:
-        """Who asks."""
-
-    @property
-    def client(self) -> ClientProfile:
-        """What the client can do."""
-
-    @property
-    def session(self) -> ClientSession | None:
-        """Its legacy session, if it has one."""
-
-
-class UpdateListener(Protocol):
-    """Hears of updated resources, by the upstream's own URI."""
-
-    def updated(self, upstream: str, uri: str) -> None:
-        """The resource changed."""
-
-
 class HeldLeg:
     """A leg with its connection; the peer of everything that belongs to no request. `owner` is None where shared."""
 
-    connection: Connection
+    connection: routing.Connection
 
-    def __init__(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner | None) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        endpoint: Endpoint,
+        key: LegKey,
+        owner: Owner | None,
+        relisted: Callable[[str], None] = lambda upstream: None,
+    ) -> None:
         self.upstream = upstream
         self.endpoint = endpoint
         self.key = key
         self.era = key[1]
         self.principal = owner.principal.id if owner else ""
         self.session = owner.session if owner and owner.session and owner.session.id == key[2] else None
-        self.relisted: Callable[[str], None] = lambda upstream: None
         self.users = 0
         self.last_used = 0.0
-        self.wants: dict[UpdateListener, frozenset[str]] = {}
+        self.wants: dict[Listener, frozenset[str]] = {}
+        self._relisted = relisted
         self._wanted: frozenset[str] = frozenset()
         self._watching = asyncio.Lock()
         self._level: str | None = None
@@ -87,20 +63,10 @@ class HeldLeg:
         """Whether nobody uses or watches it."""
         return not self.users and not self.wants
 
-    @contextmanager
-    def used(self, clock: Clock) -> Iterator[None]:
-        """It stays while this is open."""
-        self.users += 1
-        try:
-            yield
-        finally:
-            self.users -= 1
-            self.last_used = clock.monotonic()
-
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Updates go to their listeners, log messages to the session; a changed list is discovered again."""
         if method.endswith("/list_changed"):
-            self.relisted(self.upstream.name)
+            self._relisted(self.upstream.name)
         elif method == "notifications/resources/updated":
             uri = decoded(params, "uri", str)
             for listener, uris in list(self.wants.items()):
@@ -126,10 +92,11 @@ class HeldLeg:
         if self.session is None and self._level in LEVELS[: LEVELS.index(level)]:
             return
         params = {"level": Raw(msgspec.json.encode(level))}
-        await self.connection.request(UpstreamRequest("logging/setLevel", params, {}, self, math.inf))
-        self._level = level
+        reply = await self.connection.request(UpstreamRequest("logging/setLevel", params, {}, self, math.inf))
+        if reply.fault is None:
+            self._level = level
 
-    async def want(self, listener: UpdateListener, uris: frozenset[str]) -> None:
+    async def want(self, listener: Listener, uris: frozenset[str]) -> None:
         """Set what `listener` wants to hear of; returns once the upstream agreed."""
         if uris:
             self.wants[listener] = uris
@@ -138,7 +105,7 @@ class HeldLeg:
         async with self._watching:
             union = frozenset[str]().union(*self.wants.values())
             if union != self._wanted:
-                await self.connection.watch(Wants(uris=union))
+                await self.connection.watch(routing.Wants(uris=union))
                 self._wanted = union
 
 
@@ -147,7 +114,7 @@ class Legs:
 
     def __init__(
         self,
-        kinds: Mapping[str, UpstreamKind],
+        kinds: Mapping[str, routing.UpstreamKind],
         auths: Mapping[str, UpstreamAuth],
         clock: Clock,
         relisted: Callable[[str], None],
@@ -160,21 +127,34 @@ class Legs:
         self._held: dict[LegKey, dict[str, HeldLeg]] = {}
         self._closing = Background()
 
-    def bound_endpoint(self, view: UpstreamView, owner: Owner) -> Endpoint | None:
+    def key(self, view: UpstreamView, owner: Owner) -> LegKey:
+        """Who shares a conversation with this upstream (architecture, "Legs")."""
+        upstream, sharing, era = view.upstream, view.upstream.settings.sharing, owner.client.era
+        eras = view.discovery.eras if view.discovery else None
+        if eras is not None and not (eras.modern and eras.legacy):
+            era = "modern" if eras.modern else "legacy"
+        if era == "modern" or sharing == "shared":
+            auth: Any = upstream.auth
+            is_personal = auth is not None and self._auths[auth.type].per == "principal"
+            return upstream.name, era, owner.principal.id if is_personal else ""
+        if sharing == "session" and owner.session is not None:
+            return upstream.name, era, owner.session.id
+        return upstream.name, era, f"{owner.principal.id}|{owner.client.capability_digest()}"
+
+    def bound_endpoint(self, key: LegKey) -> Endpoint | None:
         """The endpoint that the caller's legacy leg is bound to already: the one it went to last."""
-        key = self._key(view, owner)
         held = self._held.get(key) if key[1] == "legacy" else None
         return next(reversed(held.values())).endpoint if held else None
 
-    def get(self, view: UpstreamView, endpoint: Endpoint, owner: Owner) -> HeldLeg:
+    def get(self, key: LegKey, view: UpstreamView, endpoint: Endpoint, owner: Owner) -> HeldLeg:
         """The leg for this principal and client; raises Overloaded when the upstream has too many in use."""
-        key = self._key(view, owner)
-        held = self._held.get(key, {}).get(endpoint.id)
+        legs = self._held.get(key)
+        held = legs.get(endpoint.id) if legs else None
         if held is None:
             self._make_room(key[0])
             held = self._open(view.upstream, endpoint, key, owner)
             self._held.setdefault(key, {})[endpoint.id] = held
-        held.last_used = self._clock.monotonic()
+            held.last_used = self._clock.monotonic()
         return held
 
     def discard(self, held: HeldLeg) -> None:
@@ -192,10 +172,6 @@ class Legs:
         for held in self._all():
             if matches(held):
                 self.discard(held)
-
-    def drop(self, matches: Callable[[str], bool]) -> None:
-        """End those of principals that `matches` names (a revoked credential)."""
-        self.discard_all(lambda held: matches(held.principal))
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
         """Conversations with upstreams that changed or are gone end."""
@@ -221,30 +197,11 @@ class Legs:
     def _all(self) -> list[HeldLeg]:
         return [held for legs in self._held.values() for held in legs.values()]
 
-    def _key(self, view: UpstreamView, owner: Owner) -> LegKey:
-        upstream, sharing = view.upstream, view.upstream.settings.sharing
-        eras = view.discovery.eras if view.discovery else None
-        era = owner.client.era
-        if eras is not None and not (eras.modern and eras.legacy):
-            era = "modern" if eras.modern else "legacy"
-        if era == "modern" or sharing == "shared":
-            key = owner.principal.id if self._is_personal(upstream) else ""
-        elif sharing == "session" and owner.session is not None:
-            key = owner.session.id
-        else:
-            key = f"{owner.principal.id}|{owner.client.capability_digest()}"
-        return upstream.name, era, key
-
-    def _is_personal(self, upstream: Upstream) -> bool:
-        auth: Any = upstream.auth
-        return auth is not None and self._auths[auth.type].per == "principal"
-
     def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
         shared = key[1] == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None)
-        held.relisted = self._relisted
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self._relisted)
         profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
-        leg = Leg(key[1], key[2], profile, held, authorizer(self._auths, upstream, owner.principal))
+        leg = routing.Leg(key[1], key[2], profile, held, authorizer(self._auths, upstream, owner.principal))
         held.connection = self._kinds[upstream.kind].connect(upstream, endpoint, leg)
         return held
 

@@ -1,134 +1,180 @@
-"""How much may happen at once: calls and streams per principal and node, calls per upstream with a short queue."""
+"""How much may be held at once, by whom and for how long: calls, streams, and places in a short queue."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+import random
+from collections import deque
+from collections.abc import Callable
 
-from toolway.errors import Overloaded
+import msgspec
+
+from toolway.errors import InvalidInput, Overloaded, Unauthenticated
+from toolway.gateway.access import Access, Visit
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Policy
+from toolway.plugin.kernel import Clock
 
 
-class Slot:
+class Slot(msgspec.Struct, eq=False):
     """A place that is held: given back once however often that is said, taken again without waiting."""
 
-    __slots__ = ("_give", "_take", "held")
-
-    def __init__(self, take: Callable[[], None], give: Callable[[], None]) -> None:
-        self._take = take
-        self._give = give
-        self.held = True
+    bound: Bound
+    key: str
+    held: bool = True
 
     def leave(self) -> None:
         """Give it back."""
         if self.held:
             self.held = False
-            self._give()
+            self.bound.count(self.key, -1)
 
     def rejoin(self) -> None:
         """Take it again, even above the bound: what was begun goes on."""
         if not self.held:
             self.held = True
-            self._take()
+            self.bound.count(self.key, 1)
 
 
-class Quota:
+class Bound:
+    """Counts what is held, by key and in all."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, int] = {}
+        self.total = 0
+
+    def count(self, key: str, by: int) -> None:
+        """So many more (or less) are held."""
+        self.total += by
+        now = self.held.get(key, 0) + by
+        if now:
+            self.held[key] = now
+        else:
+            del self.held[key]
+
+
+class Quota(Bound):
     """At most so many of something for one principal and on this node (reliability, default limits).
 
     Anonymous clients are many people under one name: for them only the bound of the node holds.
     """
 
     def __init__(self, what: str, per_principal: int, per_node: int) -> None:
+        super().__init__()
         self._what = what
         self._per_principal = per_principal
         self._per_node = per_node
-        self._held: Counter[str] = Counter()
-        self.total = 0
 
     def take(self, principal: Principal) -> Slot:
         """A place; raises Overloaded."""
         if self.total >= self._per_node:
             raise Overloaded(f"the gateway has {self._per_node} {self._what}; try again later")
-        if principal.kind != "anonymous" and self._held[principal.id] >= self._per_principal:
+        if self.held.get(principal.id, 0) >= self._per_principal and principal.kind != "anonymous":
             raise Overloaded(f"you have {self._per_principal} {self._what}; end some or try again later")
-        self._count(principal.id, 1)
-        return Slot(partial(self._count, principal.id, 1), partial(self._count, principal.id, -1))
-
-    def _count(self, key: str, by: int) -> None:
-        self.total += by
-        self._held[key] += by
-        if not self._held[key]:
-            del self._held[key]
+        self.count(principal.id, 1)
+        return Slot(self, principal.id)
 
 
-class Slots:
-    """The bound on calls in flight to one upstream, with a short queue."""
+class Queues(Bound):
+    """The bound on calls in flight to each upstream, with a short queue."""
 
     def __init__(self) -> None:
-        self.in_flight = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        super().__init__()
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     async def enter(self, policy: Policy, upstream: str) -> Slot:
-        """Take a slot, waiting at most `queue_wait`; raises Overloaded."""
-        if self.in_flight < policy.in_flight:
-            self.in_flight += 1
-        elif len(self._waiting) >= policy.queue:
-            raise Overloaded(f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full")
+        """Take a place, waiting at most `queue_wait`; raises Overloaded."""
+        if self.held.get(upstream, 0) < policy.in_flight:
+            self.count(upstream, 1)
         else:
-            await self._turn(policy.queue_wait, upstream)
-        return Slot(self._take, self._give)
+            await self._turn(policy, upstream)
+        return Slot(self, upstream)
 
-    async def _turn(self, seconds: float, upstream: str) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            async with asyncio.timeout(seconds):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._give()  # it was granted while the caller gave up
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
-            if isinstance(error, TimeoutError):
-                raise Overloaded(f"upstream {upstream!r} is busy: no slot was free within {seconds:g} s") from None
-            raise
-
-    def _take(self) -> None:
-        self.in_flight += 1
-
-    def _give(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
+    def count(self, key: str, by: int) -> None:
+        """A place that is given back goes to whoever waits longest."""
+        waiting = self._waiting.get(key) if by < 0 else None
+        while waiting:
+            turn = waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
-        self.in_flight -= 1
+        super().count(key, by)
 
-
-class OpenStreams:
-    """Streams that stay open until one side ends them."""
-
-    def __init__(self, quota: Quota) -> None:
-        self._quota = quota
-        self._open: dict[Slot, tuple[str, Callable[[], None]]] = {}
-
-    @contextmanager
-    def opened(self, principal: Principal, end: Callable[[], None]) -> Iterator[None]:
-        """Count a stream that `end` ends properly; raises Overloaded."""
-        slot = self._quota.take(principal)
-        self._open[slot] = principal.id, end
+    async def _turn(self, policy: Policy, upstream: str) -> None:
+        waiting = self._waiting.setdefault(upstream, deque())
+        if len(waiting) >= policy.queue:
+            raise Overloaded(f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full")
+        turn = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
         try:
-            yield
-        finally:
-            del self._open[slot]
-            slot.leave()
+            async with asyncio.timeout(policy.queue_wait):
+                await turn
+        except BaseException as error:
+            if turn in waiting:
+                waiting.remove(turn)
+            elif not turn.cancelled():
+                self.count(upstream, -1)  # it was granted while the caller gave up
+            if isinstance(error, TimeoutError):
+                what = f"no slot was free within {policy.queue_wait:g} s"
+                raise Overloaded(f"upstream {upstream!r} is busy: {what}") from None
+            raise
+
+
+class Stay(msgspec.Struct, eq=False):
+    """Something that outlives its request: `end` ends it properly; times are monotonic seconds."""
+
+    principal: Principal
+    visit: Visit | None
+    end: Callable[[], None]
+    slot: Slot
+    until: float
+    ask_at: float = 0.0
+
+
+class Stays(msgspec.Struct, eq=False):
+    """Open streams, or parked calls: they end with their credential, at their time, or with the gateway.
+
+    Nothing stays longer than `seconds`, more or less by a random part of them below `spread`.
+    """
+
+    quota: Quota
+    access: Access
+    clock: Clock
+    seconds: float
+    spread: float = 0.0
+    open: set[Stay] = set()
+
+    def begin(self, principal: Principal, visit: Visit | None, end: Callable[[], None]) -> Stay:
+        """Count it from now on; raises Overloaded."""
+        until = self.clock.monotonic() + self.seconds * random.uniform(1 - self.spread, 1 + self.spread)
+        stay = Stay(principal, visit, end, self.quota.take(principal), until)
+        self.open.add(stay)
+        return stay
+
+    def leave(self, stay: Stay) -> None:
+        """It is over."""
+        self.open.discard(stay)
+        stay.slot.leave()
 
     def end(self, matches: Callable[[str], bool] = lambda principal: True) -> None:
         """End those of the principals that `matches` names: a revoked credential, or all when the gateway stops."""
-        for principal, end in list(self._open.values()):
-            if matches(principal):
-                end()
+        for stay in list(self.open):
+            if matches(stay.principal.id):
+                stay.end()
+
+    async def check(self) -> None:
+        """End what stayed long enough, and what came with a credential that is not accepted any more."""
+        for stay in list(self.open):
+            now = self.clock.monotonic()
+            if stay.until <= now or (stay.ask_at <= now and not await self._may_stay(stay)):
+                stay.end()
+
+    async def _may_stay(self, stay: Stay) -> bool:
+        if stay.visit is None:
+            return True
+        try:
+            verified = await self.access.authenticate(stay.visit)
+        except (Unauthenticated, InvalidInput):
+            return False
+        stay.ask_at = verified.cache_until
+        return verified.principal.id == stay.principal.id

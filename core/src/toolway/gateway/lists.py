@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
 from toolway.gateway.access import Access
+from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
 from toolway.hookspecs.routing import Era, ItemKind
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
@@ -30,6 +31,7 @@ ACTIONS: dict[ItemKind, str] = {
     "template": "resources:read",
 }
 CACHED_PAGES = 512
+LIST_TTL_MS = 5_000
 PURPOSE = "cursor"
 
 
@@ -42,36 +44,29 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     last: str
 
 
-class Lists:
+class Lists(msgspec.Struct, eq=False):
     """Answers the list methods from the snapshot."""
 
-    def __init__(self, access: Access, seal: Seal, page_size: int, ttl_ms: int, server_info: dict[str, Any]) -> None:
-        self._access = access
-        self._seal = seal
-        self._page_size = page_size
-        self._ttl_ms = ttl_ms
-        self._server_info = server_info
-        self._pages: OrderedDict[tuple[object, ...], Raw] = OrderedDict()
+    access: Access
+    seal: Seal
+    page_size: int
+    pages: OrderedDict[tuple[object, ...], Raw] = msgspec.field(default_factory=OrderedDict)
 
     def page(
         self, snapshot: Snapshot, view: ServerView, method: str, era: Era, principal: Principal, params: dict[str, Raw]
     ) -> Raw:
         """The encoded result; raises RpcError -32602 for a cursor that is not of this list."""
-        visibility = self._access.visibility(principal, view.settings.name)
+        visibility = self.access.visibility(principal, view.settings.name)
         after = self._after(method, view.settings.name, visibility, params.get("cursor"))
         key = (snapshot.number, view.settings.name, method, era, visibility, after)
-        known = self._pages.get(key)
+        known = self.pages.get(key)
         if known is not None:
-            self._pages.move_to_end(key)
+            self.pages.move_to_end(key)
             return known
-        known = self._pages[key] = self._encode(view, method, era, principal, visibility, after)
-        if len(self._pages) > CACHED_PAGES:
-            self._pages.popitem(last=False)
+        known = self.pages[key] = self._encode(view, method, era, principal, visibility, after)
+        if len(self.pages) > CACHED_PAGES:
+            self.pages.popitem(last=False)
         return known
-
-    def visibility(self, principal: Principal, server: str) -> str:
-        """Equal keys mean equal lists on this server within one snapshot."""
-        return self._access.visibility(principal, server)
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""
@@ -80,16 +75,16 @@ class Lists:
     def may_use(self, view: ServerView, kind: ItemKind, canonical: str, principal: Principal) -> bool:
         """Whether the principal may use this item on this server."""
         resource = Resource(canonical, view.settings.name, view.settings.access)
-        return self._access.allowed(principal, ACTIONS[kind], resource)
+        return self.access.allowed(principal, ACTIONS[kind], resource)
 
     def fields(self, view: ServerView) -> dict[str, Any]:
         """What a modern result adds: type, lifetime and scope of the copy a client may keep, who answered."""
-        shared = view.settings.access == "public" and self._access.visibility(ANONYMOUS, view.settings.name) == ""
+        shared = view.settings.access == "public" and self.access.visibility(ANONYMOUS, view.settings.name) == ""
         return {
             "resultType": "complete",
-            "ttlMs": self._ttl_ms,
+            "ttlMs": LIST_TTL_MS,
             "cacheScope": "public" if shared else "private",
-            "_meta": {SERVER_INFO_KEY: self._server_info},
+            "_meta": {SERVER_INFO_KEY: SERVER_INFO},
         }
 
     def _encode(
@@ -98,11 +93,11 @@ class Lists:
         kind, field = LIST_METHODS[method]
         items = self.visible(view, kind, principal)
         start = 0 if after is None else bisect.bisect_right([item.name for item in items], after)
-        page = items[start : start + self._page_size]
+        page = items[start : start + self.page_size]
         result: dict[str, Any] = {field: [Raw(item.raw) for item in page]}
         if start + len(page) < len(items):
             cursor = Cursor(method, view.settings.name, visibility, page[-1].name)
-            result["nextCursor"] = self._seal.seal(PURPOSE, msgspec.msgpack.encode(cursor))
+            result["nextCursor"] = self.seal.seal(PURPOSE, msgspec.msgpack.encode(cursor))
         if era == "modern":
             result.update(self.fields(view))
         return Raw(msgspec.json.encode(result))
@@ -111,7 +106,7 @@ class Lists:
         if raw is None or bytes(raw) == b"null":
             return None
         try:
-            payload = self._seal.open(PURPOSE, msgspec.json.decode(raw, type=str))
+            payload = self.seal.open(PURPOSE, msgspec.json.decode(raw, type=str))
             cursor = msgspec.msgpack.decode(payload or b"", type=Cursor)
         except msgspec.DecodeError:
             raise _bad_cursor() from None

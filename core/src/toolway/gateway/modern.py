@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
 
@@ -11,35 +10,31 @@ from msgspec import UNSET, Raw
 
 from toolway.catalog.snapshot import ServerView
 from toolway.errors import CallLost
-from toolway.gateway.exchange import Exchange
-from toolway.gateway.http import Answer, Request
+from toolway.gateway import relay
+from toolway.gateway.dispatch import fault
+from toolway.gateway.exchange import Exchange, can_be_asked, decoded
+from toolway.gateway.http import PING, Answer, Request
 from toolway.gateway.lists import LIST_METHODS
-from toolway.gateway.outgoing import tool_headers
 from toolway.gateway.parked import State
 from toolway.gateway.plane import DataPlane
-from toolway.gateway.progress import decoded
-from toolway.gateway.relay import Reply as Send
 from toolway.gateway.streams import EventStream
-from toolway.gateway.subscriptions import Listener
-from toolway.hookspecs.routing import CALL_METHODS, Call, ClientProfile, Reply, Wants
+from toolway.gateway.subscriptions import KINDS, Listener
+from toolway.gateway.translate import SERVER_INFO, introduction, tool_headers
+from toolway.hookspecs.routing import CALL_METHODS, ClientProfile, Reply, Wants
+from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError
 from toolway.mcp.headers import HeaderMap, HeaderMismatch, validate
-from toolway.mcp.messages import Envelope, encode_error, encode_notification, encode_result, split_meta
-from toolway.mcp.versions import (
-    CLIENT_CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
-    LOG_LEVEL_KEY,
-    MODERN,
-    PROTOCOL_VERSION_KEY,
-    SERVER_INFO_KEY,
-    SUBSCRIPTION_ID_KEY,
-)
+from toolway.mcp.messages import Envelope, encode_error, encode_notification, encode_result
+from toolway.mcp.sse import encode_event
 
-REMEMBERED_PROFILE = 4096
+REMEMBERED_META = 4096
 """Bytes; what a client says about itself is decoded once while it is no longer than this."""
 
+Introduced = tuple[dict[str, Raw], ClientProfile, dict[str, Raw]]
+ROUTED = ((b"mcp-method", "mcp-method"), (b"mcp-name", "mcp-name"))
 
-class ListenFilter(msgspec.Struct, rename="camel", omit_defaults=True):
+
+class ListenFilter(msgspec.Struct, rename="camel"):
     """`params.notifications` of `subscriptions/listen`."""
 
     tools_list_changed: bool | None = None
@@ -57,46 +52,58 @@ class ModernFront:
 
     async def post(self, request: Request, envelope: Envelope) -> None:
         """Answer one message; errors carry the request's id."""
-        if envelope.method is UNSET:
+        method, request_id = envelope.method, envelope.id
+        if method is UNSET:
             raise RpcError(INVALID_REQUEST, "responses are not accepted here; send requests and notifications")
-        if envelope.id is UNSET or envelope.id is None:
+        if request_id is UNSET or request_id is None:
             await request.reply(202)
             return
-        params, meta = split_meta(envelope.members)
-        client, view = _client(request, meta or {}), self._plane.view(request.server)
-        _check_headers(request, envelope.method, params, view)
-        if envelope.method in CALL_METHODS or envelope.method == "subscriptions/listen":
-            exchange = Exchange(envelope.id, client, EventStream(), parking=self._plane.parking)
-            server, principal = request.server, request.principal
-            exchange.begin(Call(envelope.method, params, meta or {}, server, principal, client, exchange, 0.0))
-            await (self._run if envelope.method in CALL_METHODS else self._listen)(request, exchange, view)
+        params, stream, plane = envelope.members, EventStream(), self._plane
+        meta, client, about = _introduced(params.pop("_meta", None))
+        _check_version(request, client)
+        view = plane.view(request.server)
+        _check_headers(request, method, params, view)
+        if method in LIST_METHODS or method == "server/discover":
+            await request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
+            return
+        exchange = Exchange(request_id, request.principal, client, about, stream, plane.parking)
+        exchange.begin(method, params, dict(meta), request.server)
+        if method in CALL_METHODS:
+            await self._call(request, exchange, view)
+        elif method == "subscriptions/listen":
+            await self._listen(request, exchange, view)
         else:
-            result = self._immediate(request, envelope.method, params, view)
-            await request.reply(200, encode_result(envelope.id, result))
+            raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
 
-    async def _run(self, request: Request, exchange: Exchange, view: ServerView) -> None:
-        stream = exchange.stream
-        exchange = self._resumed(exchange)
-        if exchange.task is None:
-            exchange.task = self._plane.start(self._plane.dispatch.run(exchange, view))
+    async def _call(self, request: Request, exchange: Exchange, view: ServerView) -> None:
+        """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
+        plane, stream = self._plane, exchange.stream
+        if "requestState" in exchange.params or can_be_asked(exchange.client):
+            exchange.visit = request.visit()
+            exchange = self._resumed(exchange)
+            if exchange.task is None:
+                exchange.task = plane.start(plane.dispatch.run(exchange, view))
+            work = stream.ended()
+        else:
+            work = plane.dispatch.run(exchange, view)
         complete = False
         try:
-            complete = await Answer(request, stream, status=lambda: exchange.status).write()
+            complete = await Answer(request, stream, gone=exchange.cancel).reply(work, lambda: exchange.status)
         finally:
             if not complete:
                 exchange.cancel()
 
     def _resumed(self, exchange: Exchange) -> Exchange:
         """The call that this request continues, or itself; its params are then what the upstream gets."""
-        params = exchange.call.params
+        params, parking = exchange.call.params, self._plane.parking
         if (sealed := params.get("requestState")) is None:
             return exchange
-        state = exchange.state = self._plane.parking.open(exchange, sealed)
+        state = exchange.state = parking.open(exchange, sealed)
         answers = params.get("inputResponses", Raw(b"{}"))
         if state.parked and state.node != self._plane.node:
             exchange.task = self._plane.start(self._resume_at_peer(exchange, state, answers))
         elif state.parked:
-            return self._plane.parking.resume(state.parked, _answers(answers), exchange.request_id, exchange.stream)
+            return parking.resume(state.parked, _answers(answers), exchange.request_id, exchange.stream, exchange.visit)
         params = {key: value for key, value in params.items() if key != "requestState"}
         if state.inner is not None:
             params["requestState"] = Raw(state.inner)
@@ -108,30 +115,23 @@ class ModernFront:
     async def _resume_at_peer(self, exchange: Exchange, state: State, answers: Raw) -> None:
         body = {"parked": state.parked, "answers": bytes(answers), "id": exchange.request_id}
         try:
-            async for message in self._plane.relay.stream(state.node, "resume", **body):
-                if message:
-                    exchange.stream.put(message)
+            await relay.fill(exchange.stream, self._plane.relay.stream(state.node, "resume", **body))
             if not exchange.stream.sequence:
                 raise CallLost(f"node {state.node}, which held this call, ended; its outcome is unknown")
             exchange.stream.close()
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
-            exchange.finish(Reply(fault=self._plane.dispatch.fault(error)))
+            exchange.finish(Reply(fault=fault(error)))
 
-    async def _resume_for_peer(self, body: dict[str, Any], reply: Send) -> None:
+    async def _resume_for_peer(self, body: dict[str, Any], reply: relay.Reply) -> None:
         stream = EventStream()
         try:
             exchange = self._plane.parking.resume(body["parked"], _answers(body["answers"]), body["id"], stream)
         except RpcError as error:
-            await reply(encode_error(body["id"], self._plane.dispatch.fault(error)))
+            await reply(encode_error(body["id"], fault(error)))
             return
-        position = 0
         try:
-            while not (stream.closed and position >= stream.sequence):
-                await stream.wait(position, 60.0)
-                for sequence, message in stream.since(position):
-                    await reply(message)
-                    position = sequence
-                    stream.sent(position)
+            async for message in stream.messages(0):
+                await reply(message)
         finally:
             if not stream.closed:
                 exchange.cancel()
@@ -140,10 +140,8 @@ class ModernFront:
         lists, snapshot = self._plane.lists, self._plane.catalog.snapshot
         if method in LIST_METHODS:
             return lists.page(snapshot, view, method, "modern", request.principal, params)
-        if method != "server/discover":
-            raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
         result = {
-            "supportedVersions": list(MODERN),
+            "supportedVersions": list(versions.MODERN),
             "capabilities": view.capabilities,
             **({"instructions": view.instructions} if view.instructions else {}),
             **lists.fields(view),
@@ -151,50 +149,63 @@ class ModernFront:
         return Raw(msgspec.json.encode(result))
 
     async def _listen(self, request: Request, exchange: Exchange, view: ServerView) -> None:
+        """Report until either side ends it; the acknowledgement comes before anything else."""
         try:
-            wanted = msgspec.json.decode(exchange.params.get("notifications", Raw(b"{}")), type=ListenFilter)
+            asked = msgspec.json.decode(exchange.params.get("notifications", Raw(b"{}")), type=ListenFilter)
         except msgspec.DecodeError:
             raise RpcError(INVALID_PARAMS, "params.notifications is not a subscription filter", status=400) from None
-        stream, hub = exchange.stream, self._plane.hub
-        tag = {SUBSCRIPTION_ID_KEY: exchange.request_id}
-        emit = partial(_emit_tagged, stream, Raw(msgspec.json.encode(tag)))
-        early: list[tuple[str, Mapping[str, Raw]]] = []
-        listener = Listener(request.server, request.principal, exchange.client, lambda *event: early.append(event))
-        meta = {**tag, SERVER_INFO_KEY: self._plane.server_info}
+        plane, stream = self._plane, exchange.stream
+        tag = {versions.SUBSCRIPTION_ID_KEY: exchange.request_id}
+        meta = {**tag, versions.SERVER_INFO_KEY: SERVER_INFO}
         ended = Reply(Raw(msgspec.json.encode({"resultType": "complete", "_meta": meta})))
-        with self._plane.open_streams.opened(request.principal, lambda: exchange.finish(ended)):
-            try:
-                honoured = _honoured(wanted, view)
-                hub.add(listener, _wants(honoured))
-                in_force = await hub.watch(listener, frozenset(honoured.resource_subscriptions or ()))
-                honoured.resource_subscriptions = sorted(in_force) or None
-                emit("notifications/subscriptions/acknowledged", {"notifications": Raw(msgspec.json.encode(honoured))})
-                for event in early:
-                    emit(*event)
-                listener.emit = emit
-                await Answer(request, stream).write(sse=True)
-            finally:
-                await hub.remove(listener)
+        tagged = partial(_tagged, Raw(msgspec.json.encode(tag)))
+        principal, client = request.principal, exchange.client
+        listener = Listener(request.server, principal, client, lambda *event: stream.put(tagged(*event)))
+        stay = plane.streams.begin(principal, request.visit(), partial(exchange.finish, ended))
+        try:
+            wants = _wants(asked, view)
+            plane.hub.add(listener, wants)
+            in_force = await plane.hub.watch(listener, wants.uris)
+            honoured = Raw(msgspec.json.encode(_honoured(wants, in_force)))
+            first = encode_event(tagged("notifications/subscriptions/acknowledged", {"notifications": honoured}))
+            await Answer(request, stream, first=lambda: PING + first).events()
+        finally:
+            plane.streams.leave(stay)
+            await plane.hub.remove(listener)
 
 
-def _client(request: Request, meta: dict[str, Raw]) -> ClientProfile:
-    for key in (PROTOCOL_VERSION_KEY, CLIENT_CAPABILITIES_KEY):
-        if key not in meta:
-            raise RpcError(INVALID_PARAMS, f"params._meta must have {key!r}", status=400)
-    info, level = meta.get(CLIENT_INFO_KEY, Raw(b"{}")), meta.get(LOG_LEVEL_KEY, Raw(b"null"))
-    said = [bytes(each) for each in (meta[PROTOCOL_VERSION_KEY], meta[CLIENT_CAPABILITIES_KEY], info, level)]
+def _introduced(raw: Raw | None) -> Introduced:
+    """The members of `_meta`, what the client says there about itself, and how that is said to modern upstreams."""
+    said = bytes(raw) if raw is not None else b"{}"
+    return (_read_meta if len(said) <= REMEMBERED_META else _read_meta.__wrapped__)(said)
+
+
+@lru_cache(maxsize=1024)
+def _read_meta(said: bytes) -> Introduced:
+    decode = msgspec.json.decode
     try:
-        small = sum(map(len, said)) <= REMEMBERED_PROFILE
-        client = (_profile if small else _profile.__wrapped__)(*said)
+        meta = decode(said, type=dict[str, Raw])
+        client = ClientProfile(
+            decode(meta[versions.PROTOCOL_VERSION_KEY], type=str),
+            decode(meta[versions.CLIENT_CAPABILITIES_KEY], type=dict[str, Any]),
+            decode(meta.get(versions.CLIENT_INFO_KEY, b"{}"), type=dict[str, Any]),
+            decode(meta.get(versions.LOG_LEVEL_KEY, b"null"), type=str | None),
+        )
+    except KeyError as missing:
+        raise RpcError(INVALID_PARAMS, f"params._meta must have {missing}", status=400) from None
     except msgspec.DecodeError:
-        raise RpcError(INVALID_PARAMS, "params._meta has protocol keys of the wrong type", status=400) from None
-    header = request.headers.get("mcp-protocol-version")
+        what = "params._meta must be an object, and its protocol keys of the right type"
+        raise RpcError(INVALID_PARAMS, what, status=400) from None
+    return meta, client, introduction(client)
+
+
+def _check_version(request: Request, client: ClientProfile) -> None:
+    header = request.header(b"mcp-protocol-version")
     if header != client.version:
         raise HeaderMismatch(f"MCP-Protocol-Version is {header!r}, params._meta says {client.version!r}")
-    if client.version not in MODERN:
-        data = Raw(msgspec.json.encode({"supported": list(MODERN), "requested": client.version}))
+    if client.version not in versions.MODERN:
+        data = Raw(msgspec.json.encode({"supported": list(versions.MODERN), "requested": client.version}))
         raise RpcError(UNSUPPORTED_VERSION, "this protocol version is not supported", data=data)
-    return client
 
 
 def _check_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> None:
@@ -202,18 +213,9 @@ def _check_headers(request: Request, method: str, params: dict[str, Raw], view: 
     if method == "tools/call" and "name" in params:
         found = view.find("tool", decoded(params, "name", str) or "")
         parameters = tool_headers(found.item.raw) if found is not None else {}
-    validate(method, params, request.headers, request.repeated, parameters)
-
-
-@lru_cache(maxsize=1024)
-def _profile(version: bytes, capabilities: bytes, info: bytes, level: bytes) -> ClientProfile:
-    decode = msgspec.json.decode
-    return ClientProfile(
-        decode(version, type=str),
-        decode(capabilities, type=dict[str, Any]),
-        decode(info, type=dict[str, Any]),
-        decode(level, type=str | None),
-    )
+    routed = ROUTED if not parameters else [(name, name.decode("latin-1")) for name in request.headers]
+    headers = {name: request.headers[key].decode("latin-1") for key, name in routed if key in request.headers}
+    validate(method, params, headers, request.repeated(), parameters)
 
 
 def _answers(raw: bytes | Raw) -> dict[str, Raw]:
@@ -223,23 +225,21 @@ def _answers(raw: bytes | Raw) -> dict[str, Raw]:
         raise RpcError(INVALID_PARAMS, "params.inputResponses must be an object") from None
 
 
-def _honoured(wanted: ListenFilter, view: ServerView) -> ListenFilter:
+def _wants(asked: ListenFilter, view: ServerView) -> Wants:
     offered = view.capabilities
-    return ListenFilter(
-        tools_list_changed=(wanted.tools_list_changed and "tools" in offered) or None,
-        prompts_list_changed=(wanted.prompts_list_changed and "prompts" in offered) or None,
-        resources_list_changed=(wanted.resources_list_changed and "resources" in offered) or None,
-        resource_subscriptions=(wanted.resource_subscriptions if "resources" in offered else None) or None,
-    )
-
-
-def _wants(honoured: ListenFilter) -> Wants:
     return Wants(
-        tools=bool(honoured.tools_list_changed),
-        prompts=bool(honoured.prompts_list_changed),
-        resources=bool(honoured.resources_list_changed),
+        tools=bool(asked.tools_list_changed) and "tools" in offered,
+        prompts=bool(asked.prompts_list_changed) and "prompts" in offered,
+        resources=bool(asked.resources_list_changed) and "resources" in offered,
+        uris=frozenset(asked.resource_subscriptions or ()) if "resources" in offered else frozenset(),
     )
 
 
-def _emit_tagged(stream: EventStream, meta: Raw, method: str, params: Any) -> None:
-    stream.put(encode_notification(method, {**params, "_meta": meta}))
+def _honoured(wants: Wants, in_force: frozenset[str]) -> dict[str, Any]:
+    """The subset of the filter that the gateway keeps to (MCP 2026-07-28, subscriptions)."""
+    kept: dict[str, Any] = {f"{kind}ListChanged": True for kind in KINDS if getattr(wants, kind)}
+    return {**kept, **({"resourceSubscriptions": sorted(in_force)} if in_force else {})}
+
+
+def _tagged(meta: Raw, method: str, params: Any) -> bytes:
+    return encode_notification(method, {**params, "_meta": meta})

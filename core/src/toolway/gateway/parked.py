@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from toolway.errors import Overloaded
+from toolway.gateway.access import Visit
 from toolway.gateway.exchange import Exchange
-from toolway.gateway.limits import Quota, Slot
+from toolway.gateway.limits import Quota, Stay, Stays
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.routing import Reply
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
@@ -61,116 +62,115 @@ class Question(msgspec.Struct, eq=False):
     answer: asyncio.Future[Raw]
 
 
-def input_required(requests: dict[str, Any], state: str) -> Reply:
-    """A result that asks the client for input."""
-    result = {
-        "resultType": "input_required",
-        **({"inputRequests": requests} if requests else {}),
-        "requestState": state,
-    }
-    return Reply(Raw(msgspec.json.encode(result)), kind="input_required")
+def quota() -> Quota:
+    """How many calls may be parked."""
+    return Quota("calls that wait for input", PER_PRINCIPAL, PER_NODE)
 
 
-class Parked(msgspec.Struct, eq=False):
-    """A call that waits, its place among those that do, and when it is given up."""
-
-    exchange: Exchange
-    slot: Slot
-    timer: asyncio.TimerHandle
-
-
-class Parking:
+class Parking(msgspec.Struct, eq=False):
     """The calls parked on this node, and the sealed states that lead back to them."""
 
-    def __init__(self, node: str, seal: Seal, clock: Clock) -> None:
-        self._node = node
-        self._seal = seal
-        self._clock = clock
-        self._quota = Quota("calls that wait for input", PER_PRINCIPAL, PER_NODE)
-        self._parked: dict[str, Parked] = {}
-        self._serial = 0
+    node: str
+    ring: Seal
+    clock: Clock
+    stays: Stays
+    questions: dict[Exchange, dict[str, Question]] = {}
+    parked: dict[str, tuple[Exchange, Stay]] = {}
+    serial: int = 0
 
     async def wait(self, exchange: Exchange, method: str, params: Raw) -> Raw:
         """End the turn of the exchange with this question, and others asked at the same time; wait for its answer."""
-        exchange.asked += 1
-        key = f"q{exchange.asked}"
-        loop = asyncio.get_running_loop()
-        question = exchange.questions[key] = Question(InputRequest(method, params), loop.create_future())
+        self.serial += 1
+        loop, key = asyncio.get_running_loop(), f"q{self.serial}"
+        question = Question(InputRequest(method, params), loop.create_future())
+        questions = self.questions.setdefault(exchange, {})
+        questions[key] = question
         loop.call_soon(self._park, exchange)
         try:
             return await question.answer
         finally:
-            del exchange.questions[key]
+            del questions[key]
+            if not questions:
+                del self.questions[exchange]
 
     def seal(self, exchange: Exchange, *, parked: str = "", upstream: str = "", inner: bytes | None = None) -> str:
         """A state for the repetition of this request."""
-        call, expires = exchange.call, self._clock.now() + PARK_SECONDS
-        bound = (call.principal.id, call.server, call.method, exchange.digest())
-        return self._seal.seal(
-            PURPOSE, msgspec.msgpack.encode(State(self._node, parked, *bound, expires, upstream, inner))
-        )
+        state = State(self.node, parked, *_bound(exchange), self.clock.now() + PARK_SECONDS, upstream, inner)
+        return self.ring.seal(PURPOSE, msgspec.msgpack.encode(state))
 
     def open(self, exchange: Exchange, sealed: Raw) -> State:
         """The state that the client sent back; RpcError -32602 when it is not ours, not theirs or too old."""
-        call = exchange.call
         try:
-            payload = self._seal.open(PURPOSE, msgspec.json.decode(sealed, type=str))
+            payload = self.ring.open(PURPOSE, msgspec.json.decode(sealed, type=str))
             state = msgspec.msgpack.decode(payload or b"", type=State)
         except msgspec.DecodeError:
             raise bad_state() from None
-        bound = (call.principal.id, call.server, call.method, exchange.digest())
-        if (state.principal, state.server, state.method, state.digest) != bound or state.expires < self._clock.now():
+        bound = (state.principal, state.server, state.method, state.digest)
+        if bound != _bound(exchange) or state.expires < self.clock.now():
             raise bad_state()
         return state
 
-    def resume(self, parked: str, answers: dict[str, Raw], request_id: int | str, stream: EventStream) -> Exchange:
+    def resume(
+        self,
+        parked: str,
+        answers: dict[str, Raw],
+        request_id: int | str,
+        stream: EventStream,
+        visit: Visit | None = None,
+    ) -> Exchange:
         """Hand the answers to the waiting call and let it reply on `stream`; asks again what is not answered.
 
         Raises:
             RpcError: -32602, it is not here any more: answered already, or expired.
         """
-        held = self._parked.pop(parked, None)
-        if held is None:
+        if parked not in self.parked:
             raise RpcError(INVALID_PARAMS, "this requestState was answered already or has expired")
-        held.timer.cancel()
-        held.slot.leave()
-        held.exchange.go_on(request_id, stream)
-        for key, question in held.exchange.questions.items():
+        exchange = self._unpark(parked)
+        exchange.go_on(request_id, stream, visit)
+        for key, question in self.questions.get(exchange, {}).items():
             if key in answers and not question.answer.done():
                 question.answer.set_result(answers[key])
-        asyncio.get_running_loop().call_soon(self._park, held.exchange)
-        return held.exchange
+        asyncio.get_running_loop().call_soon(self._park, exchange)
+        return exchange
 
-    def drop(self, matches: Callable[[str], bool] = lambda principal: True) -> None:
-        """End the parked calls of principals that `matches` names (a revoked credential), or all."""
-        for parked, held in list(self._parked.items()):
-            if matches(held.exchange.principal.id):
-                self._expire(parked)
+    def _unpark(self, parked: str) -> Exchange:
+        exchange, stay = self.parked.pop(parked)
+        self.stays.leave(stay)
+        return exchange
 
     def _expire(self, parked: str) -> None:
-        held = self._parked.pop(parked)
-        held.timer.cancel()
-        held.slot.leave()
-        held.exchange.cancel()
+        self._unpark(parked).cancel()
 
     def _park(self, exchange: Exchange) -> None:
-        pending = {key: each for key, each in exchange.questions.items() if not each.answer.done()}
+        questions = self.questions.get(exchange, {})
+        pending = {key: each for key, each in questions.items() if not each.answer.done()}
         if not pending or exchange.stream.closed:
             return
+        self.serial += 1
+        parked = f"{self.node}.{self.serial}"
         try:
-            slot = self._quota.take(exchange.principal)
+            stay = self.stays.begin(exchange.principal, exchange.visit, partial(self._expire, parked))
         except Overloaded as error:
             for question in pending.values():
                 question.answer.set_exception(error)
             return
-        self._serial += 1
-        parked = f"{self._node}.{self._serial}"
-        timer = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, parked)
-        self._parked[parked] = Parked(exchange, slot, timer)
+        self.parked[parked] = exchange, stay
         requests = {key: question.request for key, question in pending.items()}
         exchange.finish(input_required(requests, self.seal(exchange, parked=parked)))
+
+
+def input_required(requests: dict[str, Any], state: str) -> Reply:
+    """A result that asks the client for input."""
+    asked = {"inputRequests": requests} if requests else {}
+    result = {"resultType": "input_required", **asked, "requestState": state}
+    return Reply(Raw(msgspec.json.encode(result)), kind="input_required")
 
 
 def bad_state() -> RpcError:
     """A requestState that does not belong to this request."""
     return RpcError(INVALID_PARAMS, "requestState is not valid for this request; send the request again without it")
+
+
+def _bound(exchange: Exchange) -> tuple[str, str, str, str]:
+    call = exchange.call
+    return call.principal.id, call.server, call.method, exchange.digest()

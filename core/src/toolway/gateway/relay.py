@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
+from toolway.background import Background
 from toolway.errors import CallLost
-from toolway.gateway.background import Background
+from toolway.gateway.streams import EventStream
 from toolway.hookspecs.caching import PubSub
 
 EVERYWHERE = "toolway.nodes"
@@ -67,10 +68,8 @@ class Relay:
         async with AsyncExitStack() as stack:
             for channel in (EVERYWHERE, self._channel(self._node)):
                 await stack.enter_async_context(self._pubsub.subscribe(channel, self._receive))
-            try:
-                yield
-            finally:
-                self._background.cancel()
+            stack.push_async_callback(self._background.close)
+            yield
 
     def send(self, node: str, kind: str, **body: Any) -> None:
         """Tell one node, soon; a failure is logged."""
@@ -79,6 +78,18 @@ class Relay:
     def tell_all(self, kind: str, **body: Any) -> None:
         """Tell every other node, soon; a failure is logged."""
         self._tell(EVERYWHERE, Message(kind, self._node, body))
+
+    @asynccontextmanager
+    async def filling(self, stream: EventStream, node: str, kind: str, /, **body: Any) -> AsyncIterator[None]:
+        """While this is open, what the other node sends goes on the stream; raises CallLost when it does not answer."""
+        pieces = self.stream(node, kind, **body)
+        await anext(pieces)
+        task = self._background.start(fill(stream, pieces), f"a relayed {kind}")
+        task.add_done_callback(lambda _: stream.close())
+        try:
+            yield
+        finally:
+            task.cancel()
 
     async def stream(self, node: str, kind: str, **body: Any) -> AsyncIterator[bytes]:
         """The pieces that the other node sends, first an empty one; raises CallLost when it does not answer (any more).
@@ -157,6 +168,13 @@ class Relay:
             pinger.cancel()
             self._serving.pop(message.stream, None)
             await reply(None)
+
+
+async def fill(stream: EventStream, pieces: AsyncIterator[bytes]) -> None:
+    """Put what another node sends on the stream."""
+    async for message in pieces:
+        if message:
+            stream.put(message)
 
 
 async def _ping(reply: Reply) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -15,14 +16,19 @@ from toolway.errors import ClientCannot
 from toolway.gateway.exchange import Exchange
 from toolway.gateway.relay import Relay
 from toolway.gateway.streams import RETAIN_BYTES, RETAIN_SECONDS, Budget, EventStream
+from toolway.gateway.translate import introduction
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.caching import KeyValueStore
 from toolway.hookspecs.routing import ClientProfile
 from toolway.mcp.errors import RpcError
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
-from toolway.mcp.session import SESSION_PURPOSE, SESSION_SECONDS, SealedSession, decode_session, encode
+from toolway.mcp.session import SESSION_PURPOSE, SESSION_SECONDS, EventId, SealedSession, decode_session, encode
 from toolway.plugin.kernel import Clock, Seal
 
+if TYPE_CHECKING:
+    from toolway.gateway.subscriptions import Listener
+
+replace = msgspec.structs.replace
 LOCAL_SESSIONS = 50_000
 LONGEST_ID = 1024
 IDLE_SECONDS = 600.0
@@ -30,7 +36,10 @@ KEPT_STREAMS = 8
 
 
 class Record(msgspec.Struct, array_like=True):
-    """What every node must know of a session; `listener` is the node that holds its GET stream, `revision` grows."""
+    """What every node must know of a session; `revision` grows.
+
+    `listener` is the node that holds its GET stream; `heard` is how far the client got on the stream before that one.
+    """
 
     capabilities: dict[str, Any] = {}
     info: dict[str, Any] = {}
@@ -39,6 +48,7 @@ class Record(msgspec.Struct, array_like=True):
     listener: str = ""
     ended: bool = False
     revision: int = 0
+    heard: EventId | None = None
 
 
 class ClientSession:
@@ -53,6 +63,7 @@ class ClientSession:
         self.streams: dict[int, EventStream] = {}
         self.exchanges: dict[int | str, Exchange] = {}
         self.attached = False
+        self.listener: Listener | None = None
         self.last_used = 0.0
         self._relay = relay
         self._asks: dict[str, asyncio.Future[Raw]] = {}
@@ -73,6 +84,7 @@ class ClientSession:
         """Take over a newer record."""
         self.record = record
         self.client = ClientProfile(self.sealed.version, record.capabilities, record.info, record.log_level)
+        self.introduction = introduction(self.client)
 
     def open_stream(self) -> EventStream:
         """A stream for the reply to one POST, kept for resumption."""
@@ -96,13 +108,21 @@ class ClientSession:
         if not self.attached and self.general.left_at is not None and self.general.left_at < before:
             self.general.clear()
 
-    def attach(self, position: int | None) -> tuple[EventStream, int]:
+    def attach(self, heard: EventId | None) -> tuple[EventStream, int]:
         """A new GET stream in place of the old one, and where it begins: with what the client has not got yet."""
         old, self.general = self.general, self._general()
-        start = old.delivered if position is None else min(position, old.sequence)
+        start = self._got(old, heard)
         self.general.take_over(old, start)
         self.general.lossy, self.attached = False, True
         return self.general, start
+
+    def hand_over(self) -> None:
+        """The client reads its GET stream on another node now: what it has not got goes there."""
+        for _, message in self.general.since(self._got(self.general, self.record.heard)):
+            self._relay.send(self.record.listener, "push", session=self.id, message=message)
+        self.general.clear()
+        self.general.close()
+        self.general, self.attached = self._general(), False
 
     def detach(self, now: float) -> None:
         """Nobody reads the GET stream: it keeps the newest messages for a while."""
@@ -119,12 +139,15 @@ class ClientSession:
         else:
             self.general.put(message)
 
+    async def wait(self, exchange: Exchange, method: str, params: Raw) -> Raw:
+        """Ask on the stream of a request while it is open, else on the GET stream."""
+        return await self.ask(method, params, None if exchange.stream.closed else exchange.stream)
+
     async def ask(self, method: str, params: Raw, stream: EventStream | None = None) -> Raw:
         """Ask the client and wait; raises ClientCannot without an open stream, RpcError as the client answers."""
-        on_request = stream is not None and not stream.closed
-        if not on_request and not self.attached and not self.record.listener:
+        if stream is None and not self.attached and not self.record.listener:
             raise ClientCannot(f"the client has no open stream on which {method} could be asked")
-        put = stream.put if stream is not None and on_request else self.push
+        put = self.push if stream is None else stream.put
         self._serial += 1
         request_id = f"{self.node}.{self._serial}"
         answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
@@ -149,12 +172,21 @@ class ClientSession:
         else:
             waiting.set_result(envelope.result if envelope.result is not UNSET else Raw(b"{}"))
 
+    def hang_up(self) -> None:
+        """End the GET stream."""
+        self.general.close()
+
     def close(self) -> None:
         """The session ended: every stream and running request of it ends too."""
         for exchange in list(self.exchanges.values()):
             exchange.cancel()
         for stream in (self.general, *self.streams.values()):
             stream.close()
+
+    def _got(self, stream: EventStream, heard: EventId | None) -> int:
+        """How much of this node's GET stream is with the client: what it says, else what was written."""
+        is_ours = heard is not None and heard.node == self.node
+        return min(heard.sequence, stream.sequence) if heard is not None and is_ours else stream.delivered
 
     def _general(self) -> EventStream:
         stream = EventStream(0, RETAIN_BYTES, self.budget)
@@ -163,7 +195,7 @@ class ClientSession:
 
 
 class Sessions:
-    """Finds, makes and ends sessions. `closers` hear of ended ones (to close their legs)."""
+    """Finds, makes and ends sessions. `closers` hear of ended ones, `changed` of records that another node changed."""
 
     def __init__(self, node: str, seal: Seal, clock: Clock, keyvalue: KeyValueStore, relay: Relay) -> None:
         self._node = node
@@ -182,7 +214,7 @@ class Sessions:
             "answer": self._on_answer,
             "cancelled": self._on_cancelled,
         }.items():
-            relay.on(kind, handler)
+            relay.on(kind, partial(self._relayed, handler))
 
     async def create(self, principal: Principal, server: str, version: str, record: Record) -> ClientSession:
         """A new session; its `token` is the sealed id."""
@@ -214,22 +246,27 @@ class Sessions:
             current = await self._keyvalue.get(key)
             known = msgspec.msgpack.decode(current, type=Record) if current else session.record
             changed = change(known)
-            record = known if changed == known else msgspec.structs.replace(changed, revision=known.revision + 1)
+            record = known if changed == known else replace(changed, revision=known.revision + 1)
             left = max(session.sealed.expires - self._clock.now(), 1.0)
             if await self._keyvalue.compare_and_set(key, current, msgspec.msgpack.encode(record), ttl=left):
                 break
         session.adopt(record)
         if record is not known:
-            self._relay.tell_all("session-changed", session=session.id)
+            self._relay.tell_all("session-changed", session=session.id, record=msgspec.msgpack.encode(record))
 
-    async def claim(self, session: ClientSession) -> None:
+    async def claim(self, session: ClientSession, heard: EventId | None) -> None:
         """This node is about to hold the GET stream; attach it only then, or news of an older claim would end it."""
-        await self.update(session, lambda record: msgspec.structs.replace(record, listener=self._node))
+        await self.update(session, lambda record: replace(record, listener=self._node, heard=heard))
+
+    async def release(self, session: ClientSession) -> None:
+        """The GET stream ended; what the session would have heard is kept for a while, for when it comes back."""
+        session.detach(self._clock.monotonic())
+        await self.update(session, lambda r: replace(r, listener="") if r.listener == self._node else r)
 
     async def end(self, session: ClientSession) -> None:
         """End it on every node; its id gives 404 from now on."""
         self._close(session)
-        await self.update(session, lambda record: msgspec.structs.replace(record, ended=True))
+        await self.update(session, lambda record: replace(record, ended=True))
         self._relay.tell_all("session-ended", session=session.id)
 
     def answer(self, session: ClientSession, envelope: Envelope, body: bytes) -> None:
@@ -287,43 +324,31 @@ class Sessions:
             for closer in self.closers:
                 closer(session)
 
-    async def _on_ended(self, body: dict[str, Any]) -> None:
+    async def _relayed(self, handler: Callable[[ClientSession, Any], Awaitable[None]], body: dict[str, Any]) -> None:
+        """Something of another node for a session that this one may have."""
         if (session := self._by_id.get(body["session"])) is not None:
-            self._close(session)
+            await handler(session, body)
 
-    async def _on_changed(self, body: dict[str, Any]) -> None:
-        session = self._by_id.get(body["session"])
-        if session is None or not (stored := await self._keyvalue.get(_key(session.id))):
-            return
-        record = msgspec.msgpack.decode(stored, type=Record)
-        if record.revision < session.record.revision:
-            return  # read before this node's own change
-        session.adopt(record)
+    async def _on_ended(self, session: ClientSession, body: dict[str, Any]) -> None:
+        self._close(session)
+
+    async def _on_changed(self, session: ClientSession, body: dict[str, Any]) -> None:
+        record = msgspec.msgpack.decode(body["record"], type=Record)
+        if record.revision > session.record.revision:
+            session.adopt(record)
         if session.record.listener not in ("", self._node):
-            self._hand_over(session)
+            session.hand_over()
         for listener in self.changed:
             await listener(session)
 
-    def _hand_over(self, session: ClientSession) -> None:
-        """The client reads its GET stream on another node now: what it has not got goes there."""
-        for _, message in session.general.since(session.general.delivered):
-            self._relay.send(session.record.listener, "push", session=session.id, message=message)
-        session.general.clear()
-        session.general.close()
-        session.general = session._general()
-        session.attached = False
+    async def _on_push(self, session: ClientSession, body: dict[str, Any]) -> None:
+        session.push(body["message"])
 
-    async def _on_push(self, body: dict[str, Any]) -> None:
-        if (session := self._by_id.get(body["session"])) is not None:
-            session.general.put(body["message"])
+    async def _on_answer(self, session: ClientSession, body: dict[str, Any]) -> None:
+        session.answer(msgspec.json.decode(body["message"], type=Envelope))
 
-    async def _on_answer(self, body: dict[str, Any]) -> None:
-        if (session := self._by_id.get(body["session"])) is not None:
-            session.answer(msgspec.json.decode(body["message"], type=Envelope))
-
-    async def _on_cancelled(self, body: dict[str, Any]) -> None:
-        session = self._by_id.get(body["session"])
-        if session is not None and (exchange := session.exchanges.get(body["request"])) is not None:
+    async def _on_cancelled(self, session: ClientSession, body: dict[str, Any]) -> None:
+        if (exchange := session.exchanges.get(body["request"])) is not None:
             exchange.cancel()
 
 

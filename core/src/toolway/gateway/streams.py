@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 RETAIN_BYTES = 256 * 1024
 RETAIN_SECONDS = 300.0
 PENDING_BYTES = 4 * 1024 * 1024
+LONG = 60.0
 
 
 class Budget:
@@ -20,7 +23,7 @@ class Budget:
 
 
 class EventStream:
-    """Messages of one response or of one session's GET stream, numbered from 1.
+    """Messages of one response or of one session's GET stream, numbered from 1; `readers` are called when one comes.
 
     With `retain` bytes above 0 sent messages stay for `Last-Event-ID` (legacy); otherwise `sent` drops them.
     A `lossy` stream, which nobody reads at present, keeps the newest only. A stream that keeps more than
@@ -34,16 +37,18 @@ class EventStream:
         self.sequence = self.delivered = 0
         self.closed = self.overflowed = self.lossy = False
         self.left_at: float | None = None
+        self.readers: set[Callable[[], None]] = set()
         self._size = 0
         self._budget = budget or Budget()
-        self._waiters: set[asyncio.Future[bool]] = set()
 
-    def put(self, message: bytes) -> None:
-        """Append one JSON-RPC message; ignored once closed."""
+    def put(self, message: bytes, *, last: bool = False) -> None:
+        """Append one JSON-RPC message, perhaps the `last` one; ignored once closed."""
         if self.closed:
             return
         self.sequence += 1
         self._append(self.sequence, message)
+        if last:
+            self.closed = True
         self.wake()
 
     def close(self) -> None:
@@ -52,9 +57,9 @@ class EventStream:
         self.wake()
 
     def wake(self) -> None:
-        """Let every waiting reader look again."""
-        for waiter in self._waiters:
-            _settle(waiter, True)
+        """Let every reader look again."""
+        for reader in list(self.readers):
+            reader()
 
     def since(self, position: int) -> list[tuple[int, bytes]]:
         """Messages after `position` that are still kept."""
@@ -86,13 +91,28 @@ class EventStream:
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
-        self._waiters.add(waiter)
+        reader = partial(_settle, waiter, True)
+        self.readers.add(reader)
         timer = loop.call_later(seconds, _settle, waiter, False)
         try:
             return await waiter
         finally:
             timer.cancel()
-            self._waiters.discard(waiter)
+            self.readers.discard(reader)
+
+    async def messages(self, position: int) -> AsyncIterator[bytes]:
+        """Those after `position` as they come, until the stream is closed; each is sent when the next is wanted."""
+        while not (self.closed and position >= self.sequence):
+            await self.wait(position, LONG)
+            for sequence, message in self.since(position):
+                yield message
+                position = sequence
+                self.sent(position)
+
+    async def ended(self) -> None:
+        """Wait until it is closed."""
+        while not self.closed:
+            await self.wait(self.sequence, LONG)
 
     def _append(self, sequence: int, message: bytes) -> None:
         self.events.append((sequence, message))

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Raw
 
+from toolway.background import Background
 from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.uris import UnknownUri
 from toolway.errors import InvalidInput, ToolwayError
-from toolway.gateway.background import Background
 from toolway.gateway.legs import HeldLeg, Legs
 from toolway.gateway.lists import Lists
 from toolway.gateway.sessions import ClientSession
@@ -32,35 +32,27 @@ KINDS: dict[str, tuple[ItemKind, ...]] = {
 Uri = tuple[str, str]
 
 
-class Listener:
+class Listener(msgspec.Struct, eq=False):
     """One client that listens: a modern `subscriptions/listen` stream or a legacy session."""
 
-    def __init__(
-        self,
-        server: str,
-        principal: Principal,
-        client: ClientProfile,
-        emit: Callable[[str, Mapping[str, Raw]], None],
-        session: ClientSession | None = None,
-    ) -> None:
-        self.server = server
-        self.principal = principal
-        self.client = client
-        self.session = session
-        self.wants = Wants()
-        self.uris: frozenset[str] = frozenset()
-        self.exposed: dict[Uri, str] = {}
-        self.legs: list[HeldLeg] = []
-        self.emit = emit
-        self._due: set[str] = set()
-        self._quiet_until = 0.0
+    server: str
+    principal: Principal
+    client: ClientProfile
+    emit: Callable[[str, Mapping[str, Raw]], None]
+    session: ClientSession | None = None
+    wants: Wants = Wants()
+    uris: frozenset[str] = frozenset()
+    exposed: dict[Uri, str] = {}
+    legs: list[HeldLeg] = []
+    due: set[str] = set()
+    quiet_until: float = 0.0
 
     def changed(self, kind: str) -> None:
         """A list changed: tell at once, then at most once a second."""
         loop = asyncio.get_running_loop()
-        if not self._due:
-            loop.call_at(max(loop.time() + random.uniform(0, 0.1), self._quiet_until), self._flush)
-        self._due.add(kind)
+        if not self.due:
+            loop.call_at(max(loop.time() + random.uniform(0, 0.1), self.quiet_until), self._flush)
+        self.due.add(kind)
 
     def updated(self, upstream: str, uri: str) -> None:
         """A resource changed; the client hears the URI that it knows."""
@@ -69,30 +61,29 @@ class Listener:
             self.emit("notifications/resources/updated", {"uri": Raw(msgspec.json.encode(exposed))})
 
     def _flush(self) -> None:
-        self._quiet_until = asyncio.get_running_loop().time() + COALESCE_SECONDS
-        due, self._due = sorted(self._due), set()
+        self.quiet_until = asyncio.get_running_loop().time() + COALESCE_SECONDS
+        due, self.due = sorted(self.due), set()
         for kind in due:
             self.emit(f"notifications/{kind}/list_changed", {})
 
 
-class Hub:
+class Hub(msgspec.Struct, eq=False):
     """All listeners of this node."""
 
-    def __init__(self, legs: Legs, lists: Lists, snapshot: Callable[[], Snapshot]) -> None:
-        self._legs = legs
-        self._lists = lists
-        self._snapshot = snapshot
-        self._listeners: set[Listener] = set()
-        self._background = Background()
+    legs: Legs
+    lists: Lists
+    snapshot: Callable[[], Snapshot]
+    listeners: set[Listener] = set()
+    background: Background = msgspec.field(default_factory=Background)
 
     def add(self, listener: Listener, wants: Wants) -> None:
         """Report changed lists to this listener."""
         listener.wants = wants
-        self._listeners.add(listener)
+        self.listeners.add(listener)
 
     async def remove(self, listener: Listener) -> None:
         """Stop reporting."""
-        self._listeners.discard(listener)
+        self.listeners.discard(listener)
         await self.watch(listener, frozenset())
 
     async def watch(self, listener: Listener, uris: frozenset[str]) -> frozenset[str]:
@@ -103,7 +94,7 @@ class Hub:
         """
         if len(uris) > MOST_URIS:
             raise InvalidInput(f"at most {MOST_URIS} resources can be subscribed to; this would be {len(uris)}")
-        view = self._snapshot().servers.get(listener.server)
+        view = self.snapshot().servers.get(listener.server)
         listener.uris = uris
         listener.exposed = self._resolve(view, listener) if view is not None else {}
         before, listener.legs = listener.legs, []
@@ -120,8 +111,8 @@ class Hub:
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
         """Tell listeners whose lists changed; watch again what may be elsewhere now."""
         known: dict[tuple[str, str, str], bool] = {}
-        for listener in list(self._listeners):
-            visibility = self._lists.visibility(listener.principal, listener.server)
+        for listener in list(self.listeners):
+            visibility = self.lists.access.visibility(listener.principal, listener.server)
             for kind in KINDS:
                 key = (listener.server, visibility, kind)
                 if getattr(listener.wants, kind):
@@ -130,13 +121,13 @@ class Hub:
                     if known[key]:
                         listener.changed(kind)
             if listener.uris:
-                self._background.start(self.watch(listener, listener.uris), "watching resources again")
+                self.background.start(self.watch(listener, listener.uris), "watching resources again")
 
     def _entries(self, snapshot: Snapshot, listener: Listener, kind: str) -> list[bytes]:
         view = snapshot.servers.get(listener.server)
         if view is None:
             return []
-        return [entry.raw for item in KINDS[kind] for entry in self._lists.visible(view, item, listener.principal)]
+        return [entry.raw for item in KINDS[kind] for entry in self.lists.visible(view, item, listener.principal)]
 
     def _resolve(self, view: ServerView, listener: Listener) -> dict[Uri, str]:
         found = {}
@@ -145,16 +136,17 @@ class Hub:
                 target = view.resolve_uri(uri)
             except UnknownUri:
                 continue
-            if self._lists.may_use(view, "resource", f"{target.upstream}/{target.name}", listener.principal):
+            if self.lists.may_use(view, "resource", f"{target.upstream}/{target.name}", listener.principal):
                 found[target.upstream, target.name] = uri
         return found
 
     async def _want(self, listener: Listener, upstream: str, uris: frozenset[str]) -> bool:
-        view = self._snapshot().upstreams.get(upstream)
+        view = self.snapshot().upstreams.get(upstream)
         if view is None or view.discovery is None or not view.upstream.endpoints:
             return False
-        endpoint = self._legs.bound_endpoint(view, listener) or view.upstream.endpoints[0]
-        held = self._legs.get(view, endpoint, listener)
+        key = self.legs.key(view, listener)
+        endpoint = self.legs.bound_endpoint(key) or view.upstream.endpoints[0]
+        held = self.legs.get(key, view, endpoint, listener)
         listener.legs.append(held)
         return await _want(held, listener, uris)
 

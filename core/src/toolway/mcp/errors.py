@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from toolway.errors import CallLost, ClientCannot, NotFound, ToolwayError
+from toolway.errors import CallLost, ClientCannot, InvalidInput, NotFound, ToolwayError
 from toolway.hookspecs.routing import RpcFault
 
 PARSE_ERROR = -32700
@@ -41,7 +41,7 @@ def fault_of(error: Exception, error_id: str) -> RpcFault:
     if isinstance(error, ClientCannot):
         return _missing_capability(error)
     if isinstance(error, ToolwayError):
-        rpc_code = INVALID_PARAMS if isinstance(error, NotFound | CallLost) else INTERNAL_ERROR
+        rpc_code = INVALID_PARAMS if isinstance(error, NotFound | InvalidInput | CallLost) else INTERNAL_ERROR
         return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id))
     data = _data(code="internal_error", errorId=error_id)
     return RpcFault(INTERNAL_ERROR, f"internal error (error id {error_id})", data)

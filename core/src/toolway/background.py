@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from toolway.errors import ToolwayError
+
 log = logging.getLogger(__name__)
 
 
@@ -24,17 +26,22 @@ class Background:
         task.add_done_callback(partial(self._ended, what))
         return task
 
-    def cancel(self) -> None:
-        """End all of it."""
-        for task in list(self.running):
-            task.cancel()
-
     async def done(self) -> None:
         """Wait until nothing runs any more."""
         while self.running:
             await asyncio.wait(self.running)
 
+    async def close(self) -> None:
+        """End all of it, but for the task that asks."""
+        others = self.running - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     def _ended(self, what: str, task: asyncio.Task[Any]) -> None:
         self.running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ToolwayError):
+            log.info("%s failed: %s", what, error.message)
+        elif error is not None:
             log.error("%s failed unexpectedly", what, exc_info=error)

@@ -1,0 +1,134 @@
+"""Where eras differ: `_meta`, mirrored headers, results and errors become those of the other side's era."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from toolway import __version__
+from toolway.errors import ClientCannot, UpstreamProtocol
+from toolway.hookspecs.routing import Call, ClientProfile, Era, RpcFault
+from toolway.mcp import versions
+from toolway.mcp.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY, URL_ELICITATION_LEGACY
+from toolway.mcp.headers import HeaderMap, mcp_param_headers, x_mcp_header_map
+from toolway.mcp.messages import split_meta
+
+SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
+LEGACY_LEVEL = "info"
+"""For legacy clients that never said which log messages they want: those that the server thinks fit."""
+
+T = TypeVar("T")
+_BRIDGED_EXTENSIONS = frozenset({"io.modelcontextprotocol/ui"})
+
+
+class _Tool(msgspec.Struct, rename="camel"):
+    input_schema: Any = None
+    annotations: dict[str, Any] | None = None
+
+
+@lru_cache(maxsize=4096)
+def _tool(raw: bytes) -> tuple[HeaderMap, bool]:
+    tool = msgspec.json.decode(raw, type=_Tool)
+    hints = tool.annotations or {}
+    repeatable = bool(hints.get("readOnlyHint")) and bool(hints.get("idempotentHint", hints.get("readOnlyHint")))
+    return x_mcp_header_map(tool.input_schema), repeatable
+
+
+def annotations_allow_repeat(call: Call) -> bool:
+    """Whether the tool says that calling it again changes nothing (readOnlyHint and idempotentHint)."""
+    target = call.target
+    return call.method == "tools/call" and target is not None and target.item is not None and _tool(target.item.raw)[1]
+
+
+def tool_headers(raw: bytes) -> HeaderMap:
+    """Which arguments of a tool are mirrored in headers: argument path to header name."""
+    return _tool(raw)[0]
+
+
+def parameter_headers(call: Call) -> Mapping[str, str]:
+    """`Mcp-Param-*` headers that the upstream's own schema asks for (MCP 2026-07-28, transports)."""
+    target = call.target
+    if call.method != "tools/call" or target is None or target.item is None:
+        return {}
+    wanted = _tool(target.item.raw)[0]
+    return mcp_param_headers(wanted, call.arguments()) if wanted else {}
+
+
+def outgoing_meta(call: Call, introduction: Mapping[str, Raw] | None) -> dict[str, Raw]:
+    """`_meta` of an outgoing request: the client's own keys, and for modern upstreams what it says about itself."""
+    own = call.meta.items()
+    meta = {key: value for key, value in own if key != "progressToken" and not key.startswith(versions.META_PREFIX)}
+    if introduction is not None:
+        meta.update(introduction)
+    meta.update(call.outgoing_meta)
+    return meta
+
+
+def introduction(client: ClientProfile) -> dict[str, Raw]:
+    """What the client says about itself in `_meta` of requests to modern upstreams; encoded once per profile."""
+    level = client.log_level or (LEGACY_LEVEL if client.era == "legacy" else None)
+    said = {
+        versions.CLIENT_CAPABILITIES_KEY: _bridged(client.capabilities),
+        versions.CLIENT_INFO_KEY: client.info or SERVER_INFO,
+        **({versions.LOG_LEVEL_KEY: level} if level is not None else {}),
+    }
+    return {key: Raw(msgspec.json.encode(value)) for key, value in said.items()}
+
+
+def _bridged(capabilities: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in capabilities.items() if key not in ("tasks", "extensions")}
+    extensions = capabilities.get("extensions")
+    if isinstance(extensions, dict) and (known := {k: v for k, v in extensions.items() if k in _BRIDGED_EXTENSIONS}):
+        kept["extensions"] = known
+    return kept
+
+
+def modern_result(result: Raw, method: str, era: Era, *, shared: bool) -> Raw:
+    """With what the modern era requires, and private unless everybody sees the same; values stay byte for byte."""
+    if era == "modern" and (shared or b'"cacheScope"' not in bytes(result)):
+        return result
+    fields: dict[str, Any] = read(result, dict[str, Raw])
+    if era == "legacy":
+        own, meta = split_meta(fields)
+        fields = {"resultType": "complete", **own, "_meta": {versions.SERVER_INFO_KEY: SERVER_INFO, **(meta or {})}}
+        if method == "resources/read":
+            fields.update(ttlMs=0, cacheScope="private")
+    else:
+        fields["cacheScope"] = "private"
+    return Raw(msgspec.json.encode(fields))
+
+
+def modern_fault(fault: RpcFault) -> RpcFault:
+    """With the code that the modern era has for it."""
+    if fault.code == RESOURCE_NOT_FOUND_LEGACY:
+        return msgspec.structs.replace(fault, code=INVALID_PARAMS)
+    return fault
+
+
+def url_questions(fault: RpcFault, client: ClientProfile) -> dict[str, Any] | None:
+    """The legacy error -32042 as the modern question that it stands for (MCP 2025-11-25, elicitation)."""
+    if fault.code != URL_ELICITATION_LEGACY:
+        return None
+    if "url" not in (client.capabilities.get("elicitation") or {}):
+        raise ClientCannot("the tool needs URL elicitation", capability="elicitation.url")
+    data = {} if fault.data is UNSET else read(fault.data, dict[str, Any])
+    wanted = read(Raw(msgspec.json.encode(data.get("elicitations", []))), list[dict[str, Any]])
+    return {
+        f"url{number}": {
+            "method": "elicitation/create",
+            "params": {key: value for key, value in entry.items() if key != "elicitationId"},
+        }
+        for number, entry in enumerate(wanted)
+    }
+
+
+def read(raw: Raw, expected: type[T]) -> T:
+    """Part of an upstream's answer; raises UpstreamProtocol when it has another shape."""
+    try:
+        return msgspec.json.decode(raw, type=expected)
+    except msgspec.DecodeError:
+        raise UpstreamProtocol("the upstream's answer does not have the shape that MCP demands") from None
