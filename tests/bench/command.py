@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -47,6 +48,7 @@ SOFTWARE = ("toolway", "hypercorn", "uvicorn", "uvloop", "httptools", "msgspec")
 def main() -> int:
     """Run what is asked for; 1 when a scenario could not be measured, or `--check` found a loss."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what was started is ended
     try:
         machine.check()
     except machine.Unprepared as missing:

@@ -69,7 +69,7 @@ def toolway(
     file.write_text(configuration(setup, home, port), encoding="utf-8")
     url = f"http://127.0.0.1:{port}"
     log = home / "gateway.log"
-    with child(serve_command(file, core), log, lambda: ready(f"{url}/ready"), environment()) as process:
+    with child(serve_command(file, core), log, lambda: ready(f"{url}/ready"), environment(folder)) as process:
         enabled = ", ".join([*setup.plugins, "bench"])
         note = f"plugins: {enabled}; middlewares: {setup.middlewares}"
         yield Target(setup.name, f"{url}/mcp", process.pid, "echo__echo", headers=authorized(), note=note)
@@ -80,9 +80,10 @@ def serve_command(file: Path, core: int | str = GATEWAY_CORE) -> list[str]:
     return pinned(core, Path(sys.executable).with_name("toolway"), "serve", "--config", file)
 
 
-def environment() -> dict[str, str]:
-    """What makes the benchmark's plugin an installed one."""
-    return {"PYTHONPATH": os.pathsep.join([str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])])}
+def environment(folder: Path) -> dict[str, str]:
+    """The benchmark's plugin counts as installed, and bytecode is kept in the folder, as pip leaves it elsewhere."""
+    path = os.pathsep.join([str(PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
 
 
 def configuration(setup: Setup, home: Path, port: int) -> str:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,11 +19,14 @@ import programs
 from gateways import answer_to, with_session
 from machine import GATEWAY_CORE, Unprepared, pinned
 from nginx import listens
-from running import child, free_port, poll
+from running import child, free_port, tail
 from target import Target
 
 SCRIPTS = Path(__file__).with_name("competitors")
 INSTALL_SECONDS = 900
+START_SECONDS, POLL_SECONDS = 180.0, 0.1
+"""Some need a minute on a busy machine."""
+
 Command = list[Path | str]
 FASTMCP = "fastmcp==4.1.0"
 MCP_PROXY = "mcp-proxy==0.13.0"
@@ -147,8 +151,12 @@ def _serving(
 ) -> Iterator[int]:
     """The process id of a program that listens on the port; of what is installed here it sees nothing."""
     clean = {"PYTHONPATH": "", "VIRTUAL_ENV": "", **(variables or {})}
-    with child(pinned(GATEWAY_CORE, *command), log, lambda: listens(port), clean) as process:
-        poll(lambda: listens(port), "it does not listen any more", log)
+    with child(pinned(GATEWAY_CORE, *command), log, lambda: True, clean) as process:
+        until = time.monotonic() + START_SECONDS
+        while not listens(port):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"{Path(command[0]).name} does not listen: {tail(log)}")
+            time.sleep(POLL_SECONDS)
         yield process.pid
 
 

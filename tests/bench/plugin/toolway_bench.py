@@ -7,6 +7,7 @@ caches it as it does any verified credential.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import hmac
 import json
@@ -25,7 +26,7 @@ from toolway.plugin import Clock, Kernel, Plugin, Settings, Unauthenticated, hoo
 
 KEY = b"benchmark only"
 CACHED_SECONDS = 3600.0
-PROBE_SECONDS = 0.005
+PROBE_SECONDS, WRITE_SECONDS = 0.005, 0.2
 
 
 def token(name: str) -> str:
@@ -104,14 +105,24 @@ class LoopProbe:
             task.cancel()
 
     async def _watch(self) -> None:
-        """Writes the worst so far when it is worse; begins anew when the file is gone."""
-        wall = cpu = 0.0
+        """Writes the worst so far a few times a second; begins anew when the file is gone."""
+        wall = cpu = due = 0.0
+        garbage = 0
         while True:
             begin, spent = time.perf_counter(), time.thread_time()
             await asyncio.sleep(PROBE_SECONDS)
             late, busy = time.perf_counter() - begin - PROBE_SECONDS, time.thread_time() - spent
-            if not self._file.exists():
-                wall = cpu = 0.0
-            if late > wall or busy > cpu:
-                wall, cpu = max(late, wall), max(busy, cpu)
-                self._file.write_text(json.dumps({"wall": wall, "cpu": cpu}), encoding="utf-8")
+            wall, cpu = max(late, wall), max(busy, cpu)
+            if time.monotonic() > due:
+                if not self._file.exists():
+                    wall, cpu, garbage = 0.0, 0.0, _collected()
+                seen = {"wall": wall, "cpu": cpu, "garbage": _collected() - garbage}
+                unfinished = self._file.with_suffix(".new")
+                unfinished.write_text(json.dumps(seen), encoding="utf-8")
+                unfinished.replace(self._file)
+                due = time.monotonic() + WRITE_SECONDS
+
+
+def _collected() -> int:
+    """Objects that only the garbage collector could free, so far."""
+    return sum(generation["collected"] for generation in gc.get_stats())

@@ -47,6 +47,7 @@ def run(bench: Bench) -> Outcome:
         "slowest /health, ms": health * 1e3,
         "longest block, ms": blocked["wall"] * 1e3,
         "longest block, CPU ms": blocked["cpu"] * 1e3,
+        "objects per call left to the garbage collector": blocked["garbage"] / max(seen.count, 1),
     }
     outcome.tables.append(Table(f"{CONCURRENCY} parallel calls for {seconds:g} s", [["", ""], *_lines(rows)]))
     outcome.figures = dict(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -26,13 +27,14 @@ def run(bench: Bench) -> Outcome:
     setup = bench.fastest("started")
     with bench.closing():
         bench.toolway(setup)  # makes the data directory
+    _help(bench.folder)
     starts, memories, helps = [], [], []
     for _ in range(bench.rounds):
         with machine.alone():
             seconds, memory = _start(bench, setup)
             starts.append(seconds)
             memories.append(memory / MIB)
-            helps.append(_help())
+            helps.append(_help(bench.folder))
     figures = {"first good answer, s": starts, "idle PSS, MiB": memories, "toolway --help, s": helps}
     lines = [[name, f"{statistics.median(seen):.3f}", f"{max(seen):.3f}"] for name, seen in figures.items()]
     outcome.tables.append(Table("start", [["", "median", "worst"], *lines]))
@@ -59,8 +61,8 @@ def _start(bench: Bench, setup: gateways.Setup) -> tuple[float, int]:
         return seconds, processes.proportional(target.pid or 0)
 
 
-def _help() -> float:
+def _help(folder: Path) -> float:
     command = pinned(GATEWAY_CORE, Path(sys.executable).with_name("toolway"), "--help")
     begin = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=True)
+    subprocess.run(command, capture_output=True, check=True, env={**os.environ, **gateways.environment(folder)})
     return time.perf_counter() - begin
