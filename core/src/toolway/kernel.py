@@ -70,7 +70,7 @@ class GatewayKernel:
         root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
         kernel.seal = await open_ring(kernel.store, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
-        shared = None if kernel.store.is_sqlite else "database"
+        shared = "database" if kernel._is_shared else None
         kernel.keyvalue = plugins.one(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
         kernel.pubsub = plugins.one(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
         kernel._refuse_memory_for_many()
@@ -100,12 +100,16 @@ class GatewayKernel:
         """Close what belongs to this gateway only."""
         await self.http.close()
 
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other processes may work on the same database; what they share must not stay in one of them."""
+        return not self.store.is_sqlite or self.config.gateway.workers > 1
+
     def _refuse_memory_for_many(self) -> None:
-        """Several nodes may share a PostgreSQL database; what they share must not stay in one of them."""
         for setting, provider in (("keyvalue", self.keyvalue), ("pubsub", self.pubsub)):
-            if provider.name == "memory" and not self.store.is_sqlite:
+            if provider.name == "memory" and self._is_shared:
                 raise ConfigError(
-                    f'gateway.{setting} is "memory", which no other node of this database sees; remove it'
+                    f'gateway.{setting} is "memory", which no other worker or node of this database sees; remove it'
                 )
 
     def _schemes(self, plugins: Plugins) -> tuple[SecretScheme, ...]:

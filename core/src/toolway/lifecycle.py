@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from toolway.errors import ConfigError, ToolwayError
 from toolway.keep import Keeper
 from toolway.keyring import prepare_directory
 from toolway.redaction import RedactingFormatter
+from toolway.workers import Post, Supervisor
 
 log = logging.getLogger("toolway")
 
@@ -32,18 +34,32 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
     """`toolway serve`: until Ctrl-C or SIGTERM; the exit code."""
     try:
         config = load_config(config_file)
+        gateway = config.gateway
         serve.raise_file_limit()
-        serve.run(_serve(config, demo=demo))
+        if gateway.workers > 1:
+            return Supervisor(partial(_work, config, demo), gateway.workers, gateway.bind, gateway.hard_stop).run()
+        claim_data_directory(config)
+        return _work(config, demo, Post(serve.listen(gateway.bind)))
     except ToolwayError as error:
-        print(f"toolway: {error.message}", file=sys.stderr)
-        return FAILED
+        return _complain(error)
+
+
+def _work(config: Config, demo: bool, post: Post) -> int:
+    """The life of one worker process; its exit code."""
+    try:
+        serve.run(_serve(config, demo, post))
+    except ToolwayError as error:
+        return _complain(error)
     return 0
 
 
-async def _serve(config: Config, *, demo: bool) -> None:
+def _complain(error: ToolwayError) -> int:
+    print(f"toolway: {error.message}", file=sys.stderr)
+    return FAILED
+
+
+async def _serve(config: Config, demo: bool, post: Post) -> None:
     keeper = Keeper()
-    claim_data_directory(config)
-    sockets = serve.listen(config.gateway.bind)
     gateway = await build_gateway(config, keeper.holder(), demo=demo)
     _write_logs(gateway)
     refuse_open_doors(gateway)
@@ -51,16 +67,18 @@ async def _serve(config: Config, *, demo: bool) -> None:
     edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
     stop, hurry = asyncio.Event(), asyncio.Event()
     _on_signals(stop, hurry)
+    if post.orphaned is not None:
+        _on_end_of(post.orphaned, stop)
+
+    def ready(bound: list[tuple[str, int]]) -> None:
+        if post.first:
+            print(welcome(gateway, bound[0][1], token), flush=True)
+        post.ready()
+
     async with gateway.running():
         serve.settle_memory()
         await serve.serve(
-            edge,
-            gateway.runner,
-            sockets,
-            stop=stop,
-            hurry=hurry,
-            ready=lambda bound: print(welcome(gateway, bound[0][1], token), flush=True),
-            on_drain=gateway.drain,
+            edge, gateway.runner, post.sockets, stop=stop, hurry=hurry, ready=ready, on_drain=gateway.drain
         )
 
 
@@ -151,6 +169,17 @@ def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         _add_handler(loop, number, signalled)
+
+
+def _on_end_of(supervisor: int, stop: asyncio.Event) -> None:
+    """A worker whose supervisor is gone stops as if it had got a signal."""
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        loop.remove_reader(supervisor)
+        stop.set()
+
+    loop.add_reader(supervisor, ended)
 
 
 def _add_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], None]) -> None:

@@ -26,16 +26,32 @@ run = uvloop.run
 """`asyncio.run` on uvloop."""
 
 
-def listen(bind: str) -> list[socket.socket]:
-    """Open sockets for `host:port`, port 0 for any free one; raises `ConfigError` if it is unknown or taken."""
+def listen(bind: str, *, shared: bool = False) -> list[socket.socket]:
+    """Open sockets for `host:port`, port 0 for any free one; `shared` ones may be opened again by this user.
+
+    Raises:
+        ConfigError: the address is unknown or taken.
+    """
     host, _, port = bind.rpartition(":")
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         addresses = sorted({(family, address) for family, _, _, _, address in found})
         chosen = addresses[:1] if port == "0" else addresses
-        return [socket.create_server(address, family=family, backlog=_BACKLOG) for family, address in chosen]
+        return [
+            socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=shared)
+            for family, address in chosen
+        ]
     except OSError as error:
         raise ConfigError(f"cannot listen on {bind} ({error}); free the port or change gateway.bind") from error
+
+
+def free_address(bind: str) -> str:
+    """`host:port` with a port that nobody else uses; raises `ConfigError` if there is none."""
+    sockets = listen(bind)
+    host, port = bind.rpartition(":")[0], sockets[0].getsockname()[1]
+    for each in sockets:
+        each.close()
+    return f"{host}:{port}"
 
 
 async def serve(

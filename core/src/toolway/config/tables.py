@@ -62,6 +62,7 @@ class GatewaySettings(EdgeSettings):
     server: str = Field(
         default="auto", description='ASGI server that acts; "auto": that of an enabled plugin, else hypercorn.'
     )
+    workers: int = Field(default=1, ge=1, le=256, description="Processes that serve, on one address and one database.")
     page_size: int = Field(default=1000, ge=1, le=10_000, description="Most entries of one page of an MCP list.")
     access: Literal["public", "authenticated"] | None = Field(
         default=None,
