@@ -1,7 +1,7 @@
 """The slower load that checks every answer: its id, its text and that it is no error; `python checker.py '{…}'`.
 
-Every call has an id and a text of its own, so an answer that belongs to another call is noticed. It runs as a process of
-its own, pinned by who starts it, and prints one line of JSON.
+Every call has an id and a text of its own, so an answer that belongs to another call is noticed. It runs as a process
+of its own on the load's core, and prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import httptools
 import msgspec
@@ -149,9 +148,7 @@ class Run:
 
 
 async def _connect(target: Target) -> Connection:
-    parts = urlsplit(target.url)
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(Connection, parts.hostname, parts.port))[1]
+    return (await asyncio.get_running_loop().create_connection(Connection, *target.address))[1]
 
 
 def _request(target: Target, request_id: int) -> bytes:

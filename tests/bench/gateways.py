@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 PLUGIN = HERE / "plugin"
 sys.path.append(str(PLUGIN))
 
-from toolway_bench import token  # noqa: E402 - beside its metadata, so that gateways find it as an installed plugin
+from toolway_bench import token  # noqa: E402 - its folder has metadata, so that gateways find it installed
 
 REPLICAS = ("a", "b", "c")
 FAST_RUNNER = "uvicorn"
@@ -140,9 +140,8 @@ def _exchange(target: Target, request: bytes) -> tuple[bytes, str]:
     head, _, body = request.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(target.url, body, headers), timeout=CONNECT_SECONDS
-        ) as answer:
+        asked = urllib.request.Request(target.url, body, headers)
+        with urllib.request.urlopen(asked, timeout=CONNECT_SECONDS) as answer:
             text, session = answer.read(), answer.headers.get("mcp-session-id", "")
     except OSError:
         return b"", ""

@@ -1,4 +1,4 @@
-"""Holds streams open: `python holder.py '{…}'` opens them, prints how many are open, and closes at the end of its input."""
+"""Holds streams open: `python holder.py` reads which, opens them, prints how many are, closes when its input ends."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
 from machine import LOAD_CORE, pinned
+from target import address
 
 OPEN_SECONDS = 120.0
 AT_ONCE = 100
@@ -82,9 +82,7 @@ async def hold(plan: Plan) -> None:
 
 
 async def _open(url: str, request: str) -> Stream:
-    parts = urlsplit(url)
-    loop = asyncio.get_running_loop()
-    return (await loop.create_connection(lambda: Stream(request), parts.hostname, parts.port))[1]
+    return (await asyncio.get_running_loop().create_connection(lambda: Stream(request), *address(url)))[1]
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httptools
 import msgspec
 from machine import LOAD_CORE, pinned, program
+from target import address
 
 SCRIPT = Path(__file__).with_name("post.lua")
 ANSWER_SECONDS = 20.0
@@ -57,8 +57,7 @@ def run(url: str, requests: Sequence[bytes], concurrency: int, seconds: float, s
 
 def answer_size(url: str, request: bytes) -> int:
     """Bytes of the whole response to one request."""
-    parts = urlsplit(url)
-    with socket.create_connection((str(parts.hostname), int(parts.port or 80)), ANSWER_SECONDS) as connection:
+    with socket.create_connection(address(url), ANSWER_SECONDS) as connection:
         connection.sendall(request)
         reading = _Reading()
         parser, size = httptools.HttpResponseParser(reading), 0

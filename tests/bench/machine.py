@@ -43,7 +43,7 @@ def program(name: str) -> str:
 
 
 def pinned(core: int | str, *command: str | Path) -> list[str]:
-    """The command on that core (or list of cores, as `0,1`) only, in the process that is started (taskset replaces itself)."""
+    """The command on that core, or on a list such as `0,1`, in the process that is started: taskset replaces itself."""
     return [program("taskset"), "-c", str(core), *map(str, command)]
 
 

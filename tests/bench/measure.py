@@ -79,22 +79,20 @@ def distinct(targets: Sequence[Target]) -> list[bytes]:
 
 def median(samples: Sequence[Sample]) -> Sample:
     """Of each figure on its own."""
-    return Sample(
-        **{each.name: statistics.median(getattr(one, each.name) for one in samples) for each in fields(Sample)}
-    )
+    names = [each.name for each in fields(Sample)]
+    return Sample(**{name: statistics.median(getattr(one, name) for one in samples) for name in names})
 
 
 def ratio(samples: Mapping[str, Sequence[Sample]], name: str, other: str, figure: str = "rate") -> float:
     """The median of the ratios within each round: neighbours in time saw the same machine."""
     pairs = zip(samples[name], samples[other], strict=True)
-    return statistics.median(getattr(one, figure) / max(getattr(two, figure), 1e-9) for one, two in pairs)
+    return float(statistics.median(getattr(one, figure) / max(getattr(two, figure), 1e-9) for one, two in pairs))
 
 
 def as_json(samples: Mapping[str, Sequence[Sample]]) -> dict[str, dict[str, float]]:
     """The medians by target."""
-    return {
-        name: {key: round(value, 3) for key, value in asdict(median(seen)).items()} for name, seen in samples.items()
-    }
+    medians = {name: asdict(median(seen)) for name, seen in samples.items()}
+    return {name: {key: round(value, 3) for key, value in each.items()} for name, each in medians.items()}
 
 
 def _measure(target: Target, requests: Sequence[bytes], concurrency: int, seconds: float, slack: int) -> Sample:

@@ -6,7 +6,6 @@ import contextlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from machine import GATEWAY_CORE, LOAD_CORE, LUA_MODULES, pinned, program
 from running import child, free_port
@@ -25,7 +24,7 @@ def upstream(folder: Path, port: int | None = None) -> Iterator[Target]:
 @contextlib.contextmanager
 def proxy(folder: Path, direct: Target) -> Iterator[Target]:
     """`proxy_pass` to the upstream."""
-    behind = urlsplit(direct.url).port
+    behind = direct.address[1]
     with _nginx(folder / "proxy", GATEWAY_CORE, "proxy.conf", free_port(), UPSTREAM=behind) as (pid, port):
         yield Target("nginx", f"http://127.0.0.1:{port}/mcp", pid)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Row = list[str]
@@ -46,14 +46,24 @@ class Verdict:
 
 @dataclass
 class Outcome:
-    """Everything of one scenario. `ratios` are better when larger; `figures` are for the JSON file only."""
+    """Everything of one scenario.
+
+    `ratios` are better when larger, `rates` are calls per second by target, for the chart; `figures` go into the JSON
+    file as they are.
+    """
 
     scenario: str
     tables: list[Table] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     ratios: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, object]:
+        """For the file with the figures."""
+        verdicts = [{**asdict(each), "passes": each.passes} for each in self.verdicts]
+        return {"figures": self.figures, "ratios": self.ratios, "verdicts": verdicts, "notes": self.notes}
 
 
 def _short(value: float) -> str:

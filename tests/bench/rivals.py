@@ -23,6 +23,7 @@ from target import Target
 
 SCRIPTS = Path(__file__).with_name("competitors")
 INSTALL_SECONDS = 900
+Command = list[Path | str]
 FASTMCP = "fastmcp==4.1.0"
 MCP_PROXY = "mcp-proxy==0.13.0"
 LITELLM = "litellm[proxy]"
@@ -53,16 +54,17 @@ def environment(name: str, *requirements: str) -> Path:
 def fastmcp(folder: Path, direct: Target, kind: str) -> Iterator[Target]:
     """FastMCP's proxy: `default` or with one `shared` client."""
     port = free_port()
-    command = [environment("py-fastmcp", FASTMCP) / "python", SCRIPTS / "fastmcp_proxy.py", direct.url, str(port), kind]
+    python = environment("py-fastmcp", FASTMCP) / "python"
+    command: Command = [python, SCRIPTS / "fastmcp_proxy.py", direct.url, str(port), kind]
     with _serving(command, folder / f"fastmcp-{kind}.log", port) as pid:
-        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=5 if kind == "default" else 1)
+        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=3 if kind == "default" else 1)
 
 
 @contextlib.contextmanager
 def mcp_proxy(folder: Path, server: list[str]) -> Iterator[Target]:
     """mcp-proxy in front of a stdio server, for a legacy client with a session."""
     port = free_port()
-    command = [environment("bench-mcp-proxy", MCP_PROXY) / "mcp-proxy", "--log-level", "ERROR"]
+    command: Command = [environment("bench-mcp-proxy", MCP_PROXY) / "mcp-proxy", "--log-level", "ERROR"]
     with _serving([*command, "--port", str(port), "--", *server], folder / "mcp-proxy.log", port) as pid:
         yield with_session(Target("mcp-proxy", f"http://127.0.0.1:{port}/mcp", pid))
 
@@ -74,12 +76,18 @@ def litellm(folder: Path, direct: Target) -> Iterator[Target]:
     servers = {"echo": {"url": direct.url, "transport": "http"}}
     settings = {"general_settings": {"master_key": LITELLM_KEY}, "mcp_servers": servers, "model_list": []}
     file.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-    command = [environment("bench-litellm", LITELLM) / "litellm", "--config", file, "--host", "127.0.0.1"]
+    command: list[Path | str] = [
+        environment("bench-litellm", LITELLM) / "litellm",
+        "--config",
+        file,
+        "--host",
+        "127.0.0.1",
+    ]
     variables = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    with _serving([*command, "--port", str(port)], folder / "litellm.log", port, variables) as pid:
+    with _serving(command, folder / "litellm.log", port, variables) as pid:
         headers = {"Authorization": f"Bearer {LITELLM_KEY}"}
         url = f"http://127.0.0.1:{port}/mcp/"
-        yield _speaking(Target("LiteLLM", url, pid, "echo-echo", headers=headers, patience=5))
+        yield _speaking(Target("LiteLLM", url, pid, "echo-echo", headers=headers, patience=3))
 
 
 @contextlib.contextmanager
@@ -102,13 +110,20 @@ def context_forge(folder: Path, direct: Target) -> Iterator[Target]:
     command = [*map(str, maker), "--secret", FORGE_KEY]
     made = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, cwd=folder)
     headers = {"Authorization": f"Bearer {made.stdout.split()[-1]}"}
-    server = [bin_folder / "mcpgateway", "mcpgateway.main:app", "--host", "127.0.0.1", "--port", str(port)]
+    server: list[Path | str] = [
+        bin_folder / "mcpgateway",
+        "mcpgateway.main:app",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with _serving(server, folder / "forge.log", port, variables) as pid:
         url = f"http://127.0.0.1:{port}"
         body = json.dumps({"name": "echo", "url": direct.url, "transport": "STREAMABLEHTTP"}).encode()
         asked = urllib.request.Request(f"{url}/gateways", body, {**headers, "Content-Type": "application/json"})
         urllib.request.urlopen(asked, timeout=30).close()
-        yield _speaking(Target("ContextForge", f"{url}/mcp/", pid, "echo-echo", headers=headers, patience=5))
+        yield _speaking(Target("ContextForge", f"{url}/mcp/", pid, "echo-echo", headers=headers, patience=3))
 
 
 def _speaking(target: Target) -> Target:

@@ -38,6 +38,11 @@ class Target:
         """The same with other fields."""
         return replace(self, **changes)
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return address(self.url)
+
     def call(self, text: str = TEXT, request_id: int = REQUEST_ID) -> bytes:
         """A whole HTTP request with a `tools/call`, as bytes; with `progress` it asks to be told of it."""
         meta = {"_meta": {"progressToken": request_id}} if self.progress else {}
@@ -67,3 +72,9 @@ class Target:
             fields |= {"MCP-Protocol-Version": LEGACY, "Mcp-Session-Id": self.session}
         lines = [f"{verb} {parts.path} HTTP/1.1", *(f"{key}: {value}" for key, value in fields.items())]
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def address(url: str) -> tuple[str, int]:
+    """Host and port of a URL."""
+    parts = urlsplit(url)
+    return str(parts.hostname), int(parts.port or 80)

@@ -1,6 +1,7 @@
 """FastMCP's proxy in its own environment: `python fastmcp_proxy.py URL PORT default|shared`.
 
-`default` is what its documentation shows, a new upstream session for every request; `shared` hands it one connected client.
+`default` is what its documentation shows, a new upstream session for every request; `shared` hands it one client that
+is connected.
 """
 
 import asyncio

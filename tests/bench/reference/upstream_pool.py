@@ -66,11 +66,11 @@ class Pool:
 
     async def post(self, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed:
-                break
-        else:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(lambda: Connection(self._idle), *self._address)
+        idle = self._idle
+        while idle and idle[-1].is_closed:
+            idle.pop()
+        connection = idle.pop() if idle else await self._connect()
         return await connection.ask(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
+
+    async def _connect(self) -> Connection:
+        return (await asyncio.get_running_loop().create_connection(lambda: Connection(self._idle), *self._address))[1]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
+import flame
 import load
 import machine
 import processes
@@ -31,20 +33,17 @@ def run(bench: Bench) -> Outcome:
     if not spy.exists():
         outcome.notes.append("py-spy is not installed: pip install py-spy")
         return outcome
-    setups = {"hypercorn": ()} | ({"uvicorn": bench.runner} if bench.runner else {})
+    setups: dict[str, tuple[str, ...]] = {"hypercorn": ()} | ({"uvicorn": bench.runner} if bench.runner else {})
     for runner, plugins in setups.items():
         with bench.closing():
             target = bench.toolway(Setup(f"profiled {runner}", plugins, tables=echo_table(bench.direct)))
-            cost, stacks = _record(target, spy, bench.output / f"profile-{runner}.txt")
-        total = sum(stacks.values())
-        scaled = {stack: samples / total * cost for stack, samples in stacks.items()}
+            cost, samples = _record(target, spy, bench.output / f"profile-{runner}.txt")
+        total = sum(samples.values())
+        stacks = {stack: count / total * cost for stack, count in samples.items()}
+        title = f"{runner}, of {cost:.0f} µs of CPU time per call"
+        (bench.output / f"profile-{runner}.svg").write_text(flame.draw(title, stacks), encoding="utf-8")
         outcome.figures[runner] = {"cpu": cost, "samples": total}
-        own, within = _by_function(scaled)
-        outcome.tables += [
-            _table(f"{runner}: own time by part, of {cost:.0f} µs CPU per call", _by_part(own)),
-            _table(f"{runner}: own time, of {cost:.0f} µs CPU per call", own),
-            _table(f"{runner}: with what it calls, of {cost:.0f} µs CPU per call", within),
-        ]
+        outcome.tables += _tables(title, stacks)
     return outcome
 
 
@@ -71,28 +70,28 @@ def _stacks(text: str) -> Counter[tuple[str, ...]]:
         frames = stack.split(";")
         loop = next((number for number, frame in enumerate(frames) if frame.startswith(LOOP)), None)
         if loop is not None:
-            stacks[tuple(frames[loop:])] += int(count)
+            stacks[tuple(map(_function, frames[loop:]))] += int(count)
     return stacks
 
 
-def _by_function(stacks: dict[tuple[str, ...], float]) -> tuple[Counter[str], Counter[str]]:
-    """Own time, and time with what it calls, by function."""
-    own: Counter[str] = Counter()
-    within: Counter[str] = Counter()
+def _tables(title: str, stacks: Mapping[tuple[str, ...], float]) -> list[Table]:
+    """Own time by part, own time by function, and time with what it calls."""
+    own: dict[str, float] = defaultdict(float)
+    within: dict[str, float] = defaultdict(float)
     for stack, cost in stacks.items():
-        names = [_function(frame) for frame in stack]
-        own[names[-1]] += cost  # type: ignore[assignment]
-        for name in set(names):
-            within[name] += cost  # type: ignore[assignment]
-    return own, within
+        own[stack[-1]] += cost
+        for name in set(stack):
+            within[name] += cost
+    kinds = {"own time by part": _by_part(own), "own time": own, "with what it calls": within}
+    return [_table(f"{what}, {title}", costs) for what, costs in kinds.items()]
 
 
-def _by_part(own: Counter[str]) -> Counter[str]:
+def _by_part(own: Mapping[str, float]) -> dict[str, float]:
     """Own time by package; Toolway's own packages apart."""
-    parts: Counter[str] = Counter()
+    parts: dict[str, float] = defaultdict(float)
     for name, cost in own.items():
         folders = name.partition("  ")[0].split("/")
-        parts["/".join(folders[: 2 if folders[0] == "toolway" else 1])] += cost  # type: ignore[assignment]
+        parts["/".join(folders[: 2 if folders[0] == "toolway" else 1])] += cost
     return parts
 
 
@@ -105,5 +104,6 @@ def _function(frame: str) -> str:
     return f"{path}  {name}"[:LONGEST_NAME]
 
 
-def _table(title: str, costs: Counter[str]) -> Table:
-    return Table(title, [["function", "µs"], *([name, f"{cost:.1f}"] for name, cost in costs.most_common(SHOWN))])
+def _table(title: str, costs: Mapping[str, float]) -> Table:
+    first = sorted(costs.items(), key=lambda each: -each[1])[:SHOWN]
+    return Table(title, [["", "µs"], *([name, f"{cost:.1f}"] for name, cost in first)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import measure
 import rivals
 from bench import Bench
 from outcome import Outcome, Verdict
 from scenarios.calls import table
+from target import Target
 
 JUDGED = 16
 GOALS = {"FastMCP shared": 30.0, "FastMCP default": 100.0}
@@ -17,12 +20,10 @@ def run(bench: Bench) -> Outcome:
     outcome = Outcome("rivals")
     with bench.closing() as stack:
         ours = bench.toolway(bench.fastest())
-        others = [
-            stack.enter_context(rivals.fastmcp(bench.folder, bench.direct, kind)) for kind in ("shared", "default")
-        ]
-        others += [
-            stack.enter_context(rivals.ON_REQUEST[name](bench.folder, bench.direct)) for name in sorted(bench.extra)
-        ]
+        asked: list[AbstractContextManager[Target]] = []
+        asked += [rivals.fastmcp(bench.folder, bench.direct, kind) for kind in ("shared", "default")]
+        asked += [rivals.ON_REQUEST[name](bench.folder, bench.direct) for name in sorted(bench.extra)]
+        others = [stack.enter_context(each) for each in asked]
         targets = [bench.direct, bench.nginx(), ours, *others]
         measure.verify(targets, calls=100)
         for concurrency in bench.concurrency:
@@ -30,6 +31,7 @@ def run(bench: Bench) -> Outcome:
             outcome.tables.append(table(f"tools/call through other gateways, {concurrency} connections", samples))
             outcome.figures[f"c{concurrency}"] = measure.as_json(samples)
             if concurrency == JUDGED:
+                outcome.rates = {each.name: measure.median(samples[each.name]).rate for each in others}
                 ratios = {name: measure.ratio(samples, ours.name, name) for name in GOALS}
                 outcome.ratios |= {f"toolway / {name}, c={JUDGED}": ratio for name, ratio in ratios.items()}
                 outcome.verdicts += [

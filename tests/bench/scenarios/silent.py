@@ -40,13 +40,11 @@ def run(bench: Bench) -> Outcome:
     outcome.tables.append(Table("beside an upstream that never answers, ms", [["", *tables], *lines]))
     outcome.figures = dict(medians)
     for what, each in medians.items():
-        outcome.verdicts.append(
-            Verdict(f"{what}, delayed by", max(0.0, each["with"] - each["without"]), "at most", DELAY, " s")
-        )
+        delay = max(0.0, each["with"] - each["without"])
+        outcome.verdicts.append(Verdict(f"{what}, delayed by", delay, "at most", DELAY, " s"))
     calls = medians["call, median"]
-    outcome.verdicts.append(
-        Verdict("calls elsewhere, with / without", calls["with"] / calls["without"], "at most", CALLS, "x")
-    )
+    slower = calls["with"] / calls["without"]
+    outcome.verdicts.append(Verdict("calls elsewhere, with / without", slower, "at most", CALLS, "x"))
     return outcome
 
 

@@ -9,6 +9,7 @@ import rivals
 from bench import Bench
 from gateways import with_session
 from machine import LOAD_CORE, pinned
+from measure import Sample
 from nginx import TEMPLATES
 from outcome import Outcome, Table, Verdict
 from programs import Program
@@ -29,11 +30,14 @@ def run(bench: Bench) -> Outcome:
         measure.verify(targets)
         samples = measure.rounds(targets, CONCURRENCY, seconds=bench.seconds, count=bench.rounds, slack=2)
     ratio = measure.ratio(samples, legacy.name, "mcp-proxy")
-    lines = [[name, f"{(seen := measure.median(each)).rate:.0f}", f"{seen.p50:.0f}", f"{seen.p99:.0f}", f"{seen.cpu:.0f}"]
-             for name, each in samples.items()]  # fmt: skip
+    lines = [[name, *_figures(measure.median(each))] for name, each in samples.items()]
     headings = ["", "req/s", "p50 µs", "p99 µs", "CPU µs with the server"]
     outcome.tables.append(Table(f"stdio upstream, {CONCURRENCY} connections", [headings, *lines]))
     outcome.figures = dict(measure.as_json(samples))
     outcome.ratios["toolway / mcp-proxy, stdio"] = ratio
     outcome.verdicts.append(Verdict("toolway / mcp-proxy, stdio", ratio, "at least", GOAL, "x"))
     return outcome
+
+
+def _figures(seen: Sample) -> list[str]:
+    return [f"{figure:.0f}" for figure in (seen.rate, seen.p50, seen.p99, seen.cpu)]

@@ -44,5 +44,5 @@ def run(bench: Bench) -> Outcome:
 
 
 def _is_supported() -> bool:
-    command = [Path(sys.executable).with_name("toolway"), "schema"]
+    command = [str(Path(sys.executable).with_name("toolway")), "schema"]
     return '"workers"' in subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence, unreadable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("toolway.edge")
 
 _AHEAD = 64 * 1024
+_LINE_ENDS = b"\r\n\0"
 
 
 class UvicornRunner:
@@ -40,13 +41,65 @@ class UvicornRunner:
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's request and response; a client that is gone is an error for the sender, who would go on for ever."""
+    """uvicorn's request and response with a plainer way to send, as nothing is logged and no lenient name is corrected.
+
+    A client that is gone is an error for the sender, who would go on for ever.
+    """
 
     async def send(self, message: Any) -> None:
         """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
+        if self.flow.write_paused:
+            await self.flow.drain()
         if self.disconnected:
             raise ConnectionResetError("the client is gone")
-        await super().send(message)
+        if self.response_started:
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        else:
+            self._send_head(message["status"], message["headers"])
+
+    def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        lines = [STATUS_LINE[status]]
+        for name, value in headers:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        fields = dict(headers)
+        if b"connection" in fields:
+            self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if b"content-length" in fields:
+            self.expected_content_length = int(fields[b"content-length"])
+        elif self.scope["method"] != "HEAD" and status not in (204, 304):
+            self.chunked_encoding = True
+            lines.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join(lines)
+        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(lines):
+            raise ValueError("a header field of an answer contains a line end")
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(head + b"\r\n")
+
+    def _send_body(self, data: bytes, more: bool) -> None:
+        if self.response_complete:
+            raise RuntimeError("the answer is complete already")
+        if self.scope["method"] == "HEAD":
+            self.expected_content_length = 0
+        elif self.chunked_encoding:
+            last = b"" if more else b"0\r\n\r\n"
+            self.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
+        else:
+            self.expected_content_length -= len(data)
+            self.transport.write(data)
+        if self.expected_content_length < 0 or (self.expected_content_length > 0 and not more):
+            raise RuntimeError("the body of an answer does not have its Content-Length")
+        if not more:
+            self._complete()
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class Link:
@@ -73,6 +126,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._limits = limits
         self._closed = closed
         self._running: Cycle | None = None
+        self._task: asyncio.Task[None] | None = None
         self._link: Any = None
         self._requests = self._head_size = self._ahead = 0
         self._is_over = False
@@ -181,7 +235,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        self._task = self.loop.create_task(cycle.run_asgi(app))  # nothing else keeps it from being collected
 
     def on_response_complete(self) -> None:
         """The next request of the connection, if it is here already."""

@@ -40,6 +40,7 @@ class HypercornRunner:
         self._config.errorlog = log
         self._config.include_date_header = self._config.include_server_header = False
         self._config.keep_alive_max_requests = 2**63
+        logging.getLogger("hpack").setLevel(logging.INFO)  # below, it logs every header with its credentials
 
     def connection(self, app: ASGIApp, limits: Limits, closed: Callable[[ClientConnection], None]) -> ClientConnection:
         """See `ServerRunner`."""

@@ -12,17 +12,40 @@ import h2.errors
 import h2.events
 import h2.exceptions
 from h2.settings import SettingCodes, Settings
-from hypercorn.events import Closed, Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Response
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
 
 from toolway.hookspecs.serving import Limits, Silence
 
 _STREAMS = 100
 _RESETS, _RESET_PERIOD = 200, 30.0
 _PIECE = 64 * 1024
+_HELD = 32 * 1024
+_FRAMES = 40 * 1024  # two of the largest and a preface: h2 keeps what is not a whole frame, of up to 16 MiB
 _OF_HTTP1 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+
+
+class Buffer(StreamBuffer):
+    """What a stream has to send: hypercorn's own lets the application go on while the client opens no window."""
+
+    async def push(self, data: bytes) -> None:
+        """Returns when less than 32 KiB wait; raises `BufferCompleteError` after the end."""
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer += data
+        if len(self.buffer) >= _HELD:
+            await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        """At most so many bytes."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < _HELD:
+            await self._paused.set()
+        return data
 
 
 class Http2(H2Protocol):
@@ -31,6 +54,7 @@ class Http2(H2Protocol):
     def __init__(self, limits: Limits, *parts: Any) -> None:
         super().__init__(*parts)
         self._limits = limits
+        self._unused = 0
         self._resets: deque[float] = deque(maxlen=_RESETS)
         values = {SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: limits.headers}
         self.connection.local_settings = Settings(client=False, initial_values=values)
@@ -41,12 +65,16 @@ class Http2(H2Protocol):
 
     async def handle(self, event: Event) -> None:
         """Bytes or the end of the connection."""
+        self._unused += len(event.data) if isinstance(event, RawData) else 0
         await super().handle(event)
         if isinstance(event, Closed):
             for buffer in self.stream_buffers.values():
                 await buffer.close()
+        elif self._unused > _FRAMES:
+            await self.send(Closed())
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        self._unused = 0 if events else self._unused
         for event in events:
             if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -70,9 +98,12 @@ class Http2(H2Protocol):
         if fields[b":method"] == b"CONNECT" or not fields.get(b":path", b"").isascii():
             return self._reset(request.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
         await super()._create_stream(request)
+        self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)
 
     async def stream_send(self, event: StreamEvent) -> None:
-        """Raises `TimeoutError` if the client does not read for `stalled_write` seconds."""
+        """Raises `OSError` if the client has given the stream up or does not read for `stalled_write` seconds."""
+        if event.stream_id not in self.streams:
+            raise ConnectionResetError("the stream is closed")
         if isinstance(event, Response):
             fields = [field for field in event.headers if field[0].lower() not in _OF_HTTP1]
             await super().stream_send(Response(event.stream_id, fields, event.status_code))
@@ -94,10 +125,23 @@ class Http2(H2Protocol):
             raise
 
     async def _send_data(self, stream_id: int) -> None:
+        buffer = self.stream_buffers.get(stream_id)
         await super()._send_data(stream_id)
-        if stream_id not in self.stream_buffers:
+        if buffer is not None and stream_id not in self.stream_buffers:
+            await buffer.close()  # only now nobody waits for its end any more: it is sent
             self._reset(stream_id, h2.errors.ErrorCodes.NO_ERROR)  # a body that nobody reads need not be sent
             await self._flush()
+
+    async def _close_stream(self, stream_id: int) -> None:
+        """What has not been sent by now never will be."""
+        buffer = self.stream_buffers.get(stream_id)
+        if buffer is not None:
+            self._reset(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            await buffer.close()
+            self.priority.unblock(stream_id)
+            with suppress(OSError):
+                await self._flush()
+        await super()._close_stream(stream_id)
 
     def _reset(self, stream_id: int, reason: h2.errors.ErrorCodes) -> None:
         """End a stream unless both sides have."""
