@@ -49,7 +49,7 @@ class LegacyMethods:
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
         }
-        plane.sessions.changed.append(self._follow)
+        plane.sessions.changed = self._changed
         plane.sessions.closers.append(self._forget)
 
     def initialize(self, params: dict[str, Raw], server: str) -> tuple[str, Record, Raw]:
@@ -165,6 +165,9 @@ class LegacyMethods:
             return await self._plane.hub.watch(listener, uris)
         await self._plane.hub.remove(listener)
         return uris
+
+    def _changed(self, session: ClientSession) -> None:
+        self._plane.start(self._follow(session))
 
     def _forget(self, session: ClientSession) -> None:
         if session.listener is not None:

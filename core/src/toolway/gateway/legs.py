@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -12,7 +13,7 @@ from msgspec import Raw
 
 from toolway.background import Background
 from toolway.catalog.snapshot import Snapshot, UpstreamView, is_same
-from toolway.errors import ClientCannot, Overloaded
+from toolway.errors import ClientCannot, Overloaded, ToolwayError
 from toolway.gateway.exchange import LEVELS, check_capability, decoded, passes_level
 from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Principal
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from toolway.gateway.exchange import Exchange
     from toolway.gateway.sessions import ClientSession
     from toolway.gateway.subscriptions import Listener
+
+log = logging.getLogger(__name__)
 
 Owner: TypeAlias = "Exchange | Listener"
 IDLE_SECONDS = 600.0
@@ -96,36 +99,36 @@ class HeldLeg:
         if reply.fault is None:
             self._level = level
 
-    async def want(self, listener: Listener, uris: frozenset[str]) -> None:
-        """Set what `listener` wants to hear of; returns once the upstream agreed."""
+    async def want(self, listener: Listener, uris: frozenset[str]) -> bool:
+        """Set what `listener` wants to hear of; returns once the upstream agreed (or did not: False)."""
         if uris:
             self.wants[listener] = uris
         else:
             self.wants.pop(listener, None)
         async with self._watching:
             union = frozenset[str]().union(*self.wants.values())
-            if union != self._wanted:
-                await self.connection.watch(routing.Wants(uris=union))
-                self._wanted = union
+            try:
+                if union != self._wanted:
+                    await self.connection.watch(routing.Wants(uris=union))
+                    self._wanted = union
+            except ToolwayError as error:
+                log.info("upstream %s does not report its resources: %s", self.upstream.name, error.message)
+                return False
+        return True
 
 
-class Legs:
-    """Finds or makes the leg for a call; closes idle ones, those of ended sessions and of changed upstreams."""
+class Legs(msgspec.Struct, eq=False):
+    """Finds or makes the leg for a call; closes idle ones, those of ended sessions and of changed upstreams.
 
-    def __init__(
-        self,
-        kinds: Mapping[str, routing.UpstreamKind],
-        auths: Mapping[str, UpstreamAuth],
-        clock: Clock,
-        relisted: Callable[[str], None],
-    ) -> None:
-        """`relisted` hears the name of an upstream that says on some leg that a list of it changed."""
-        self._relisted = relisted
-        self._kinds = kinds
-        self._auths = auths
-        self._clock = clock
-        self._held: dict[LegKey, dict[str, HeldLeg]] = {}
-        self._closing = Background()
+    `relisted` hears the name of an upstream that says on some leg that a list of it changed.
+    """
+
+    kinds: Mapping[str, routing.UpstreamKind]
+    auths: Mapping[str, UpstreamAuth]
+    clock: Clock
+    relisted: Callable[[str], None]
+    held: dict[LegKey, dict[str, HeldLeg]] = {}
+    closing: Background = msgspec.field(default_factory=Background)
 
     def key(self, view: UpstreamView, owner: Owner) -> LegKey:
         """Who shares a conversation with this upstream (architecture, "Legs")."""
@@ -135,7 +138,7 @@ class Legs:
             era = "modern" if eras.modern else "legacy"
         if era == "modern" or sharing == "shared":
             auth: Any = upstream.auth
-            is_personal = auth is not None and self._auths[auth.type].per == "principal"
+            is_personal = auth is not None and self.auths[auth.type].per == "principal"
             return upstream.name, era, owner.principal.id if is_personal else ""
         if sharing == "session" and owner.session is not None:
             return upstream.name, era, owner.session.id
@@ -143,29 +146,29 @@ class Legs:
 
     def bound_endpoint(self, key: LegKey) -> Endpoint | None:
         """The endpoint that the caller's legacy leg is bound to already: the one it went to last."""
-        held = self._held.get(key) if key[1] == "legacy" else None
+        held = self.held.get(key) if key[1] == "legacy" else None
         return next(reversed(held.values())).endpoint if held else None
 
     def get(self, key: LegKey, view: UpstreamView, endpoint: Endpoint, owner: Owner) -> HeldLeg:
         """The leg for this principal and client; raises Overloaded when the upstream has too many in use."""
-        legs = self._held.get(key)
+        legs = self.held.get(key)
         held = legs.get(endpoint.id) if legs else None
         if held is None:
             self._make_room(key[0])
             held = self._open(view.upstream, endpoint, key, owner)
-            self._held.setdefault(key, {})[endpoint.id] = held
-            held.last_used = self._clock.monotonic()
+            self.held.setdefault(key, {})[endpoint.id] = held
+            held.last_used = self.clock.monotonic()
         return held
 
     def discard(self, held: HeldLeg) -> None:
         """Forget a leg whose conversation is broken or over."""
-        legs = self._held.get(held.key, {})
+        legs = self.held.get(held.key, {})
         if legs.get(held.endpoint.id) is not held:
             return
         del legs[held.endpoint.id]
         if not legs:
-            del self._held[held.key]
-        self._closing.start(held.connection.close(), f"closing a conversation with upstream {held.upstream.name!r}")
+            del self.held[held.key]
+        self.closing.start(held.connection.close(), f"closing a conversation with upstream {held.upstream.name!r}")
 
     def discard_all(self, matches: Callable[[HeldLeg], bool]) -> None:
         """End those that match."""
@@ -182,7 +185,7 @@ class Legs:
 
     def close_idle(self) -> None:
         """End legs that nobody used or watched for ten minutes."""
-        limit = self._clock.monotonic() - IDLE_SECONDS
+        limit = self.clock.monotonic() - IDLE_SECONDS
         self.discard_all(lambda held: held.is_idle and held.last_used < limit)
 
     def of_session(self, session: ClientSession) -> list[HeldLeg]:
@@ -192,17 +195,17 @@ class Legs:
     async def close(self) -> None:
         """End all of them."""
         self.discard_all(lambda held: True)
-        await self._closing.done()
+        await self.closing.done()
 
     def _all(self) -> list[HeldLeg]:
-        return [held for legs in self._held.values() for held in legs.values()]
+        return [held for legs in self.held.values() for held in legs.values()]
 
     def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
         shared = key[1] == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self._relisted)
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self.relisted)
         profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
-        leg = routing.Leg(key[1], key[2], profile, held, authorizer(self._auths, upstream, owner.principal))
-        held.connection = self._kinds[upstream.kind].connect(upstream, endpoint, leg)
+        leg = routing.Leg(key[1], key[2], profile, held, authorizer(self.auths, upstream, owner.principal))
+        held.connection = self.kinds[upstream.kind].connect(upstream, endpoint, leg)
         return held
 
     def _make_room(self, upstream: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -118,11 +118,10 @@ class ClientSession:
 
     def hand_over(self) -> None:
         """The client reads its GET stream on another node now: what it has not got goes there."""
-        for _, message in self.general.since(self._got(self.general, self.record.heard)):
+        old, self.general, self.attached = self.general, self._general(), False
+        for _, message in old.since(self._got(old, self.record.heard)):
             self._relay.send(self.record.listener, "push", session=self.id, message=message)
-        self.general.clear()
-        self.general.close()
-        self.general, self.attached = self._general(), False
+        self.general.take_over(old, old.sequence)
 
     def detach(self, now: float) -> None:
         """Nobody reads the GET stream: it keeps the newest messages for a while."""
@@ -172,6 +171,13 @@ class ClientSession:
         else:
             waiting.set_result(envelope.result if envelope.result is not UNSET else Raw(b"{}"))
 
+    def cancel(self, request_id: int | str) -> bool:
+        """Give a running request up; False when it does not run here."""
+        exchange = self.exchanges.get(request_id)
+        if exchange is not None:
+            exchange.cancel()
+        return exchange is not None
+
     def hang_up(self) -> None:
         """End the GET stream."""
         self.general.close()
@@ -195,7 +201,7 @@ class ClientSession:
 
 
 class Sessions:
-    """Finds, makes and ends sessions. `closers` hear of ended ones, `changed` of records that another node changed."""
+    """Finds, makes and ends sessions. `closers` hear of ended ones, `changed` hears what another node changed."""
 
     def __init__(self, node: str, seal: Seal, clock: Clock, keyvalue: KeyValueStore, relay: Relay) -> None:
         self._node = node
@@ -206,13 +212,13 @@ class Sessions:
         self._by_token: OrderedDict[str, ClientSession] = OrderedDict()
         self._by_id: dict[str, ClientSession] = {}
         self.closers: list[Callable[[ClientSession], None]] = []
-        self.changed: list[Callable[[ClientSession], Awaitable[object]]] = []
+        self.changed: Callable[[ClientSession], None] = lambda session: None
         for kind, handler in {
-            "session-ended": self._on_ended,
-            "session-changed": self._on_changed,
-            "push": self._on_push,
-            "answer": self._on_answer,
-            "cancelled": self._on_cancelled,
+            "session-changed": self._changed,
+            "session-ended": lambda session, body: self._close(session),
+            "push": lambda session, body: session.push(body["message"]),
+            "answer": lambda session, body: session.answer(msgspec.json.decode(body["message"], type=Envelope)),
+            "cancelled": lambda session, body: session.cancel(body["request"]),
         }.items():
             relay.on(kind, partial(self._relayed, handler))
 
@@ -279,9 +285,7 @@ class Sessions:
 
     def cancelled(self, session: ClientSession, request_id: int | str) -> None:
         """`notifications/cancelled`: on the node that runs the request; unknown ids are ignored."""
-        if (exchange := session.exchanges.get(request_id)) is not None:
-            exchange.cancel()
-        else:
+        if not session.cancel(request_id):
             self._relay.tell_all("cancelled", session=session.id, request=request_id)
 
     def drop(self, matches: Callable[[str], bool]) -> None:
@@ -324,32 +328,18 @@ class Sessions:
             for closer in self.closers:
                 closer(session)
 
-    async def _relayed(self, handler: Callable[[ClientSession, Any], Awaitable[None]], body: dict[str, Any]) -> None:
+    async def _relayed(self, handler: Callable[[ClientSession, Any], None], body: dict[str, Any]) -> None:
         """Something of another node for a session that this one may have."""
         if (session := self._by_id.get(body["session"])) is not None:
-            await handler(session, body)
+            handler(session, body)
 
-    async def _on_ended(self, session: ClientSession, body: dict[str, Any]) -> None:
-        self._close(session)
-
-    async def _on_changed(self, session: ClientSession, body: dict[str, Any]) -> None:
+    def _changed(self, session: ClientSession, body: dict[str, Any]) -> None:
         record = msgspec.msgpack.decode(body["record"], type=Record)
         if record.revision > session.record.revision:
             session.adopt(record)
         if session.record.listener not in ("", self._node):
             session.hand_over()
-        for listener in self.changed:
-            await listener(session)
-
-    async def _on_push(self, session: ClientSession, body: dict[str, Any]) -> None:
-        session.push(body["message"])
-
-    async def _on_answer(self, session: ClientSession, body: dict[str, Any]) -> None:
-        session.answer(msgspec.json.decode(body["message"], type=Envelope))
-
-    async def _on_cancelled(self, session: ClientSession, body: dict[str, Any]) -> None:
-        if (exchange := session.exchanges.get(body["request"])) is not None:
-            exchange.cancel()
+        self.changed(session)
 
 
 def _key(session_id: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Mapping
 
@@ -13,14 +12,12 @@ from msgspec import Raw
 from toolway.background import Background
 from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.uris import UnknownUri
-from toolway.errors import InvalidInput, ToolwayError
+from toolway.errors import InvalidInput
 from toolway.gateway.legs import HeldLeg, Legs
 from toolway.gateway.lists import Lists
 from toolway.gateway.sessions import ClientSession
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import ClientProfile, ItemKind, Wants
-
-log = logging.getLogger(__name__)
 
 COALESCE_SECONDS = 1.0
 MOST_URIS = 1_000
@@ -105,7 +102,7 @@ class Hub(msgspec.Struct, eq=False):
                 in_force.update(own.values())
         for held in before:
             if held not in listener.legs:
-                await _want(held, listener, frozenset())
+                await held.want(listener, frozenset())
         return frozenset(in_force)
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
@@ -148,13 +145,4 @@ class Hub(msgspec.Struct, eq=False):
         endpoint = self.legs.bound_endpoint(key) or view.upstream.endpoints[0]
         held = self.legs.get(key, view, endpoint, listener)
         listener.legs.append(held)
-        return await _want(held, listener, uris)
-
-
-async def _want(held: HeldLeg, listener: Listener, uris: frozenset[str]) -> bool:
-    try:
-        await held.want(listener, uris)
-    except ToolwayError as error:
-        log.info("upstream %s does not report its resources: %s", held.upstream.name, error.message)
-        return False
-    return True
+        return await held.want(listener, uris)
