@@ -1,8 +1,8 @@
 """The kernel stays small: its lines of code, and the sizes of its files and functions (docs/explanation/kernel.md).
 
 Lines of code are lines that hold a token, without comments and docstrings. Migrations are history, not code to read,
-and do not count. What is in the same wheel and is no kernel (the bundled plugins, which live by the rules of all
-plugins, and the client programs) has bounds of its own.
+and do not count. What is in the same wheel and is no kernel (the edge and the bundled plugins, which live by the rules
+of all plugins, and the programs) has bounds of its own.
 """
 
 import ast
@@ -17,9 +17,8 @@ import pytest
 
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
-BUNDLED, BUNDLED_LINES = "bundled", 3_000
-PROGRAMS, PROGRAM_LINES = "cli", 950
-CEILING = 7_740  # of the kernel; lowered with every cut until KERNEL_LINES takes its place
+BESIDE = {"bundled": 3_000, "edge": 850, "cli": 950}
+"""What is in the same wheel and is no kernel, with its most lines of code."""
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8
 
@@ -35,16 +34,11 @@ NO_CODE = {
 }
 
 
-def test_the_kernel_does_not_grow() -> None:
-    assert sum(len(code_lines(path)) for path in kernel_files()) <= CEILING
+@pytest.mark.parametrize("folder", BESIDE)
+def test_what_is_beside_the_kernel_in_its_wheel_is_small_too(folder: str) -> None:
+    assert sum(len(code_lines(path)) for path in files() if part(path) == folder) <= BESIDE[folder]
 
 
-def test_what_is_beside_the_kernel_in_its_wheel_is_small_too() -> None:
-    assert sum(len(code_lines(path)) for path in files() if part(path) == BUNDLED) <= BUNDLED_LINES
-    assert sum(len(code_lines(path)) for path in files() if part(path) == PROGRAMS) <= PROGRAM_LINES
-
-
-@pytest.mark.xfail(reason="the kernel is larger than planned and is being cut down to its budget", strict=True)
 def test_the_kernel_is_within_its_lines_of_code() -> None:
     sizes = {path.relative_to(KERNEL): len(code_lines(path)) for path in kernel_files()}
 
@@ -77,7 +71,7 @@ def files() -> list[Path]:
 
 
 def kernel_files() -> list[Path]:
-    return [path for path in files() if part(path) not in (BUNDLED, PROGRAMS)]
+    return [path for path in files() if part(path) not in BESIDE]
 
 
 def part(path: Path) -> str:
@@ -122,11 +116,8 @@ def text(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    totals = {
-        name: [path for path in files() if part(path) == folder]
-        for name, folder in [("bundled", BUNDLED), ("programs", PROGRAMS)]
-    }
-    for name, found in [("kernel", kernel_files()), *totals.items()]:
+    totals = {folder: [path for path in files() if part(path) == folder] for folder in BESIDE}
+    for name, found in {"kernel": kernel_files(), **totals}.items():
         print(name, sum(len(code_lines(path)) for path in found), "lines of code in", len(found), "files")
     for where, node, size in sorted(functions(), key=lambda entry: -entry[2])[:20]:
         print(f"{size:4} {where.relative_to(KERNEL)}:{node.lineno} {node.name}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -23,19 +23,10 @@ from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.config import Config
 from toolway.errors import ConfigError
-from toolway.gateway import parked
 from toolway.gateway.access import Access, Visit
-from toolway.gateway.attempt import Attempts
-from toolway.gateway.dispatch import Dispatch
 from toolway.gateway.endpoint import Endpoint
-from toolway.gateway.legs import Legs, authorizer
-from toolway.gateway.limits import Quota, Stays
-from toolway.gateway.lists import Lists
-from toolway.gateway.parked import Parking
-from toolway.gateway.plane import DataPlane
-from toolway.gateway.relay import Relay
-from toolway.gateway.sessions import Sessions
-from toolway.gateway.subscriptions import Hub
+from toolway.gateway.legs import authorizer
+from toolway.gateway.plane import DataPlane, Providers
 from toolway.hookspecs import auth, routing, system
 from toolway.hookspecs import secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
@@ -43,8 +34,6 @@ from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.host import Plugins
-
-STREAM_SECONDS, STREAM_SPREAD = 86_400.0, 0.1
 
 
 @dataclass
@@ -118,7 +107,14 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         plugins.collect(auth.toolway_authorizers, kernel, builtin="fallback"),
         kernel.clock,
     )
-    plane = _data_plane(config, plugins, kernel, catalog, access, kinds, auths)
+    providers = Providers(
+        kinds,
+        auths,
+        plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer),
+        plugins.collect(routing.toolway_policies, kernel, builtin="first"),
+        plugins.collect(routing.toolway_request_middleware, kernel),
+    )
+    plane = DataPlane(kernel, config.gateway, catalog, access, providers)
     entities: tuple[system.Entity, ...] = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel))
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server
@@ -134,7 +130,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         authorize=access.allowed,
         plugins=lambda: msgspec.to_builtins(plugins.report()),
         phase=lambda: gateway.phase,
-        checks=(ReadyCheck("database", kernel.check_database),),
+        checks=(ReadyCheck("database", kernel.database.check),),
         version=__version__,
     )
     admin = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
@@ -152,53 +148,6 @@ def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:
     """Whether a plugin authenticates clients, or one that might have done so is quarantined."""
     provided = plugins.provided(auth.toolway_authenticators, kernel)
     return any(not each.builtin for each in provided) or bool(plugins.quarantined)
-
-
-def _data_plane(
-    config: Config,
-    plugins: Plugins,
-    kernel: GatewayKernel,
-    catalog: Catalog,
-    access: Access,
-    kinds: Mapping[str, routing.UpstreamKind],
-    auths: Mapping[str, secret_hooks.UpstreamAuth],
-) -> DataPlane:
-    limits, clock = config.gateway.limits, kernel.clock
-    calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
-    open_streams = Quota("open streams", limits.streams_per_principal, limits.streams)
-    streams = Stays(open_streams, access, clock, STREAM_SECONDS, STREAM_SPREAD)
-    waiting = Stays(parked.quota(), access, clock, parked.PARK_SECONDS)
-    legs = Legs(kinds, auths, clock, catalog.stir)
-    parking = Parking(kernel.node, kernel.seal, clock, waiting)
-    lists = Lists(access, kernel.seal, config.gateway.page_size)
-    balancer = plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer)
-    policies = plugins.collect(routing.toolway_policies, kernel, builtin="first")
-    attempts = Attempts(catalog, legs, parking, balancer, policies, clock)
-    dispatch = Dispatch(attempts, lists, calls, plugins.collect(routing.toolway_request_middleware, kernel))
-    relay = Relay(kernel.node, kernel.pubsub)
-    sessions = Sessions(kernel.node, kernel.seal, clock, kernel.keyvalue, relay)
-    hub = Hub(legs, lists, lambda: catalog.snapshot)
-    sessions.closers.append(lambda session: legs.discard_all(lambda held: held.session is session))
-    catalog.on_swap(legs.swapped)
-    catalog.on_swap(hub.swapped)
-    plane = DataPlane(
-        node=kernel.node,
-        clock=clock,
-        seal=kernel.seal,
-        catalog=catalog,
-        access=access,
-        lists=lists,
-        legs=legs,
-        parking=parking,
-        dispatch=dispatch,
-        sessions=sessions,
-        relay=relay,
-        hub=hub,
-        streams=streams,
-        parked=waiting,
-    )
-    access.dropped = plane.drop
-    return plane
 
 
 def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.store import Store
@@ -25,8 +24,6 @@ from toolway.secrets import SecretResolver
 if TYPE_CHECKING:
     from toolway.hookspecs.secrets import SecretScheme
 
-T = TypeVar("T")
-
 
 class GatewayKernel:
     """See `plugin.Kernel`. `open` is the only way to make one: every part is there when a hook sees it."""
@@ -34,7 +31,7 @@ class GatewayKernel:
     keyvalue: KeyValueStore
     pubsub: PubSub
     seal: KeyRing
-    store: Store
+    database: Store
 
     def __init__(self, config: Config, holder: Holder, clock: Clock) -> None:
         self.config = config
@@ -42,7 +39,7 @@ class GatewayKernel:
         self.clock = clock
         self.secrets = SecretResolver(clock)
         self.http = OutgoingHttp(config.egress.allow_private)
-        self._holder = holder
+        self.keep = holder.keep
 
     @classmethod
     def bare(cls, config: Config, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
@@ -65,36 +62,17 @@ class GatewayKernel:
         gateway = config.gateway
         prepare_directory(gateway.data_dir)
         url = await kernel.secrets.get(gateway.database) if gateway.database else _sqlite_url(config)
-        kernel.store = await kernel.keep("store", url, lambda: _connected(url), _closed)
-        await migrate(kernel.store, [kernel_history(), *plugins.collect(system.toolway_migrations, None)])
+        kernel.database = await kernel.keep("store", url, lambda: _connected(url), Store.close)
+        await migrate(kernel.database, [kernel_history(), *plugins.collect(system.toolway_migrations, None)])
         root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
-        kernel.seal = await open_ring(kernel.store, root, kernel.clock)
+        kernel.seal = await open_ring(kernel.database, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
         shared = "database" if kernel._is_shared else None
         kernel.keyvalue = plugins.one(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
         kernel.pubsub = plugins.one(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
         kernel._refuse_memory_for_many()
-        kernel.store.publish = kernel.pubsub.publish
+        kernel.database.publish = kernel.pubsub.publish
         return kernel
-
-    @property
-    def database(self) -> Store:
-        """The store."""
-        return self.store
-
-    async def keep(
-        self,
-        key: str,
-        fingerprint: str,
-        factory: Callable[[], Awaitable[T]],
-        close: Callable[[Any], Awaitable[None]] | None = None,
-    ) -> T:
-        """See `plugin.Kernel.keep`."""
-        return await self._holder.keep(key, fingerprint, factory, close)
-
-    async def check_database(self) -> str:
-        """What is wrong with the database, empty when nothing is."""
-        return await self.store.check()
 
     async def close(self) -> None:
         """Close what belongs to this gateway only."""
@@ -103,7 +81,7 @@ class GatewayKernel:
     @property
     def _is_shared(self) -> bool:
         """Whether other processes may work on the same database; what they share must not stay in one of them."""
-        return not self.store.is_sqlite or self.config.gateway.workers > 1
+        return not self.database.is_sqlite or self.config.gateway.workers > 1
 
     def _refuse_memory_for_many(self) -> None:
         for setting, provider in (("keyvalue", self.keyvalue), ("pubsub", self.pubsub)):
@@ -135,7 +113,3 @@ def _sqlite_url(config: Config) -> str:
 
 async def _connected(url: str) -> Store:
     return Store.connect(url)
-
-
-async def _closed(store: Store) -> None:
-    await store.close()

@@ -14,16 +14,16 @@ from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
-from toolway import serve
 from toolway.app import Gateway, build_gateway, is_guarded
 from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config, load_config
+from toolway.edge import serve
 from toolway.edge.edge import Edge
+from toolway.edge.workers import Post, Supervisor
 from toolway.errors import ConfigError, ToolwayError
 from toolway.keep import Keeper
 from toolway.keyring import prepare_directory
 from toolway.redaction import RedactingFormatter
-from toolway.workers import Post, Supervisor
 
 log = logging.getLogger("toolway")
 
@@ -63,7 +63,7 @@ async def _serve(config: Config, demo: bool, post: Post) -> None:
     gateway = await build_gateway(config, keeper.holder(), demo=demo)
     _write_logs(gateway)
     refuse_open_doors(gateway)
-    token = await ensure_first_token(gateway.kernel.store, gateway.kernel.clock)
+    token = await ensure_first_token(gateway.kernel.database, gateway.kernel.clock)
     edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
     stop, hurry = asyncio.Event(), asyncio.Event()
     _on_signals(stop, hurry)

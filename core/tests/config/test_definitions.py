@@ -9,7 +9,7 @@ from jsonschema_rs import Draft202012Validator, meta
 from pydantic import BaseModel, Field
 
 from toolway.catalog.definitions import Definitions
-from toolway.config.schema import configuration_schema
+from toolway.cli.schema import configuration_schema
 from toolway.errors import InvalidInput
 from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from toolway.edge.edge import Edge
+from toolway.edge.serve import listen, raise_file_limit, run, settle_memory
 from toolway.edge.settings import EdgeSettings
 from toolway.errors import ConfigError
-from toolway.serve import listen, raise_file_limit, run, settle_memory
 
 
 async def _never(*_: Any) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from sqlmodel import select
 
+from toolway.background import Background
 from toolway.catalog.declared import Declared, load
 from toolway.catalog.discovery import Authorize, Watcher
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
@@ -58,8 +58,7 @@ class Catalog:
         self._listeners: list[SwapListener] = []
         self._news, self._check = asyncio.Event(), asyncio.Event()
         self._loading = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._is_running = False
+        self._background, self._is_running = Background(), False
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -120,8 +119,8 @@ class Catalog:
     async def run(self) -> AsyncIterator[None]:
         """Discover and follow changes while the context is open; then close all connections to upstreams."""
         self._is_running = True
-        self._spawn("following of revisions", self._forever(self._follow_revisions))
-        self._spawn("following of upstreams", self._forever(self._follow_news))
+        self._background.start(self._forever(self._follow_revisions), "following of revisions")
+        self._background.start(self._forever(self._follow_news), "following of upstreams")
         for watcher in self._watchers.values():
             self._start(watcher)
         try:
@@ -129,9 +128,7 @@ class Catalog:
                 yield
         finally:
             self._is_running = False
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._background.close()
 
     async def _load(self) -> None:
         """One consistent read; the views of unchanged upstreams stay."""
@@ -166,18 +163,7 @@ class Catalog:
 
     def _start(self, watcher: Watcher) -> None:
         if self._is_running and watcher.view.upstream.settings.enabled:
-            watcher.task = self._spawn(f"discovery of {watcher.name}", watcher.run())
-
-    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s ended: this is a bug", task.get_name(), exc_info=error)
+            watcher.task = self._background.start(watcher.run(), f"discovery of {watcher.name}")
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:
         """One step after the other; the loops outlive a database that is away."""

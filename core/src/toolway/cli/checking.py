@@ -64,7 +64,7 @@ async def _check(config: Config) -> list[Finding]:
 
 async def _schema(config: Config) -> dict[str, Any]:
     from toolway.catalog.definitions import Definitions
-    from toolway.config.schema import configuration_schema
+    from toolway.cli.schema import configuration_schema
     from toolway.hookspecs import routing
     from toolway.hookspecs import secrets as secret_hooks
     from toolway.keep import Keeper

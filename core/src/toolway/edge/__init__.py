@@ -1,1 +1,4 @@
-"""The door: what a request and its connection must be like before the gateway looks at it."""
+"""Between the machine and the gateway: processes, sockets, connections, and what a request must be like.
+
+It serves any ASGI application and knows nothing of MCP; it sees what plugins see, `toolway.hookspecs` and the errors.
+"""

@@ -3,48 +3,68 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
-
-import msgspec
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
 
 from toolway.background import Background
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.snapshot import ServerView
+from toolway.config import GatewaySettings
 from toolway.errors import NotFound
 from toolway.gateway.access import Access
+from toolway.gateway.attempt import Attempts
 from toolway.gateway.dispatch import Dispatch
 from toolway.gateway.legs import Legs
-from toolway.gateway.limits import Stays
+from toolway.gateway.limits import Quota, Stays
 from toolway.gateway.lists import Lists
-from toolway.gateway.parked import Parking
+from toolway.gateway.parked import PARK_SECONDS, Parking, quota
 from toolway.gateway.relay import Relay
 from toolway.gateway.sessions import Sessions
 from toolway.gateway.subscriptions import Hub
-from toolway.plugin.kernel import Clock, Seal
+from toolway.hookspecs import routing
+from toolway.hookspecs.secrets import UpstreamAuth
+from toolway.plugin.kernel import Kernel
 
+STREAM_SECONDS, STREAM_SPREAD = 86_400.0, 0.1
 CHECK_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 
 
-class DataPlane(msgspec.Struct, frozen=True, eq=False):
-    """Wired once per gateway by `app.build_gateway`."""
+class Providers(NamedTuple):
+    """What plugins bring into the way of a call."""
 
-    node: str
-    clock: Clock
-    seal: Seal
-    catalog: Catalog
-    access: Access
-    lists: Lists
-    legs: Legs
-    parking: Parking
-    dispatch: Dispatch
-    sessions: Sessions
-    relay: Relay
-    hub: Hub
-    streams: Stays
-    parked: Stays
-    background: Background = msgspec.field(default_factory=Background)
+    kinds: Mapping[str, routing.UpstreamKind]
+    auths: Mapping[str, UpstreamAuth]
+    balancer: routing.Balancer
+    policies: tuple[routing.PolicyAdjuster, ...]
+    middleware: tuple[routing.RequestMiddleware, ...]
+
+
+class DataPlane:
+    """Wires them, once per gateway; `providers` are those of plugins that calls go through."""
+
+    def __init__(
+        self, kernel: Kernel, settings: GatewaySettings, catalog: Catalog, access: Access, providers: Providers
+    ) -> None:
+        limits, clock, kinds, auths = settings.limits, kernel.clock, providers.kinds, providers.auths
+        self.node, self.clock, self.seal = kernel.node, clock, kernel.seal
+        self.catalog, self.access, self.background = catalog, access, Background()
+        open_streams = Quota("open streams", limits.streams_per_principal, limits.streams)
+        self.streams = Stays(open_streams, access, clock, STREAM_SECONDS, STREAM_SPREAD)
+        self.parked = Stays(quota(), access, clock, PARK_SECONDS)
+        self.parking = Parking(self.node, self.seal, clock, self.parked)
+        self.lists = Lists(access, self.seal, settings.page_size)
+        self.legs = Legs(kinds, auths, clock, catalog.stir)
+        self.hub = Hub(self.legs, self.lists, lambda: catalog.snapshot)
+        attempts = Attempts(catalog, self.legs, self.parking, providers.balancer, providers.policies, clock)
+        calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
+        self.dispatch = Dispatch(attempts, self.lists, calls, providers.middleware)
+        self.relay = Relay(self.node, kernel.pubsub)
+        self.sessions = Sessions(self.node, self.seal, clock, kernel.keyvalue, self.relay)
+        self.sessions.closers.append(lambda session: self.legs.discard_all(lambda held: held.session is session))
+        catalog.on_swap(self.legs.swapped)
+        catalog.on_swap(self.hub.swapped)
+        access.dropped = self.drop
 
     def view(self, server: str) -> ServerView:
         """The virtual server as it is now; raises NotFound when it is gone."""

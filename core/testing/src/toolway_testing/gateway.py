@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest_asyncio
 
-from toolway import serve
 from toolway.app import Gateway, build_gateway
 from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config
+from toolway.edge import serve
 from toolway.edge.edge import Edge
 from toolway.keep import Keeper
 
@@ -113,7 +113,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
     built = await build_gateway(config, Keeper().holder(), demo=demo)
     sockets = serve.listen(config.gateway.bind)
-    token = await ensure_first_token(built.kernel.store, built.kernel.clock)
+    token = await ensure_first_token(built.kernel.database, built.kernel.clock)
     host, port = sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
     edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)

@@ -13,9 +13,9 @@ import pytest_asyncio
 from starlette.types import Receive, Scope, Send
 
 from toolway.edge.edge import Edge
+from toolway.edge.serve import listen, serve
 from toolway.edge.settings import EdgeSettings
 from toolway.hookspecs.serving import ServerRunner
-from toolway.serve import listen, serve
 
 PATIENCE = 5.0
 

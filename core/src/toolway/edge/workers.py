@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from toolway import serve
+from toolway.edge import serve
 
 log = logging.getLogger("toolway.workers")
 
