@@ -194,8 +194,12 @@ class Exchange(msgspec.Struct, eq=False):
             self.clock.resume()
 
     def end(self) -> bool:
-        """The call is over. True when the client gave it up, and the cancellation that is under way says only that."""
+        """The call is over. True when the client gave it up, and the cancellation that is under way says only that.
+
+        It lets go of the call, which refers back: together they would wait for the garbage collector.
+        """
         self.clock.end()
+        self.made = None
         task, self.task = self.task, None
         return self.given_up and task is not None and task.uncancel() == 0
 
