@@ -134,7 +134,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         version=__version__,
     )
     admin = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
-    gateway.app = _hot_paths_first(Endpoint(plane), admin)
+    gateway.app = Endpoint(plane, otherwise=admin)
     return gateway
 
 
@@ -161,18 +161,6 @@ def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[
 
 def _encoded(header: str | None) -> bytes | None:
     return header.encode("latin-1") if header is not None else None
-
-
-def _hot_paths_first(endpoint: Endpoint, admin: ASGIApp) -> ASGIApp:
-    """The data plane is reached without walking the router."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and Endpoint.serves(scope["path"]):
-            await endpoint(scope, receive, send)
-        else:
-            await admin(scope, receive, send)
-
-    return app
 
 
 async def _refuse_all(scope: Scope, receive: Receive, send: Send) -> None:

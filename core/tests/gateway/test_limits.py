@@ -56,7 +56,7 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_refuse() -> None:
 
 async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() -> None:
     slots, clock = Queues(), Pausable()
-    clock.hold(await slots.enter(ONE, "up"))
+    clock.slots.append(await slots.enter(ONE, "up"))
 
     clock.pause()
     assert slots.total == 0
@@ -68,7 +68,8 @@ async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() 
 
 async def test_the_deadline_of_a_call_stands_still_while_it_is_paused() -> None:
     clock, loop = Pausable(), asyncio.get_running_loop()
-    clock.start(0.05)
+    clock.start(0.05, asyncio.current_task())
+    clock.arm()
     clock.pause()
     clock.pause()
     await asyncio.sleep(0.1)
@@ -86,8 +87,9 @@ async def test_the_deadline_of_a_call_stands_still_while_it_is_paused() -> None:
 
 async def test_a_call_that_is_cancelled_did_not_pass_its_deadline() -> None:
     clock = Pausable()
-    clock.start(10)
     task = asyncio.current_task()
+    clock.start(10, task)
+    clock.arm()
     assert task is not None
     task.cancel()
 

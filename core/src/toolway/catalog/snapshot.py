@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
+from msgspec import Raw
 
 from toolway.catalog.entries import UI, Entry, Parsed, parse, render
 from toolway.catalog.naming import Collision, name_items
 from toolway.catalog.patterns import Selection
 from toolway.catalog.uris import UriTable
+from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.hookspecs.routing import Discovery, Item, ItemKind, Target, Upstream
 
@@ -21,12 +23,17 @@ Offers = Mapping[str, Parsed | None]
 
 
 class Exposed(msgspec.Struct, frozen=True):
-    """One item as one server shows it: its exposed name (or URI, or URI template) and the list entry with it."""
+    """One item as one server shows it: its exposed name (or URI, or URI template) and the list entry with it.
+
+    `resource` is what decisions about it are about, `own` its upstream's name for it as JSON.
+    """
 
     item: Item
     name: str
     raw: bytes
     target: Target
+    resource: Resource
+    own: Raw
 
 
 class UpstreamView(msgspec.Struct, frozen=True):
@@ -49,6 +56,7 @@ class ServerView:
 
     def __init__(self, settings: ServerSettings, offers: Offers) -> None:
         self.settings = settings
+        self.resource = Resource(settings.name, settings.name, settings.access)
         self._selection = Selection(settings.include, settings.exclude)
         self._offers = self._reached(offers)
         known = {name: parsed for name, parsed in self._offers.items() if parsed}
@@ -118,7 +126,10 @@ class ServerView:
         override = self.settings.items.get(item.canonical)
         ui = self._uris.exposed("resource", item.upstream, entry.ui) if entry.ui else ""
         fixed = override.arguments if override and item.kind == "tool" else {}
-        return Exposed(item, name, render(entry, name, override, ui), Target(item.upstream, item.name, item, fixed))
+        target = Target(item.upstream, item.name, item, fixed)
+        resource = Resource(item.canonical, self.settings.name, self.settings.access)
+        own = Raw(msgspec.json.encode(item.name))
+        return Exposed(item, name, render(entry, name, override, ui), target, resource, own)
 
 
 class Snapshot(msgspec.Struct, frozen=True, eq=False):

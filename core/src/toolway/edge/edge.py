@@ -91,7 +91,11 @@ class Edge:
         if self.draining and scope["path"] == "/ready":
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
         if b"content-length" in fields:
-            exchange.announce(fields[b"content-length"])
+            length = fields[b"content-length"]
+            if not length.isdigit() or len(length) > 18:
+                raise Refusal(400, "bad_framing", "Content-Length must be a number.")
+            if int(length) > self.limits.body:
+                exchange.refuse_size()
         if self._root_path:
             self._strip_root_path(scope)
         return not (exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields)
@@ -185,7 +189,7 @@ class Exchange:
             self._is_read = not message.get("more_body", False)
             self._received += len(message.get("body", b""))
             if self._received > self._edge.limits.body:
-                self._refuse_size()
+                self.refuse_size()
         else:
             self.gone = True
         return message
@@ -195,14 +199,8 @@ class Exchange:
         gap, total = now - self._asked, now - self._first_asked
         return self._asked > 0 and (gap >= self._edge.limits.body_gap or total >= self._edge.limits.body_total)
 
-    def announce(self, length: bytes) -> None:
-        """Raises `Refusal` (400, 413) for a Content-Length that is none or too large."""
-        if not length.isdigit() or len(length) > 18:
-            raise Refusal(400, "bad_framing", "Content-Length must be a number.")
-        if int(length) > self._edge.limits.body:
-            self._refuse_size()
-
-    def _refuse_size(self) -> NoReturn:
+    def refuse_size(self) -> NoReturn:
+        """Raises `Refusal`: the body is, or would be, too large."""
         self._refuse(Refusal(413, "body_too_large", f"A request body may have {self._edge.limits.body} bytes."))
 
     def _refuse(self, refusal: Refusal) -> NoReturn:

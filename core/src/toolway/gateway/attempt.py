@@ -19,6 +19,7 @@ from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
 from toolway.hookspecs import routing
 from toolway.hookspecs.routing import Attempt, Call, Endpoint, Peer, Policy, Reply, UpstreamRequest
+from toolway.mcp.headers import mcp_param_headers
 from toolway.plugin.kernel import Clock
 
 ROUNDS = 16
@@ -73,10 +74,10 @@ class Attempts(msgspec.Struct, eq=False):
         view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
-        clock = exchange.clock
-        clock.hold(await self.queues.enter(policy, target.upstream))
+        clock, queues = exchange.clock, self.queues
+        clock.slots.append(queues.take(policy, target.upstream) or await queues.enter(policy, target.upstream))
         call.deadline = self.clock.monotonic() + policy.total
-        clock.start(policy.total)
+        clock.start(policy.total, exchange.task)
         try:
             return await self._try(call, exchange, view, policy)
         except asyncio.CancelledError:
@@ -89,14 +90,16 @@ class Attempts(msgspec.Struct, eq=False):
 
     async def _try(self, call: Call, exchange: Exchange, view: UpstreamView, policy: Policy) -> Reply:
         tried: list[Endpoint] = []
-        key = self.legs.key(view, exchange)
+        legs, monotonic, endpoints = self.legs, self.clock.monotonic, view.upstream.endpoints
+        key = legs.key(view, exchange)
         while True:
-            endpoint = self.legs.bound_endpoint(key)
+            endpoint = legs.bound_endpoint(key) if key[1] == "legacy" else None
             if endpoint is None or endpoint in tried:
-                endpoint = self._pick(view, call, tried)
+                has_choice = len(endpoints) > 1 and not tried
+                endpoint = self.balancer.pick(endpoints, call) if has_choice else self._pick(view, call, tried)
             attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
-            started = self.clock.monotonic()
-            held = self.legs.get(key, view, endpoint, exchange)
+            started = monotonic()
+            held = legs.get(key, view, endpoint, exchange)
             held.users += 1
             try:
                 return await self._converse(call, exchange, held, view, policy)
@@ -104,12 +107,12 @@ class Attempts(msgspec.Struct, eq=False):
                 attempt.error = error
                 tried.append(endpoint)
                 if isinstance(error, SessionLost):
-                    self.legs.discard(held)
+                    legs.discard(held)
                 if len(tried) > policy.retries or not _may_repeat(call, error):
                     raise
             finally:
                 held.users -= 1
-                held.last_used = self.clock.monotonic()
+                held.last_used = monotonic()
                 attempt.seconds = held.last_used - started
                 self.balancer.done(attempt)
 
@@ -125,53 +128,54 @@ class Attempts(msgspec.Struct, eq=False):
         self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy
     ) -> Reply:
         """Send, answer what the upstream asks, translate; raises UpstreamError and ClientCannot."""
+        is_legacy, request = call.client.era == "legacy", self._request(call, exchange, held, policy)
         if held.era == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
             await held.set_level(call.client.log_level)
-        params = call.params
+        reply = await held.connection.request(request)
         for _ in range(ROUNDS):
-            reply = await held.connection.request(self._request(call, exchange, held, policy, params))
             if reply.kind == "complete":
-                return reply if call.client.era == "legacy" else self._as_modern(reply, exchange, held)
+                return reply if is_legacy else self._as_modern(reply, call, exchange, held)
             if reply.kind != "input_required" or reply.result is None:
                 raise UpstreamProtocol(f"the upstream answered with the unknown resultType {reply.kind!r}")
             wanted = translate.read(reply.result, InputRequired)
             requests = {} if wanted.input_requests is UNSET else wanted.input_requests
             asked = {key: translate.read(raw, InputRequest) for key, raw in requests.items()}
-            for request in asked.values():
-                check_capability(call.client, request.method, request.params)
-            if call.client.era == "modern":
+            for each in asked.values():
+                check_capability(call.client, each.method, each.params)
+            if not is_legacy:
                 inner = None if wanted.request_state is UNSET else bytes(wanted.request_state)
                 return input_required(requests, self.parking.seal(exchange, upstream=held.upstream.name, inner=inner))
-            params = {key: value for key, value in params.items() if key != "requestState"}
+            params = {key: value for key, value in request.params.items() if key != "requestState"}
             params["inputResponses"] = Raw(msgspec.json.encode(await _answers(exchange, asked)))
             if wanted.request_state is not UNSET:
                 params["requestState"] = wanted.request_state
+            request.params = params
+            reply = await held.connection.request(request)
         raise UpstreamProtocol(f"the upstream asked for input more than {ROUNDS} times")
 
-    def _request(
-        self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy, params: dict[str, Raw]
-    ) -> UpstreamRequest:
-        token, target = call.meta.get("progressToken"), call.target
+    def _request(self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
+        token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers
-        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else None)
+        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else {})
         if token is not None:
             self.serial += 1
-            meta["progressToken"] = Raw(b'"tw-%d"' % self.serial)
-        if is_modern and (mirrored := translate.parameter_headers(call)):
-            headers = {**headers, **mirrored}
-        name = None if target is None or call.method == "completion/complete" else target.name
+            meta = {**meta, "progressToken": Raw(b'"tw-%d"' % self.serial)}
+        if target is not None and call.method != "completion/complete":
+            name = target.name
+            if is_modern and target.item is not None and (wanted := translate.tool_facts(target.item.raw)[0]):
+                headers = {**headers, **mcp_param_headers(wanted, call.arguments())}
         peer = AttemptPeer(exchange, held, token)
-        return UpstreamRequest(call.method, params, meta, peer, math.inf, name, headers, policy.first_byte)
+        return UpstreamRequest(call.method, call.params, meta, peer, math.inf, name, headers, policy.first_byte)
 
-    def _as_modern(self, reply: Reply, exchange: Exchange, held: HeldLeg) -> Reply:
+    def _as_modern(self, reply: Reply, call: Call, exchange: Exchange, held: HeldLeg) -> Reply:
         if reply.fault is not None:
             if (requests := translate.url_questions(reply.fault, exchange.client)) is not None:
                 return input_required(requests, self.parking.seal(exchange))
             reply.fault = translate.modern_fault(reply.fault)
-        elif reply.result is not None:
-            server = self.catalog.snapshot.servers.get(exchange.call.server)
+        elif reply.result is not None and (held.era == "legacy" or b'"cacheScope"' in bytes(reply.result)):
+            server = self.catalog.snapshot.servers.get(call.server)
             shared = server is not None and server.settings.access == "public"
-            reply.result = translate.modern_result(reply.result, exchange.call.method, held.era, shared=shared)
+            reply.result = translate.modern_result(reply.result, call.method, held.era, shared=shared)
         return reply
 
 

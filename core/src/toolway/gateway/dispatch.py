@@ -6,24 +6,28 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.snapshot import ServerView
+from toolway.catalog.snapshot import Exposed, ServerView
 from toolway.catalog.uris import UnknownUri
 from toolway.errors import Overloaded, ToolwayError
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
-from toolway.gateway.lists import Lists
+from toolway.gateway.lists import ACTIONS, Lists
 from toolway.gateway.parked import bad_state
 from toolway.hookspecs import routing
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of
 
 log = logging.getLogger(__name__)
+
+SLOW_SECONDS = 0.05
+"""A call that runs so long gets what only slow ones need: a deadline that is watched, a watch for a client that leaves."""
 
 
 class CompletionRef(msgspec.Struct):
@@ -39,18 +43,23 @@ class Dispatch:
 
     def __init__(self, attempts: Attempts, lists: Lists, quota: Quota, middleware: Sequence[RequestMiddleware]) -> None:
         self._lists = lists
+        self._allowed = lists.access.allowed
         self.calls = quota
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
-        self._running: set[Exchange] = set()
+        self._young: dict[Exchange, float] = {}
+        self._slow: set[Exchange] = set()
+        self._timer: asyncio.TimerHandle | None = None
 
     async def run(self, exchange: Exchange, view: ServerView) -> None:
         """Route, authorize, run and finish; every failure becomes a fault that says what happened, never how."""
         call, exchange.task = exchange.call, asyncio.current_task()
-        self._running.add(exchange)
+        self._young[exchange] = monotonic() + SLOW_SECONDS
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._look)
         try:
-            exchange.clock.hold(self.calls.take(call.principal))
-            call.target = self._route(call, view)
-            if exchange.state and exchange.state.upstream not in ("", call.target.upstream):
+            exchange.clock.slots.append(self.calls.take(call.principal))
+            call.target = target = self._route(call, view, exchange.found)
+            if exchange.state and exchange.state.upstream not in ("", target.upstream):
                 raise bad_state()
             reply = await self._chains[call.method](call)
         except asyncio.CancelledError:
@@ -62,35 +71,49 @@ class Dispatch:
             exchange.status = 503 if isinstance(error, Overloaded) else 200
         finally:
             exchange.end()
-            self._running.discard(exchange)
+            if self._young.pop(exchange, None) is None:
+                self._slow.discard(exchange)
         if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
             reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
         exchange.finish(reply)
 
     async def done(self) -> None:
         """Wait until every call that runs now is answered."""
-        if tasks := [exchange.task for exchange in self._running if exchange.task is not None]:
+        if tasks := [exchange.task for exchange in (*self._young, *self._slow) if exchange.task is not None]:
             await asyncio.wait(tasks)
 
-    def _route(self, call: Call, view: ServerView) -> Target:
+    def _look(self) -> None:
+        """Tell the calls that are slow by now. One timer for all: most are over before anything looks at them."""
+        now, self._timer = monotonic(), None
+        for exchange, due in list(self._young.items()):
+            if due > now:
+                self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
+                break
+            del self._young[exchange]
+            self._slow.add(exchange)
+            exchange.is_slow()
+
+    def _route(self, call: Call, view: ServerView, found: Exposed | None) -> Target:
         if call.method == "resources/read":
             return self._uri(call, view)
         if call.method == "completion/complete":
             return self._completion(call, view)
         kind: ItemKind = "tool" if call.method == "tools/call" else "prompt"
-        target = self._find(call, view, kind, kind, text_of(call.params, "name"))
-        _replace(call, "name", target.name)
+        if found is None or not self._allowed(call.principal, ACTIONS[kind], found.resource):
+            found = self._find(call, view, kind, kind, text_of(call.params, "name"))
+        target = found.target
+        call.params = {**call.params, "name": found.own}
         if target.fixed and kind == "tool":
             arguments = {**call.arguments(), **target.fixed}
             _replace(call, "arguments", arguments)
             call.__dict__["arguments_"] = arguments
         return target
 
-    def _find(self, call: Call, view: ServerView, kind: ItemKind, what: str, name: str) -> Target:
+    def _find(self, call: Call, view: ServerView, kind: ItemKind, what: str, name: str) -> Exposed:
         found = view.find(kind, name)
-        if found is None or not self._lists.may_use(view, kind, found.item.canonical, call.principal):
+        if found is None or not self._allowed(call.principal, ACTIONS[kind], found.resource):
             raise RpcError(INVALID_PARAMS, f"Unknown {what}: {name}")
-        return found.target
+        return found
 
     def _uri(self, call: Call, view: ServerView) -> Target:
         uri = text_of(call.params, "uri")
@@ -112,7 +135,7 @@ class Dispatch:
             raise RpcError(INVALID_PARAMS, what) from None
         kind: ItemKind = "prompt" if ref.type == "ref/prompt" else "template"
         key = "name" if kind == "prompt" else "uri"
-        target = self._find(call, view, kind, ref.type, getattr(ref, key))
+        target = self._find(call, view, kind, ref.type, getattr(ref, key)).target
         _replace(call, "ref", {**msgspec.json.decode(raw), key: target.name})
         return target
 

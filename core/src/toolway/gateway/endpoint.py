@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 
+from starlette.types import ASGIApp
+
+from toolway.catalog.snapshot import ServerView
 from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
-from toolway.gateway.http import Receive, Request, Scope, Send, read_request
+from toolway.gateway.http import Receive, Request, Scope, Send
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
-from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.serving import Refusal
+from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
-from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error
-from toolway.mcp.versions import LEGACY, PROTOCOL_VERSION_KEY
+from toolway.mcp.messages import NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)
 
 PATH = re.compile(r"(?:/servers/([a-z0-9-]{1,48}))?/(mcp|sse|messages)")
 ALL = "all"
 SINGLE = frozenset({"authorization", "x-api-key", "mcp-session-id", "last-event-id"})
-VERSION_KEY = PROTOCOL_VERSION_KEY.encode()
+VERSION_KEY = versions.PROTOCOL_VERSION_KEY.encode()
+LEGACY = tuple(version.encode() for version in versions.LEGACY)
+Handler = Callable[[Request, ServerView], Awaitable[None]]
 
 
 class Endpoint:
-    """An ASGI app for `/mcp`, `/sse`, `/messages` and the same below `/servers/<name>`."""
+    """An ASGI app for `/mcp`, `/sse`, `/messages` and the same below `/servers/<name>`; `otherwise` has all else."""
 
-    def __init__(self, plane: DataPlane) -> None:
-        self._plane = plane
+    def __init__(self, plane: DataPlane, otherwise: ASGIApp) -> None:
+        self._access, self._catalog = plane.access, plane.catalog
+        self._otherwise = otherwise
         methods = LegacyMethods(plane)
         self._modern = ModernFront(plane)
         self._legacy = StreamableHttp(plane, methods)
         sse = HttpWithSse(plane, methods)
-        self._routes = {
+        self._routes: dict[tuple[str, str], Handler] = {
             ("mcp", "POST"): self._post,
             ("mcp", "GET"): self._legacy.get,
             ("mcp", "DELETE"): self._legacy.delete,
@@ -45,16 +51,20 @@ class Endpoint:
             ("messages", "POST"): sse.post,
         }
 
-    @staticmethod
-    def serves(path: str) -> bool:
-        """Whether this path is the data plane's."""
-        return _place(path) is not None
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""
-        request = read_request(scope, receive, send)
+        place = _place(scope["path"]) if scope["type"] == "http" else None
+        if place is None:
+            return await self._otherwise(scope, receive, send)
+        request = Request(scope, receive, send, dict(scope["headers"]), place[0])
         try:
-            await self._route(request)
+            view = await self._enter(request)
+            handler, leaf = self._routes.get((place[1], scope["method"])), place[1]
+            if handler is None or (leaf == "mcp" and handler != self._post and _is_modern(request.headers)):
+                allow = ", ".join(method for each, method in self._routes if each == leaf)
+                await request.reply(405, b"", (b"allow", allow.encode()))
+            else:
+                await handler(request, view)
         except Refusal:
             raise  # the door answers for what it refused, such as a body that grew too large
         except ConnectionResetError:
@@ -62,54 +72,36 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             await self._refuse(request, error)
 
-    async def _route(self, request: Request) -> None:
-        place = _place(request.path)
-        if place is None:
-            raise NotFound("there is nothing at this path")
-        request.server, leaf = place
-        await self._enter(request)
-        handler = self._routes.get((leaf, request.scope["method"]))
-        version = request.headers.get(b"mcp-protocol-version")
-        is_modern = leaf == "mcp" and version is not None and version.decode("latin-1") not in LEGACY
-        if handler is None or (is_modern and handler != self._post):
-            allow = ", ".join(method for each, method in self._routes if each == leaf)
-            await request.reply(405, b"", (b"allow", allow.encode()))
-        else:
-            await handler(request)
-
-    async def _enter(self, request: Request) -> None:
-        """Find out who asks and whether they may use this server; raises Unauthenticated, Forbidden, NotFound."""
-        if twice := SINGLE & request.repeated():
+    async def _enter(self, request: Request) -> ServerView:
+        """The server, for whom may use it; raises Unauthenticated, Forbidden, NotFound."""
+        if len(request.headers) != len(request.scope["headers"]) and (twice := SINGLE & request.repeated()):
             raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-        server, access = request.server, self._plane.access
-        principal = request.principal = (await access.authenticate(request.visit())).principal
-        view = self._plane.catalog.snapshot.servers.get(server)
-        if view is None or not access.allowed(
-            principal, "servers:connect", Resource(server, server, view.settings.access)
-        ):
+        server = request.server
+        principal = request.principal = (await self._access.authenticate(request.visit())).principal
+        view = self._catalog.snapshot.servers.get(server)
+        if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
             if principal.kind == "anonymous":
                 raise Unauthenticated("send a credential: Authorization: Bearer <token>")
             if view is None:
                 raise NotFound(f"there is no server {server!r}")
             raise Forbidden(f"you may not use server {server!r}")
+        return view
 
-    async def _post(self, request: Request) -> None:
-        _check_media(request.headers.get(b"content-type", b""), request.headers.get(b"accept", b""))
+    async def _post(self, request: Request, view: ServerView) -> None:
+        headers = request.headers
+        _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
         body = await request.body()
         envelope = decode(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
-        if self._is_modern(request, envelope):
-            await self._modern.post(request, envelope)
+        version = headers.get(b"mcp-protocol-version")
+        if version is not None and version not in LEGACY:
+            is_modern = b"mcp-session-id" not in headers or version >= b"2026-07-28"
+        else:
+            is_modern = VERSION_KEY in bytes(envelope.members.get("_meta", b""))
+        if is_modern:
+            await self._modern.post(request, envelope, view)
         else:
             await self._legacy.post(request, envelope, body)
-
-    @staticmethod
-    def _is_modern(request: Request, envelope: Envelope) -> bool:
-        version = request.header(b"mcp-protocol-version")
-        if version is not None and version not in LEGACY:
-            return b"mcp-session-id" not in request.headers or version >= "2026-07-28"
-        meta = envelope.members.get("_meta")
-        return meta is not None and VERSION_KEY in bytes(meta)
 
     async def _refuse(self, request: Request, error: Exception) -> None:
         refused = fault(error)
@@ -121,6 +113,10 @@ class Endpoint:
         headers = [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthenticated) else []
         request_id = error.request_id if isinstance(error, NotAMessage) else request.id
         await request.reply(status, encode_error(request_id, refused), *headers)
+
+
+def _is_modern(headers: Mapping[bytes, bytes]) -> bool:
+    return headers.get(b"mcp-protocol-version", LEGACY[0]) not in LEGACY
 
 
 @lru_cache(maxsize=1024)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -18,6 +20,7 @@ from toolway.hookspecs.routing import Call, ClientProfile, Reply
 from toolway.mcp.messages import encode_error, encode_notification, encode_result
 
 if TYPE_CHECKING:
+    from toolway.catalog.snapshot import Exposed
     from toolway.gateway.parked import State
     from toolway.gateway.sessions import ClientSession
 
@@ -60,70 +63,68 @@ def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
             raise ClientCannot("the client did not declare URL elicitation", capability="elicitation.url")
 
 
-class Pausable:
-    """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots."""
+class Pausable(msgspec.Struct, eq=False):
+    """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots.
 
-    __slots__ = ("_depth", "_left", "_slots", "_task", "_timer", "expired")
+    Most calls are over long before their deadline, so its timer is only set by `arm`, once a call is slow.
+    """
 
-    def __init__(self) -> None:
-        self.expired = False
-        self._depth = 0
-        self._left = 0.0
-        self._slots: list[Slot] = []
-        self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+    slots: list[Slot] = []
+    task: asyncio.Task[Any] | None = None
+    expired: bool = False
+    depth: int = 0
+    until: float = math.inf
+    left: float = math.inf
+    timer: asyncio.TimerHandle | None = None
 
-    def hold(self, slot: Slot) -> None:
-        """Keep a slot until the call ends."""
-        self._slots.append(slot)
+    def start(self, seconds: float, task: asyncio.Task[Any] | None) -> None:
+        """Cancel the task after so many seconds that were not paused; then `stop` says that it was this."""
+        self.task = task
+        self.until = monotonic() + seconds
 
-    def start(self, seconds: float) -> None:
-        """Cancel the current task after so many seconds that were not paused; then `stop` says that it was this."""
-        self._task = asyncio.current_task()
-        self._run(seconds)
+    def arm(self) -> None:
+        """Keep the deadline from now on."""
+        if self.timer is None and self.until < math.inf:
+            self.timer = asyncio.get_running_loop().call_later(self.until - monotonic(), self._expire)
 
     def stop(self) -> bool:
         """No more deadline. True when it has passed and the cancellation that is under way is its own."""
-        self._halt()
-        task, self._task = self._task, None
+        task, self.task, self.until = self.task, None, math.inf
+        if self.timer is not None:
+            self.timer.cancel()
         return self.expired and task is not None and task.uncancel() == 0
 
     def pause(self) -> None:
         """Stop the clock and give the slots back; pauses nest."""
-        self._depth += 1
-        if self._depth == 1:
-            self._halt()
-            for slot in self._slots:
+        self.depth += 1
+        if self.depth == 1:
+            self.left, self.until = self.until - monotonic(), math.inf
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+            for slot in self.slots:
                 slot.leave()
 
     def resume(self) -> None:
         """Let the clock run on once every pause is over."""
-        self._depth -= 1
-        if self._depth == 0:
-            if self._task is not None:
-                self._run(self._left)
-            for slot in self._slots:
+        self.depth -= 1
+        if self.depth == 0:
+            if self.task is not None:
+                self.until = monotonic() + self.left
+                self.arm()
+            for slot in self.slots:
                 slot.rejoin()
 
     def end(self) -> None:
         """The call is over, whatever it still asks."""
-        for slot in self._slots:
+        for slot in self.slots:
             slot.leave()
-        self._slots = []
-
-    def _run(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-
-    def _halt(self) -> None:
-        if self._timer is not None:
-            self._left = self._timer.when() - asyncio.get_running_loop().time()
-            self._timer.cancel()
-            self._timer = None
+        self.slots = []
 
     def _expire(self) -> None:
-        self.expired, self._timer = True, None
-        if self._task is not None:
-            self._task.cancel()
+        self.expired, self.timer = True, None
+        if self.task is not None:
+            self.task.cancel()
 
 
 class Asker(Protocol):
@@ -137,7 +138,8 @@ class Exchange(msgspec.Struct, eq=False):
     """The peer of one call. `finish` puts the reply on the stream.
 
     `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
-    upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE).
+    upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE). `found` is the
+    item that the call names, where that is known already. `slow` is called when the call was not over soon.
     """
 
     request_id: int | str
@@ -157,6 +159,8 @@ class Exchange(msgspec.Struct, eq=False):
     task: asyncio.Task[Any] | None = None
     given_up: bool = False
     late: Reply | None = None
+    found: Exposed | None = None
+    slow: Callable[[], None] | None = None
 
     @property
     def call(self) -> Call:
@@ -193,13 +197,19 @@ class Exchange(msgspec.Struct, eq=False):
         finally:
             self.clock.resume()
 
+    def is_slow(self) -> None:
+        """It was not over soon: set up what only slow calls need."""
+        self.clock.arm()
+        if self.slow is not None:
+            self.slow()
+
     def end(self) -> bool:
         """The call is over. True when the client gave it up, and the cancellation that is under way says only that.
 
-        It lets go of the call, which refers back: together they would wait for the garbage collector.
+        It lets go of what refers back to it: together they would wait for the garbage collector.
         """
         self.clock.end()
-        self.made = None
+        self.made = self.slow = None
         task, self.task = self.task, None
         return self.given_up and task is not None and task.uncancel() == 0
 

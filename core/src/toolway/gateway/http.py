@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +13,9 @@ from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal
 from toolway.mcp.sse import encode_event
 
+if TYPE_CHECKING:
+    from toolway.gateway.exchange import Exchange
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -20,7 +23,6 @@ Headers = list[tuple[bytes, bytes]]
 
 STREAM_AFTER = 10.0
 PING_SECONDS = 15.0
-WATCH_AFTER = 0.05
 PING = b":\n\n"
 JSON = (b"content-type", b"application/json")
 SSE_HEADERS = [
@@ -31,26 +33,25 @@ SSE_HEADERS = [
 
 
 class Request(msgspec.Struct, eq=False):
-    """One HTTP request.
+    """One HTTP request for a virtual `server`; a repeated header has its last value.
 
-    `server` and `principal` are set once it is known who asks for which virtual server, `id` once the body is
-    read; `started` and `streamed` say that the response has begun, and that it is events.
+    `principal` is set once it is known who asks, `id` once the body is read; `started` and `streamed` say that the
+    response has begun, and that it is events.
     """
 
     scope: Scope
     receive: Receive
     send: Send
-    path: str
     headers: dict[bytes, bytes]
-    server: str = ""
+    server: str
     principal: Principal = NOBODY.principal
     id: int | str | None = None
     started: bool = False
     streamed: bool = False
 
-    def root(self) -> str:
-        """The path under which the gateway is published."""
-        return str(self.scope.get("root_path", ""))
+    def url(self, leaf: str) -> str:
+        """Where this server's `leaf` is, below the path under which the gateway is published."""
+        return f"{self.scope.get('root_path', '')}{self.scope['path'].rpartition('/')[0]}/{leaf}"
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its name in lower case."""
@@ -67,9 +68,10 @@ class Request(msgspec.Struct, eq=False):
 
     def visit(self) -> Visit:
         """What authenticators need to know."""
-        client = self.scope.get("client")
-        context = AuthContext(self.server, client[0] if client else "", self.path)
-        return Visit(self.headers.get(b"authorization"), self.headers.get(b"x-api-key"), context)
+        scope, headers = self.scope, self.headers
+        client = scope.get("client")
+        context = AuthContext(self.server, client[0] if client else "", scope["path"])
+        return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
     async def body(self) -> bytes:
         """The whole body; raises ConnectionResetError when the client leaves before it is complete."""
@@ -91,8 +93,9 @@ class Request(msgspec.Struct, eq=False):
             fields.append(JSON)
         if status == 503:
             fields.append((b"retry-after", b"1"))
-        await self.start(status, fields)
-        await self.write(body, more=False)
+        self.started = True
+        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+        await self.send({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send status and headers; from now on the response cannot become an error."""
@@ -104,20 +107,11 @@ class Request(msgspec.Struct, eq=False):
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-def read_request(scope: Scope, receive: Receive, send: Send) -> Request:
-    """The request; a repeated header has its last value."""
-    path, root = scope["path"], scope.get("root_path")
-    if root and path.startswith(root):
-        path = path[len(root) :]
-    return Request(scope, receive, send, path, dict(scope["headers"]))
-
-
 class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
     `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
-    called when the client leaves before the end. What only a slow request needs (a watch for a client that leaves,
-    events instead of JSON) is set up once it is slow.
+    called when the client leaves before the end.
     """
 
     request: Request
@@ -126,14 +120,17 @@ class Answer(msgspec.Struct, eq=False):
     first: Callable[[], bytes] = lambda: PING
     gone: Callable[[], None] = lambda: None
     left: bool = False
+    over: bool = False
     timer: asyncio.TimerHandle | None = None
     watch: asyncio.Future[Any] | None = None
     writing: asyncio.Task[bool] | None = None
 
-    async def reply(self, work: Awaitable[Any], status: Callable[[], int]) -> bool:
-        """The response while `work` makes the reply and closes the stream; False when the client did not get all."""
-        request, stream = self.request, self.stream
-        self.timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._is_slow)
+    async def reply(self, work: Awaitable[Any], exchange: Exchange) -> bool:
+        """The response while `work` makes the reply and closes the stream; False when the client did not get all.
+
+        `is_slow` has to be called unless this is over soon.
+        """
+        stream = self.stream
         stream.readers.add(self._news)
         try:
             await work
@@ -143,19 +140,28 @@ class Answer(msgspec.Struct, eq=False):
                 return False
             if stream.sequence != 1 or not stream.closed:
                 return await self._write(0)
-            await request.reply(status(), stream.events[-1][1])
+            await self.request.reply(exchange.status, stream.events[-1][1])
             return True
         finally:
+            self.over = True
             stream.readers.discard(self._news)
-            self._stop()
+            if self.watch is not None:
+                self._stop()
 
     async def events(self, position: int = 0) -> bool:
         """Server-sent events until the stream is closed; False when the client left before, or read too slowly."""
-        self._is_slow()
+        self.is_slow()
         try:
             return await self._write(position)
         finally:
             self._stop()
+
+    def is_slow(self) -> None:
+        """Watch for a client that leaves, and answer with events before intermediaries lose patience."""
+        if not self.over:
+            self.watch = asyncio.ensure_future(self._disconnected())
+            self.watch.add_done_callback(self._wake)
+            self.timer = asyncio.get_running_loop().call_later(STREAM_AFTER, self._stream)
 
     async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
@@ -187,11 +193,6 @@ class Answer(msgspec.Struct, eq=False):
     def _written(self, writing: asyncio.Task[bool]) -> None:
         if not writing.cancelled() and (writing.exception() or not writing.result()):
             self.gone()
-
-    def _is_slow(self) -> None:
-        self.watch = asyncio.ensure_future(self._disconnected())
-        self.watch.add_done_callback(self._wake)
-        self.timer = asyncio.get_running_loop().call_later(STREAM_AFTER, self._stream)
 
     def _stop(self) -> None:
         for each in (self.timer, self.watch, self.writing):

@@ -71,7 +71,8 @@ class Quota(Bound):
             raise Overloaded(f"the gateway has {self._per_node} {self._what}; try again later")
         if self.held.get(principal.id, 0) >= self._per_principal and principal.kind != "anonymous":
             raise Overloaded(f"you have {self._per_principal} {self._what}; end some or try again later")
-        self.count(principal.id, 1)
+        self.held[principal.id] = self.held.get(principal.id, 0) + 1
+        self.total += 1
         return Slot(self, principal.id)
 
 
@@ -82,17 +83,25 @@ class Queues(Bound):
         super().__init__()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
+    def take(self, policy: Policy, upstream: str) -> Slot | None:
+        """A place, if one is free."""
+        held = self.held.get(upstream, 0)
+        if held >= policy.in_flight:
+            return None
+        self.held[upstream] = held + 1
+        self.total += 1
+        return Slot(self, upstream)
+
     async def enter(self, policy: Policy, upstream: str) -> Slot:
         """Take a place, waiting at most `queue_wait`; raises Overloaded."""
-        if self.held.get(upstream, 0) < policy.in_flight:
-            self.count(upstream, 1)
-        else:
-            await self._turn(policy, upstream)
+        if (slot := self.take(policy, upstream)) is not None:
+            return slot
+        await self._turn(policy, upstream)
         return Slot(self, upstream)
 
     def count(self, key: str, by: int) -> None:
         """A place that is given back goes to whoever waits longest."""
-        waiting = self._waiting.get(key) if by < 0 else None
+        waiting = self._waiting.get(key) if by < 0 and self._waiting else None
         while waiting:
             turn = waiting.popleft()
             if not turn.done():

@@ -70,10 +70,11 @@ class Lists(msgspec.Struct, eq=False):
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""
-        return [item for item in view.listed(kind) if self.may_use(view, kind, item.item.canonical, principal)]
+        allowed, action = self.access.allowed, ACTIONS[kind]
+        return [item for item in view.listed(kind) if allowed(principal, action, item.resource)]
 
     def may_use(self, view: ServerView, kind: ItemKind, canonical: str, principal: Principal) -> bool:
-        """Whether the principal may use this item on this server."""
+        """Whether the principal may use this item on this server, listed or not."""
         resource = Resource(canonical, view.settings.name, view.settings.access)
         return self.access.allowed(principal, ACTIONS[kind], resource)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from toolway.catalog.snapshot import ServerView
+from toolway.catalog.snapshot import Exposed, ServerView
 from toolway.errors import CallLost
 from toolway.gateway import relay
-from toolway.gateway.dispatch import fault
+from toolway.gateway.dispatch import SLOW_SECONDS, fault
 from toolway.gateway.exchange import Exchange, can_be_asked, decoded
 from toolway.gateway.http import PING, Answer, Request
 from toolway.gateway.lists import LIST_METHODS
@@ -19,19 +20,19 @@ from toolway.gateway.parked import State
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import KINDS, Listener
-from toolway.gateway.translate import SERVER_INFO, introduction, tool_headers
+from toolway.gateway.translate import SERVER_INFO, introduction, tool_facts
 from toolway.hookspecs.routing import CALL_METHODS, ClientProfile, Reply, Wants
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError
-from toolway.mcp.headers import HeaderMap, HeaderMismatch, validate
+from toolway.mcp.headers import NAMED, HeaderMismatch, validate
 from toolway.mcp.messages import Envelope, encode_error, encode_notification, encode_result
 from toolway.mcp.sse import encode_event
 
 REMEMBERED_META = 4096
 """Bytes; what a client says about itself is decoded once while it is no longer than this."""
 
-Introduced = tuple[dict[str, Raw], ClientProfile, dict[str, Raw]]
-ROUTED = ((b"mcp-method", "mcp-method"), (b"mcp-name", "mcp-name"))
+SPOKEN = frozenset(version.encode() for version in versions.MODERN)
+NULL = Raw(b"null")
 
 
 class ListenFilter(msgspec.Struct, rename="camel"):
@@ -50,7 +51,7 @@ class ModernFront:
         self._plane = plane
         plane.relay.on_stream("resume", self._resume_for_peer)
 
-    async def post(self, request: Request, envelope: Envelope) -> None:
+    async def post(self, request: Request, envelope: Envelope, view: ServerView) -> None:
         """Answer one message; errors carry the request's id."""
         method, request_id = envelope.method, envelope.id
         if method is UNSET:
@@ -58,16 +59,18 @@ class ModernFront:
         if request_id is UNSET or request_id is None:
             await request.reply(202)
             return
-        params, stream, plane = envelope.members, EventStream(), self._plane
-        meta, client, about = _introduced(params.pop("_meta", None))
-        _check_version(request, client)
-        view = plane.view(request.server)
-        _check_headers(request, method, params, view)
+        params = envelope.params or {}
+        said = bytes(params.pop("_meta", b"{}"))
+        meta, client, about, spoken = (_introduced if len(said) <= REMEMBERED_META else _introduced.__wrapped__)(said)
+        if spoken != request.headers.get(b"mcp-protocol-version") or spoken not in SPOKEN:
+            _refuse_version(request, client)
+        found = _checked_headers(request, method, params, view)
         if method in LIST_METHODS or method == "server/discover":
             await request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
             return
-        exchange = Exchange(request_id, request.principal, client, about, stream, plane.parking)
-        exchange.begin(method, params, dict(meta), request.server)
+        parking, stream = self._plane.parking, EventStream()
+        exchange = Exchange(request_id, request.principal, client, about, stream, parking, found=found)
+        exchange.begin(method, params, {**meta}, request.server)
         if method in CALL_METHODS:
             await self._call(request, exchange, view)
         elif method == "subscriptions/listen":
@@ -78,17 +81,19 @@ class ModernFront:
     async def _call(self, request: Request, exchange: Exchange, view: ServerView) -> None:
         """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
         plane, stream = self._plane, exchange.stream
-        if "requestState" in exchange.params or can_be_asked(exchange.client):
+        if "requestState" in exchange.params or (exchange.client.capabilities and can_be_asked(exchange.client)):
             exchange.visit = request.visit()
             exchange = self._resumed(exchange)
             if exchange.task is None:
                 exchange.task = plane.start(plane.dispatch.run(exchange, view))
-            work = stream.ended()
+            answer, work = Answer(request, stream, gone=exchange.cancel), stream.ended()
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, answer.is_slow)
         else:
-            work = plane.dispatch.run(exchange, view)
+            answer, work = Answer(request, stream, gone=exchange.cancel), plane.dispatch.run(exchange, view)
+            exchange.slow = answer.is_slow
         complete = False
         try:
-            complete = await Answer(request, stream, gone=exchange.cancel).reply(work, lambda: exchange.status)
+            complete = await answer.reply(work, exchange)
         finally:
             if not complete:
                 exchange.cancel()
@@ -174,14 +179,9 @@ class ModernFront:
             await plane.hub.remove(listener)
 
 
-def _introduced(raw: Raw | None) -> Introduced:
-    """The members of `_meta`, what the client says there about itself, and how that is said to modern upstreams."""
-    said = bytes(raw) if raw is not None else b"{}"
-    return (_read_meta if len(said) <= REMEMBERED_META else _read_meta.__wrapped__)(said)
-
-
 @lru_cache(maxsize=1024)
-def _read_meta(said: bytes) -> Introduced:
+def _introduced(said: bytes) -> tuple[dict[str, Raw], ClientProfile, dict[str, Raw], bytes]:
+    """Of `_meta`: its members, what the client says about itself, how that is said to modern upstreams, its version."""
     decode = msgspec.json.decode
     try:
         meta = decode(said, type=dict[str, Raw])
@@ -196,26 +196,29 @@ def _read_meta(said: bytes) -> Introduced:
     except msgspec.DecodeError:
         what = "params._meta must be an object, and its protocol keys of the right type"
         raise RpcError(INVALID_PARAMS, what, status=400) from None
-    return meta, client, introduction(client)
+    return meta, client, introduction(client), client.version.encode("latin-1", "replace")
 
 
-def _check_version(request: Request, client: ClientProfile) -> None:
+def _refuse_version(request: Request, client: ClientProfile) -> NoReturn:
     header = request.header(b"mcp-protocol-version")
     if header != client.version:
         raise HeaderMismatch(f"MCP-Protocol-Version is {header!r}, params._meta says {client.version!r}")
-    if client.version not in versions.MODERN:
-        data = Raw(msgspec.json.encode({"supported": list(versions.MODERN), "requested": client.version}))
-        raise RpcError(UNSUPPORTED_VERSION, "this protocol version is not supported", data=data)
+    data = Raw(msgspec.json.encode({"supported": list(versions.MODERN), "requested": client.version}))
+    raise RpcError(UNSUPPORTED_VERSION, "this protocol version is not supported", data=data)
 
 
-def _check_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> None:
-    parameters: HeaderMap = {}
-    if method == "tools/call" and "name" in params:
+def _checked_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> Exposed | None:
+    """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
+    headers, fields = request.headers, request.scope["headers"]
+    found, raw = None, params.get(NAMED.get(method, ""), NULL)
+    if method == "tools/call" and raw is not NULL:
         found = view.find("tool", decoded(params, "name", str) or "")
-        parameters = tool_headers(found.item.raw) if found is not None else {}
-    routed = ROUTED if not parameters else [(name, name.decode("latin-1")) for name in request.headers]
-    headers = {name: request.headers[key].decode("latin-1") for key, name in routed if key in request.headers}
-    validate(method, params, headers, request.repeated(), parameters)
+    parameters = tool_facts(found.item.raw)[0] if found is not None else {}
+    is_named = raw is NULL or b'"%b"' % headers.get(b"mcp-name", b"") == bytes(raw)
+    if parameters or not is_named or headers.get(b"mcp-method") != method.encode() or len(headers) != len(fields):
+        said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
+        validate(method, params, said, request.repeated(), parameters)
+    return found
 
 
 def _answers(raw: bytes | Raw) -> dict[str, Raw]:

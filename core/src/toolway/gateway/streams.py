@@ -7,22 +7,21 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
+import msgspec
+
 RETAIN_BYTES = 256 * 1024
 RETAIN_SECONDS = 300.0
 PENDING_BYTES = 4 * 1024 * 1024
 LONG = 60.0
 
 
-class Budget:
+class Budget(msgspec.Struct, eq=False):
     """Bytes that the streams of one session keep together; more than `PENDING_BYTES` ends the stream that asks."""
 
-    __slots__ = ("used",)
-
-    def __init__(self) -> None:
-        self.used = 0
+    used: int = 0
 
 
-class EventStream:
+class EventStream(msgspec.Struct, eq=False):
     """Messages of one response or of one session's GET stream, numbered from 1; `readers` are called when one comes.
 
     With `retain` bytes above 0 sent messages stay for `Last-Event-ID` (legacy); otherwise `sent` drops them.
@@ -30,16 +29,18 @@ class EventStream:
     `PENDING_BYTES`, alone or with others of its budget, is closed and marked `overflowed`.
     """
 
-    def __init__(self, number: int = 0, retain: int = 0, budget: Budget | None = None) -> None:
-        self.number = number
-        self.retain = retain
-        self.events: deque[tuple[int, bytes]] = deque()
-        self.sequence = self.delivered = 0
-        self.closed = self.overflowed = self.lossy = False
-        self.left_at: float | None = None
-        self.readers: set[Callable[[], None]] = set()
-        self._size = 0
-        self._budget = budget or Budget()
+    number: int = 0
+    retain: int = 0
+    budget: Budget = msgspec.field(default_factory=Budget)
+    events: deque[tuple[int, bytes]] = msgspec.field(default_factory=deque)
+    sequence: int = 0
+    delivered: int = 0
+    closed: bool = False
+    overflowed: bool = False
+    lossy: bool = False
+    left_at: float | None = None
+    readers: set[Callable[[], None]] = set()
+    size: int = 0
 
     def put(self, message: bytes, *, last: bool = False) -> None:
         """Append one JSON-RPC message, perhaps the `last` one; ignored once closed."""
@@ -49,7 +50,8 @@ class EventStream:
         self._append(self.sequence, message)
         if last:
             self.closed = True
-        self.wake()
+        if self.readers:
+            self.wake()
 
     def close(self) -> None:
         """No more messages will come."""
@@ -116,21 +118,20 @@ class EventStream:
 
     def _append(self, sequence: int, message: bytes) -> None:
         self.events.append((sequence, message))
-        self._count(len(message))
-        while len(self.events) > 1 and self._size > self.retain > 0 and self._may_drop(self.events[0][0]):
+        self.size += len(message)
+        self.budget.used += len(message)
+        while len(self.events) > 1 and self.size > self.retain > 0 and self._may_drop(self.events[0][0]):
             self._drop()
-        if self._budget.used > PENDING_BYTES and len(self.events) > 1:
+        if self.budget.used > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
     def _may_drop(self, sequence: int) -> bool:
         return self.lossy or sequence <= self.delivered
 
     def _drop(self) -> None:
-        self._count(-len(self.events.popleft()[1]))
-
-    def _count(self, size: int) -> None:
-        self._size += size
-        self._budget.used += size
+        size = len(self.events.popleft()[1])
+        self.size -= size
+        self.budget.used -= size
 
 
 def _settle(waiter: asyncio.Future[bool], value: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,7 +13,7 @@ from toolway.errors import ClientCannot, UpstreamProtocol
 from toolway.hookspecs.routing import Call, ClientProfile, Era, RpcFault
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, RESOURCE_NOT_FOUND_LEGACY, URL_ELICITATION_LEGACY
-from toolway.mcp.headers import HeaderMap, mcp_param_headers, x_mcp_header_map
+from toolway.mcp.headers import HeaderMap, x_mcp_header_map
 from toolway.mcp.messages import split_meta
 
 SERVER_INFO = {"name": "toolway", "title": "Toolway", "version": __version__}
@@ -22,6 +21,8 @@ LEGACY_LEVEL = "info"
 """For legacy clients that never said which log messages they want: those that the server thinks fit."""
 
 T = TypeVar("T")
+PROGRESS = "progressToken"
+_NOT_PASSED = frozenset({PROGRESS, *versions.CLIENT_KEYS})
 _BRIDGED_EXTENSIONS = frozenset({"io.modelcontextprotocol/ui"})
 
 
@@ -31,7 +32,11 @@ class _Tool(msgspec.Struct, rename="camel"):
 
 
 @lru_cache(maxsize=4096)
-def _tool(raw: bytes) -> tuple[HeaderMap, bool]:
+def tool_facts(raw: bytes) -> tuple[HeaderMap, bool]:
+    """Of a tool's list entry: which arguments headers mirror, and whether calling it again changes nothing.
+
+    The latter is what readOnlyHint and idempotentHint say.
+    """
     tool = msgspec.json.decode(raw, type=_Tool)
     hints = tool.annotations or {}
     repeatable = bool(hints.get("readOnlyHint")) and bool(hints.get("idempotentHint", hints.get("readOnlyHint")))
@@ -39,33 +44,18 @@ def _tool(raw: bytes) -> tuple[HeaderMap, bool]:
 
 
 def annotations_allow_repeat(call: Call) -> bool:
-    """Whether the tool says that calling it again changes nothing (readOnlyHint and idempotentHint)."""
-    target = call.target
-    return call.method == "tools/call" and target is not None and target.item is not None and _tool(target.item.raw)[1]
+    """Whether the tool says that calling it again changes nothing."""
+    item = call.target.item if call.target is not None else None
+    return call.method == "tools/call" and item is not None and tool_facts(item.raw)[1]
 
 
-def tool_headers(raw: bytes) -> HeaderMap:
-    """Which arguments of a tool are mirrored in headers: argument path to header name."""
-    return _tool(raw)[0]
-
-
-def parameter_headers(call: Call) -> Mapping[str, str]:
-    """`Mcp-Param-*` headers that the upstream's own schema asks for (MCP 2026-07-28, transports)."""
-    target = call.target
-    if call.method != "tools/call" or target is None or target.item is None:
-        return {}
-    wanted = _tool(target.item.raw)[0]
-    return mcp_param_headers(wanted, call.arguments()) if wanted else {}
-
-
-def outgoing_meta(call: Call, introduction: Mapping[str, Raw] | None) -> dict[str, Raw]:
-    """`_meta` of an outgoing request: the client's own keys, and for modern upstreams what it says about itself."""
+def outgoing_meta(call: Call, introduction: dict[str, Raw]) -> dict[str, Raw]:
+    """`_meta` of an outgoing request: the client's own keys, and what it says about itself to modern upstreams."""
+    if call.meta.keys() <= _NOT_PASSED and not call.outgoing_meta:
+        return introduction
     own = call.meta.items()
-    meta = {key: value for key, value in own if key != "progressToken" and not key.startswith(versions.META_PREFIX)}
-    if introduction is not None:
-        meta.update(introduction)
-    meta.update(call.outgoing_meta)
-    return meta
+    meta = {key: value for key, value in own if key != PROGRESS and not key.startswith(versions.META_PREFIX)}
+    return {**meta, **introduction, **call.outgoing_meta}
 
 
 def introduction(client: ClientProfile) -> dict[str, Raw]:
@@ -89,7 +79,7 @@ def _bridged(capabilities: dict[str, Any]) -> dict[str, Any]:
 
 def modern_result(result: Raw, method: str, era: Era, *, shared: bool) -> Raw:
     """With what the modern era requires, and private unless everybody sees the same; values stay byte for byte."""
-    if era == "modern" and (shared or b'"cacheScope"' not in bytes(result)):
+    if era == "modern" and shared:
         return result
     fields: dict[str, Any] = read(result, dict[str, Raw])
     if era == "legacy":

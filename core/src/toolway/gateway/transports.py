@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import msgspec
 from msgspec import Raw
 
+from toolway.catalog.snapshot import ServerView
 from toolway.gateway.http import PING, Answer, Request
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.plane import DataPlane
@@ -44,7 +45,7 @@ class StreamableHttp:
         else:
             await self._request(request, session, envelope)
 
-    async def get(self, request: Request) -> None:
+    async def get(self, request: Request, view: ServerView) -> None:
         """The session's own stream, or the rest of a broken one (`Last-Event-ID`)."""
         if "text/event-stream" not in (request.header(b"accept") or ""):
             raise RpcError(INVALID_REQUEST, "Accept must include text/event-stream", status=406)
@@ -62,7 +63,7 @@ class StreamableHttp:
         else:
             raise RpcError(INVALID_REQUEST, "the events after this Last-Event-ID are not kept any more", status=400)
 
-    async def delete(self, request: Request) -> None:
+    async def delete(self, request: Request, view: ServerView) -> None:
         """End the session."""
         await self._plane.sessions.end(await self._session(request))
         await request.reply(204)
@@ -82,7 +83,9 @@ class StreamableHttp:
             if work is None:
                 await request.reply(exchange.status, stream.events[-1][1])
             else:
-                await self._answer(request, session, stream).reply(work, lambda: exchange.status)
+                answer = self._answer(request, session, stream)
+                exchange.slow = answer.is_slow
+                await answer.reply(work, exchange)
         finally:
             if request.streamed:
                 stream.left_at = self._plane.clock.monotonic()
@@ -164,9 +167,9 @@ class HttpWithSse:
         self._methods = methods
         plane.relay.on("post", self._post_from_peer)
 
-    async def stream(self, request: Request) -> None:
+    async def stream(self, request: Request, view: ServerView) -> None:
         """The GET: names the URL for POSTs, then carries every message to the client."""
-        plane, messages = self._plane, f"{request.root()}{request.path.removesuffix('sse')}messages"
+        plane, messages = self._plane, request.url("messages")
         session = await plane.sessions.create(request.principal, request.server, OLDEST, Record())
         try:
             await plane.sessions.claim(session, None)
@@ -181,7 +184,7 @@ class HttpWithSse:
         finally:
             await plane.sessions.end(session)
 
-    async def post(self, request: Request) -> None:
+    async def post(self, request: Request, view: ServerView) -> None:
         """Accept one message; what it brings comes on the stream."""
         body = await request.body()
         token = parse_qs(request.scope.get("query_string", b"").decode("latin-1")).get("session_id", [""])[0]

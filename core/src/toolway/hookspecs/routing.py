@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -78,7 +79,7 @@ class Discovery(msgspec.Struct, frozen=True):
     problems: tuple[str, ...] = ()
 
 
-class ClientProfile(msgspec.Struct, frozen=True):
+class ClientProfile(msgspec.Struct, frozen=True, dict=True):
     """What a client declared: protocol version, capabilities and `clientInfo`, unknown fields kept."""
 
     version: str
@@ -86,7 +87,7 @@ class ClientProfile(msgspec.Struct, frozen=True):
     info: dict[str, Any] = {}
     log_level: str | None = None
 
-    @property
+    @cached_property
     def era(self) -> Era:
         """Modern from 2026-07-28 on; versions are ISO dates, so they compare as text."""
         return "modern" if self.version >= "2026-07-28" else "legacy"

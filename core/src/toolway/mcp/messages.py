@@ -69,14 +69,16 @@ def decode(body: bytes) -> Envelope:
         body.isascii() or body.decode()
     except UnicodeDecodeError:
         raise RpcError(PARSE_ERROR, "the body is not UTF-8", status=400) from None
-    check_bounds(body)
+    if len(body) > MAX_KEYS or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else it cannot be out of bounds
+        check_bounds(body)
     try:
         envelope = _envelope.decode(body)
     except msgspec.ValidationError:
         raise _not_rpc(body) from None
     except (msgspec.DecodeError, RecursionError, ValueError):
         raise RpcError(PARSE_ERROR, "the body is not valid JSON", status=400) from None
-    if envelope.jsonrpc != "2.0" or envelope.params is None or not _is_message(envelope):
+    is_call = envelope.method is not UNSET and envelope.id is not None
+    if envelope.jsonrpc != "2.0" or envelope.params is None or not (is_call or _is_response(envelope)):
         raise _not_rpc(body)
     return envelope
 
@@ -142,10 +144,9 @@ def split_meta(params: Mapping[str, Raw] | None) -> tuple[dict[str, Raw], dict[s
         return own, None
 
 
-def _is_message(envelope: Envelope) -> bool:
-    if envelope.method is not UNSET:
-        return envelope.id is not None
-    return envelope.id is not UNSET and (envelope.result is not UNSET or bool(envelope.error))
+def _is_response(envelope: Envelope) -> bool:
+    is_told = envelope.result is not UNSET or bool(envelope.error)
+    return envelope.method is UNSET and envelope.id is not UNSET and is_told
 
 
 def _not_rpc(body: bytes) -> RpcError:

@@ -14,6 +14,9 @@ CLIENT_CAPABILITIES_KEY = f"{META_PREFIX}clientCapabilities"
 CLIENT_INFO_KEY = f"{META_PREFIX}clientInfo"
 LOG_LEVEL_KEY = f"{META_PREFIX}logLevel"
 SERVER_INFO_KEY = f"{META_PREFIX}serverInfo"
+CLIENT_KEYS = frozenset({PROTOCOL_VERSION_KEY, CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, LOG_LEVEL_KEY})
+"""What clients say about themselves in each request."""
+
 SUBSCRIPTION_ID_KEY = f"{META_PREFIX}subscriptionId"
 
 

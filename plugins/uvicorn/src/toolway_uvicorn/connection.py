@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence, unreadable
@@ -40,16 +42,66 @@ class UvicornRunner:
         return Connection(config, self._state, limits, closed)
 
 
-class Cycle(RequestResponseCycle):
-    """uvicorn's request and response with a plainer way to send, as nothing is logged and no lenient name is corrected.
+class Cycle:
+    """One request and its answer, as the application sees them.
 
-    A client that is gone is an error for the sender, who would go on for ever.
+    As uvicorn's, with a plainer way to send, as nothing is logged and no lenient name is corrected; and a client that
+    is gone is an error for the sender, who would go on for ever.
     """
+
+    __slots__ = (
+        *("body", "disconnected", "keep_alive", "more_body", "response_complete", "response_started", "scope"),
+        *("_chunked", "_connection", "_expects", "_is_news", "_left", "_waiter"),
+    )
+
+    def __init__(self, connection: Connection, scope: Any, *, expects: bool, keep_alive: bool) -> None:
+        """`expects` says that the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)."""
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.body = b""
+        self.more_body = True
+        self.disconnected = self.response_started = self.response_complete = False
+        self._connection = connection
+        self._expects = expects
+        self._chunked = self._is_news = False
+        self._left = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def run(self, app: ASGIApp) -> None:
+        """Let the application answer; what it leaves undone ends the connection."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        except Exception:
+            log.exception("the application failed")
+        finally:
+            if not (self.response_complete or self.disconnected):
+                self._connection.hang_up()
+
+    async def receive(self) -> dict[str, Any]:
+        """ASGI `receive`."""
+        if self._expects:
+            self._expects = False
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if not self._is_news:
+            self._connection.flow.resume_reading()
+            self._waiter = self._connection.loop.create_future()
+            await self._waiter
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        body, self.body, self._is_news = self.body, b"", False
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    def set(self) -> None:
+        """Something is new for who receives."""
+        self._is_news = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def send(self, message: Any) -> None:
         """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
-        if self.flow.write_paused:
-            await self.flow.drain()
+        flow = self._connection.flow
+        if flow.write_paused:
+            await flow.drain()
         if self.disconnected:
             raise ConnectionResetError("the client is gone")
         if self.response_started:
@@ -59,58 +111,42 @@ class Cycle(RequestResponseCycle):
 
     def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         lines = [STATUS_LINE[status]]
-        for name, value in headers:
-            lines.append(b"%b: %b\r\n" % (name, value))
+        for field in headers:
+            lines.append(b"%b: %b\r\n" % field)
         fields = dict(headers)
         if b"connection" in fields:
             self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
         elif not self.keep_alive:
             lines.append(b"connection: close\r\n")
         if b"content-length" in fields:
-            self.expected_content_length = int(fields[b"content-length"])
+            self._left = int(fields[b"content-length"])
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
-            self.chunked_encoding = True
+            self._chunked = True
             lines.append(b"transfer-encoding: chunked\r\n")
         head = b"".join(lines)
         if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(lines):
             raise ValueError("a header field of an answer contains a line end")
-        self.response_started = True
-        self.waiting_for_100_continue = False
-        self.transport.write(head + b"\r\n")
+        self.response_started, self._expects = True, False
+        self._connection.transport.write(head + b"\r\n")
 
     def _send_body(self, data: bytes, more: bool) -> None:
         if self.response_complete:
             raise RuntimeError("the answer is complete already")
         if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
-        elif self.chunked_encoding:
+            self._left = 0
+        elif self._chunked:
             last = b"" if more else b"0\r\n\r\n"
-            self.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
+            self._connection.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
         else:
-            self.expected_content_length -= len(data)
-            self.transport.write(data)
-        if self.expected_content_length < 0 or (self.expected_content_length > 0 and not more):
+            self._left -= len(data)
+            self._connection.transport.write(data)
+        if self._left < 0 or (self._left > 0 and not more):
             raise RuntimeError("the body of an answer does not have its Content-Length")
         if not more:
-            self._complete()
-
-    def _complete(self) -> None:
-        self.response_complete = True
-        self.message_event.set()
-        if not self.keep_alive:
-            self.transport.close()
-        self.on_response()
-
-
-class Link:
-    """The transport as a `Cycle` sees it: closing is left to the connection."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
+            self.response_complete = True
+            if self._waiter is not None:
+                self.set()
+            self._connection.answered(self)
 
 
 class Connection(HttpToolsProtocol, ClientConnection):
@@ -118,6 +154,8 @@ class Connection(HttpToolsProtocol, ClientConnection):
 
     scope: Any  # None before the first request, as `cycle`
     cycle: Any
+    parser: Any
+    pipeline: deque[Any]
 
     def __init__(
         self, config: Config, state: ServerState, limits: Limits, closed: Callable[[ClientConnection], None]
@@ -127,7 +165,6 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._closed = closed
         self._running: Cycle | None = None
         self._task: asyncio.Task[None] | None = None
-        self._link: Any = None
         self._requests = self._head_size = self._ahead = 0
         self._is_over = False
 
@@ -135,19 +172,21 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """The handshake, if any, is done."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=self._limits.write_buffer)
-        self._link = Link(transport, self._hang_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever works for the connection hears of it."""
         self._is_over = True
         self._disconnect()
-        super().connection_lost(exc)
+        self.cycle = self._running = self.parser = None
+        self.pipeline.clear()
+        self.flow.resume_writing()
+        self.connections.discard(self)
         self._closed(self)
 
     def _disconnect(self) -> None:
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
-            self._running.message_event.set()
+            self._running.set()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client; what comes after the end is dropped."""
@@ -190,7 +229,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
             return self._stop_after_answer()
         self._disconnect()
         if running.response_started:
-            return self._hang_up()
+            return self.hang_up()
         self.refuse(refusal)
 
     def _stop_after_answer(self) -> None:
@@ -212,41 +251,47 @@ class Connection(HttpToolsProtocol, ClientConnection):
         scope["query_string"] = url.query or b""
         self._head_size = 0
         self._requests += 1
-        cycle = Cycle(
-            scope=scope,
-            transport=self._link,
-            flow=self.flow,
-            logger=log,
-            access_logger=log,
-            access_log=False,
-            default_headers=[],
-            message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
-            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
-        )
+        keep_alive = version != "1.0" and self.parser.should_keep_alive()
+        cycle = Cycle(self, scope, expects=self.expect_100_continue, keep_alive=keep_alive)
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = cycle
         if is_first:
-            self._start_asgi_task(cycle, self.app)
+            self._start(cycle)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((cycle, self.app))
+            self.pipeline.appendleft(cycle)
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body."""
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body = cycle.body + body if cycle.body else body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.set()
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        self.cycle.more_body = False
+        self.cycle.set()
+
+    def _start(self, cycle: Cycle) -> None:
         self._running = cycle
-        self._task = self.loop.create_task(cycle.run_asgi(app))  # nothing else keeps it from being collected
+        self._task = self.loop.create_task(cycle.run(self.app))  # nothing else keeps it from being collected
 
-    def on_response_complete(self) -> None:
-        """The next request of the connection, if it is here already."""
+    def answered(self, cycle: Cycle) -> None:
+        """An answer is complete: the next request of the connection, if it is here already and may follow."""
+        if not cycle.keep_alive:
+            self.hang_up()
         if self._is_over:
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._ahead = 0
-            self._start_asgi_task(*self.pipeline.pop())
+            self._start(self.pipeline.pop())
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
         """End after what is already written; the client gets time to read it."""
         if self._is_over:
             return
@@ -275,12 +320,12 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if waits_for is None:
             self._stop_after_answer()
         elif waits_for[0] != "head":
-            self._hang_up()
+            self.hang_up()
 
     def refuse(self, refusal: Refusal) -> None:
         """See `ClientConnection`."""
         self.transport.write(refusal.message())
-        self._hang_up()
+        self.hang_up()
 
     def abort(self) -> None:
         """See `ClientConnection`."""
