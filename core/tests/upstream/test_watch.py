@@ -96,7 +96,7 @@ async def test_a_lost_session_is_made_anew_while_it_is_watched(scripted: Scripte
     connection = dial(scripted.url, leg("legacy", ear))
     await connection.watch(Wants(tools=True, uris=frozenset({"raw://one"})))
     await scripted.forget_sessions()
-    with pytest.raises(Exception, match="session"):
+    with contextlib.suppress(SessionLost):  # unless the stream found out first
         await connection.request(call("echo_raw"))
     await until(lambda: UPDATED in ear.methods() and CHANGED in ear.methods())
     assert len(await scripted.requests("initialize")) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -48,6 +49,7 @@ class HeaderMismatch(RpcError):
         super().__init__(HEADER_MISMATCH, message, status=400)
 
 
+@lru_cache(maxsize=4096)
 def encode_header_value(value: str) -> str:
     """Printable ASCII as it is; anything else, and what looks like the sentinel, as `=?base64?…?=`."""
     if _PLAIN.fullmatch(value) and value == value.strip() and not _SENTINEL.fullmatch(value):

@@ -51,7 +51,7 @@ class Cycle:
 
     __slots__ = (
         *("body", "disconnected", "keep_alive", "more_body", "response_complete", "response_started", "scope"),
-        *("_chunked", "_connection", "_expects", "_is_news", "_left", "_waiter"),
+        *("_chunked", "_connection", "_expects", "_head", "_is_news", "_left", "_waiter"),
     )
 
     def __init__(self, connection: Connection, scope: Any, *, expects: bool, keep_alive: bool) -> None:
@@ -64,6 +64,7 @@ class Cycle:
         self._connection = connection
         self._expects = expects
         self._chunked = self._is_news = False
+        self._head = b""
         self._left = 0
         self._waiter: asyncio.Future[None] | None = None
 
@@ -75,6 +76,7 @@ class Cycle:
             log.exception("the application failed")
         finally:
             if not (self.response_complete or self.disconnected):
+                self._connection.transport.write(self._head)
                 self._connection.hang_up()
 
     async def receive(self) -> dict[str, Any]:
@@ -127,19 +129,24 @@ class Cycle:
         if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(lines):
             raise ValueError("a header field of an answer contains a line end")
         self.response_started, self._expects = True, False
-        self._connection.transport.write(head + b"\r\n")
+        if self._chunked:
+            self._connection.transport.write(head + b"\r\n")
+        else:
+            self._head = head + b"\r\n"  # goes out together with the body
 
     def _send_body(self, data: bytes, more: bool) -> None:
         if self.response_complete:
             raise RuntimeError("the answer is complete already")
-        if self.scope["method"] == "HEAD":
-            self._left = 0
-        elif self._chunked:
+        if self._chunked:
             last = b"" if more else b"0\r\n\r\n"
             self._connection.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
+        elif self.scope["method"] == "HEAD":
+            self._left = 0
+            self._connection.transport.write(self._head)
         else:
             self._left -= len(data)
-            self._connection.transport.write(data)
+            self._connection.transport.write(self._head + data)
+        self._head = b""
         if self._left < 0 or (self._left > 0 and not more):
             raise RuntimeError("the body of an answer does not have its Content-Length")
         if not more:

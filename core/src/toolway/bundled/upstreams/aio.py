@@ -25,8 +25,13 @@ class AiohttpAnswer:
 
     @property
     def content_type(self) -> str:
-        """See `http1.Answer.content_type`."""
+        """See `http1.Answer`."""
         return self._response.content_type if "content-type" in self._response.headers else ""
+
+    @property
+    def encoding(self) -> str:
+        """See `http1.Answer`."""
+        return self.header("content-encoding")
 
     def header(self, name: str) -> str:
         """See `http1.Answer.header`."""

@@ -100,6 +100,8 @@ def matched(envelope: Envelope, request_id: int, *, modern: bool) -> Reply:
     """The reply to our request; raises UpstreamProtocol when it is anything else."""
     if envelope.method is not UNSET or isinstance(envelope.id, bool) or envelope.id != request_id:
         raise UpstreamProtocol("the upstream answered something else than our request")
+    if envelope.result is not UNSET and envelope.error is UNSET:
+        return Reply(envelope.result, kind=result_kind(envelope.result) if modern else "complete")
     return reply_of(envelope, modern=modern)
 
 

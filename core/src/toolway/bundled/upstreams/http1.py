@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import lru_cache
 from math import inf
 from typing import Protocol, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+from msgspec import Struct
 
 from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout
 
@@ -31,34 +33,31 @@ class Owner(Protocol):
         """The connection is of no further use."""
 
 
-class Answer:
-    """The response to one request: wait for `head`, then read the body once, from one task."""
+class Answer(Struct, eq=False):
+    """The response to one request: wait for `head`, then read the body once, from one task.
 
-    __slots__ = ("_chunks", "_connection", "_error", "_fields", "_size", "_waiter", "head", "status")
+    `content_type` is the media type in lower case, without parameters; empty when there is none, as `encoding` is.
+    """
 
-    def __init__(self, connection: Http1Connection, head: asyncio.Future[None]) -> None:
-        self.head = head
-        self.status = 0
-        self._fields: dict[bytes, bytes] = {}
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self._connection: Http1Connection | None = connection
-        self._error: UpstreamError | None = None
-        self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def content_type(self) -> str:
-        """The media type in lower case, without parameters; empty when there is none."""
-        return _media_type(self._fields.get(b"content-type", b""))
+    connection: Http1Connection | None
+    head: asyncio.Future[None]
+    status: int = 0
+    content_type: str = ""
+    encoding: str = ""
+    fields: dict[bytes, bytes] = {}
+    chunks: list[bytes] = []
+    size: int = 0
+    error: UpstreamError | None = None
+    waiter: asyncio.Future[None] | None = None
 
     @property
     def is_delimited(self) -> bool:
         """Whether the head tells where the body ends; otherwise the connection does (RFC 9112 section 6.3)."""
-        return b"content-length" in self._fields or b"transfer-encoding" in self._fields
+        return b"content-length" in self.fields or b"transfer-encoding" in self.fields
 
     def header(self, name: str) -> str:
         """The first value of a header, named in lower case; empty when there is none."""
-        return self._fields.get(name.encode(), b"").decode("latin-1")
+        return self.fields.get(name.encode(), b"").decode("latin-1")
 
     async def read(self, limit: int) -> bytes:
         """The whole body.
@@ -67,8 +66,8 @@ class Answer:
             UpstreamProtocol: it is larger than `limit` bytes.
             UpstreamError: it broke off.
         """
-        if self._connection is None and self._error is None and self._size <= limit:
-            return self._taken()
+        if self.connection is None and self.error is None and self.size <= limit:
+            return b"".join(self.chunks) if len(self.chunks) > 1 else self.chunks.pop() if self.chunks else b""
         chunks, size = [], 0
         while chunk := await self.chunk():
             size += len(chunk)
@@ -84,59 +83,38 @@ class Answer:
         Raises:
             UpstreamError: it broke off; what came before has been given out.
         """
-        while not self._chunks and self._connection is not None:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if not self._chunks and self._error is not None:
-            raise self._error
+        while not self.chunks and self.connection is not None:
+            self.waiter = asyncio.get_running_loop().create_future()
+            await self.waiter
+        if not self.chunks and self.error is not None:
+            raise self.error
         return self._taken()
 
     def close(self) -> None:
         """Give up: unless the exchange was over, its connection is closed, which is what tells the upstream."""
-        if self._connection is not None:
-            self._connection.abandon(UpstreamError("the answer was given up before its end"))
+        if self.connection is not None:
+            self.connection.abandon(UpstreamError("the answer was given up before its end"))
 
-    def begin(self, status: int, fields: dict[bytes, bytes]) -> None:
-        """The head has come."""
-        self.status = status
-        self._fields = fields
-        if not self.head.done():
-            self.head.set_result(None)
-
-    def feed(self, data: bytes) -> bool:
-        """Bytes of the body have come; whether no more should."""
-        self._chunks.append(data)
-        self._size += len(data)
-        if self._waiter is not None:
-            self._wake(self._waiter)
-        return self._size > HIGH_WATER
-
-    def end(self, error: UpstreamError | None) -> None:
-        """Nothing more comes."""
-        self._connection = None
-        self._error = error
-        if error is not None and not self.head.done():
-            self.head.set_exception(error)
-        if self._waiter is not None:
-            self._wake(self._waiter)
+    def wake(self) -> None:
+        """Something has come for who waits, or nothing more will."""
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _taken(self) -> bytes:
-        taken = b"".join(self._chunks)
-        self._chunks.clear()
-        self._size = 0
-        if self._connection is not None:
-            self._connection.resume()
+        taken = b"".join(self.chunks)
+        self.chunks.clear()
+        self.size = 0
+        if self.connection is not None:
+            self.connection.resume()
         return taken
-
-    def _wake(self, waiter: asyncio.Future[None]) -> None:
-        self._waiter = None
-        if not waiter.done():
-            waiter.set_result(None)
 
 
 class Http1Connection(asyncio.Protocol):
     """Frames are judged by llhttp in its strict mode; whatever it refuses ends the connection."""
 
+    on_header: Callable[[bytes, bytes], bytes]
+    is_closing: Callable[[], bool]
     _parser: HttpResponseParser
     _transport: asyncio.Transport
 
@@ -148,15 +126,11 @@ class Http1Connection(asyncio.Protocol):
         self._who = who
         self._answer: Answer | None = None
         self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.setdefault  # called by the parser, for trailers too, which nobody reads
         self._bare = 0  # bytes since the last of a body
         self._is_complete = False
         self._is_paused = False
         self._stays = False
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether nobody has closed it yet."""
-        return not self._transport.is_closing()
 
     def send(self, head: bytes, body: bytes, due: float) -> Answer:
         """Begin an exchange; the head of the answer is due at that time."""
@@ -173,7 +147,7 @@ class Http1Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """The reader has caught up."""
-        if self._is_paused and self.is_usable:
+        if self._is_paused and not self.is_closing():
             self._is_paused = False
             self._transport.resume_reading()
 
@@ -190,6 +164,7 @@ class Http1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
         self._transport = cast(asyncio.Transport, transport)
+        self.is_closing = transport.is_closing
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
@@ -227,30 +202,37 @@ class Http1Connection(asyncio.Protocol):
         """Of an interim answer, the answer, or more than was asked for."""
         if self._is_complete:
             raise HttpParserError("surplus bytes")
-        self._fields = {}
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Of a head or a trailer."""
-        self._fields.setdefault(name.lower(), value)
+        self._fields.clear()
 
     def on_headers_complete(self) -> None:
         """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
-        fields, status = self._fields, self._parser.get_status_code()
+        fields = {name.lower(): value for name, value in reversed(self._fields.items())}  # the first of a name counts
+        status, answer = self._parser.get_status_code(), self._answer
         if status < 100 or status == 101 or fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise HttpParserError("a status or coding that nobody asked for")
         if self._bare > MAX_HEAD and sum(map(len, (*fields, *fields.values()))) > MAX_HEAD:
             raise HttpParserError("too large a head")
-        if status >= 200 and self._answer is not None:
+        if status >= 200 and answer is not None:
             self.due = inf
-            self._fields = {}  # where trailers go, which nobody reads
-            self._answer.begin(status, fields)
+            answer.status, answer.fields = status, fields
+            answer.content_type = _media_type(fields.get(b"content-type", b""))
+            if b"content-encoding" in fields:
+                answer.encoding = fields[b"content-encoding"].decode("latin-1")
+            if not answer.head.done():
+                answer.head.set_result(None)
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""
         self._bare = 0
-        if self._answer is not None and self._answer.feed(data):
-            self._is_paused = True
-            self._transport.pause_reading()
+        answer = self._answer
+        if answer is not None:
+            answer.chunks.append(data)
+            answer.size += len(data)
+            if answer.waiter is not None:
+                answer.wake()
+            if answer.size > HIGH_WATER:
+                self._is_paused = True
+                self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
         """The end of an interim answer, or of the answer."""
@@ -259,7 +241,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _complete(self) -> None:
         """Hand the answer over; a connection whose request is not written yet or that has more to say is not reused."""
-        if self._stays and self.is_usable and not self._transport.get_write_buffer_size():
+        if self._stays and not self.is_closing() and not self._transport.get_write_buffer_size():
             if self._is_paused:
                 self.resume()
         else:
@@ -270,7 +252,11 @@ class Http1Connection(asyncio.Protocol):
     def _end(self, error: UpstreamError | None) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
-            answer.end(error)
+            answer.connection, answer.error = None, error
+            if error is not None and not answer.head.done():
+                answer.head.set_exception(error)
+            if answer.waiter is not None:
+                answer.wake()
             self._owner.ended(self)
 
 

@@ -36,6 +36,8 @@ class ModernConnection(Conversation):
         super().__init__(leg, channel, upstream)
         self._version = leg.version if leg.version in MODERN else MODERN[0]
         self._stream: asyncio.Task[None] | None = None
+        self._known_meta: dict[str, Raw] | None = None
+        self._known_version, self._known_raw = "", Raw(b"")
         self._client_meta = {
             CLIENT_CAPABILITIES_KEY: raw(leg.client.capabilities),
             CLIENT_INFO_KEY: raw(identity(leg.client.info)),
@@ -79,11 +81,15 @@ class ModernConnection(Conversation):
                 old.cancel()
 
     def _complete(self, request: UpstreamRequest) -> UpstreamRequest:
-        meta = {**self._client_meta, **request.meta, PROTOCOL_VERSION_KEY: self._version}
-        headers = {**request.headers, "mcp-protocol-version": self._version, "mcp-method": request.method}
+        version = self._version
+        if request.meta is not self._known_meta or version != self._known_version:
+            self._known_meta, self._known_version = request.meta, version
+            self._known_raw = raw({**self._client_meta, **request.meta, PROTOCOL_VERSION_KEY: version})
+        headers = {**request.headers, "mcp-protocol-version": version, "mcp-method": request.method}
         if request.name is not None:
             headers["mcp-name"] = encode_header_value(request.name)
-        return msgspec.structs.replace(request, params={**request.params, "_meta": raw(meta)}, headers=headers)
+        params = {**request.params, "_meta": self._known_raw}
+        return msgspec.structs.replace(request, params=params, headers=headers)
 
     async def _report(self, wants: Wants, tried: asyncio.Event) -> None:
         """Listen again and again; what was missed in between is made up for once a new stream is in force."""

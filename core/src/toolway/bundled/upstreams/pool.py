@@ -76,7 +76,9 @@ class Pool:
             raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
         length = b"" if body is None else b"content-length: %d\r\n" % len(body)
         due = self._loop.time() + seconds
-        connection = self._spare() or await self._connection(due)
+        connection = self._idle.pop() if self._idle else None
+        if connection is None or connection.is_closing():
+            connection = self._spare() or await self._connection(due)
         answer = connection.send(b"%b%b%b\r\n" % (head, lines, length), body or b"", due)
         if due < self._look_at:
             self._watch(due)
@@ -116,7 +118,7 @@ class Pool:
         """The idle connection that was used last."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.is_usable:
+            if not connection.is_closing():
                 return connection
         return None
 
@@ -171,7 +173,7 @@ class Pool:
             self._addresses_until = 0.0
             what = "check that it is up and its address"
             raise UpstreamUnreachable(f"no connection to {self._who}; {what}") from None
-        if self._is_closed or not connection.is_usable:
+        if self._is_closed or connection.is_closing():
             connection.expire()
             raise UpstreamUnreachable(f"the connection to {self._who} was closed at once")
         self._connections.add(connection)

@@ -32,13 +32,13 @@ class Questions:
         self._leg = leg
         self._send = send
         self._tasks = tasks
-        self._waiting: dict[int | str, tuple[asyncio.Task[None], Peer]] = {}
+        self.waiting: dict[int | str, tuple[asyncio.Task[None], Peer]] = {}
 
     def take(self, message: Envelope, peer: Peer) -> None:
         """Pass a notification on to `peer`, or start to have a request answered by it."""
         if isinstance(message.id, int | str):
-            if message.id not in self._waiting:
-                self._waiting[message.id] = self._tasks.start(self._answer(message.id, message, peer)), peer
+            if message.id not in self.waiting:
+                self.waiting[message.id] = self._tasks.start(self._answer(message.id, message, peer)), peer
         elif message.method == "notifications/cancelled":
             self._withdraw(message)
         elif message.id is UNSET:
@@ -49,9 +49,9 @@ class Questions:
 
     def drop(self, peer: Peer) -> None:
         """The request of this peer is over: nobody waits for its answers any more."""
-        for request_id, (task, asked) in list(self._waiting.items()):
+        for request_id, (task, asked) in list(self.waiting.items()):
             if asked is peer and peer is not self._leg.peer:
-                del self._waiting[request_id]
+                del self.waiting[request_id]
                 task.cancel()
 
     def _withdraw(self, message: Envelope) -> None:
@@ -59,14 +59,14 @@ class Questions:
             request_id = msgspec.json.decode(message.members.get("requestId", b"0"), type=int | str)
         except msgspec.DecodeError:
             return
-        if request_id in self._waiting:
-            self._waiting.pop(request_id)[0].cancel()
+        if request_id in self.waiting:
+            self.waiting.pop(request_id)[0].cancel()
 
     async def _answer(self, request_id: int | str, message: Envelope, peer: Peer) -> None:
         try:
             answer = await self._ask(str(message.method), message, peer)
         finally:
-            self._waiting.pop(request_id, None)
+            self.waiting.pop(request_id, None)
         encoded = (
             encode_error(request_id, answer) if isinstance(answer, RpcFault) else encode_result(request_id, answer)
         )
@@ -77,7 +77,7 @@ class Questions:
             return Raw(b"{}")
         if NEEDED.get(method) not in self._leg.client.capabilities:
             return RpcFault(METHOD_NOT_FOUND, f"this client does not offer {method}")
-        if len(self._waiting) > MAX_QUESTIONS:
+        if len(self.waiting) > MAX_QUESTIONS:
             return RpcFault(INTERNAL_ERROR, "too many requests wait for the client")
         try:
             return await peer.ask(method, raw(message.members))

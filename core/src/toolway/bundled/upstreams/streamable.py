@@ -106,7 +106,8 @@ class StreamableHttp:
                 self._tasks.start(self._post(cancellation(request_id)))
             raise
         finally:
-            self._questions.drop(request.peer)
+            if self._questions.waiting:
+                self._questions.drop(request.peer)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """POST a notification; modern HTTP has none of the client (MCP 2026-07-28, transports)."""
@@ -123,12 +124,15 @@ class StreamableHttp:
                 self._session = {}
 
     async def _exchange(self, request: UpstreamRequest, request_id: int) -> Reply:
-        body = encode_request(request_id, request.method, request.params)
-        held = request.method == LISTEN
-        answer = await self._send("POST", request.headers, body, request.first_byte, held=held)
+        method = request.method
+        body = encode_request(request_id, method, request.params)
+        if self._modern and method != LISTEN:
+            answer = await self._wire.send("POST", request.headers, body, seconds=request.first_byte)
+        else:
+            answer = await self._send("POST", request.headers, body, request.first_byte, held=method == LISTEN)
         try:
             if answer.content_type == "application/json" and answer.status < 300:
-                if request.method == "initialize":
+                if method == "initialize":
                     self._begun(answer)
                 return matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
             return await self._converse(answer, request_id, request)

@@ -33,6 +33,10 @@ class Answer(Protocol):
     def content_type(self) -> str:
         """The media type in lower case, without parameters; empty when there is none."""
 
+    @property
+    def encoding(self) -> str:
+        """Of the content; empty when there is none."""
+
     def header(self, name: str) -> str:
         """The first value of a header, named in lower case; empty when there is none."""
 
@@ -101,7 +105,8 @@ class Wire:
             renewed = await self._authorize(Challenge(answer.status, answer.header("www-authenticate")))
             if renewed != credentials:
                 answer = await transport.request(method, {**headers, **renewed}, body, seconds, target)
-        self._check(answer)
+        if answer.status >= 300 or answer.encoding:
+            self._check(answer)
         return answer
 
     def _check(self, answer: Answer) -> None:
@@ -112,7 +117,7 @@ class Wire:
             answer.close()
             what = "answered with a redirect, which is never followed; register the new URL"
             raise UpstreamProtocol(f"{self._who} {what}")
-        if answer.header("content-encoding") not in ("", "identity"):
+        if answer.encoding not in ("", "identity"):
             answer.close()
             raise UpstreamProtocol(f"{self._who} compressed its answer although that was not accepted")
 
