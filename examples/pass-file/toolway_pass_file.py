@@ -56,9 +56,6 @@ class PassFile:
                 return Secret(value.strip(), refresh_at=self._clock.monotonic() + self._settings.refresh)
         raise SecretUnavailable(f"pass-file:{reference} is not in {self._settings.path}; add a line {reference}=…")
 
-    async def release(self, secret: Secret) -> None:
-        """Nothing is leased."""
-
     def _read(self) -> str:
         path = self._settings.path
         try:

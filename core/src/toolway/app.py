@@ -27,8 +27,7 @@ from toolway.gateway.access import Access, Visit
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
-from toolway.hookspecs import auth, routing, system
-from toolway.hookspecs import secrets as secret_hooks
+from toolway.hookspecs import auth, routing, secrets as secret_hooks, system
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
@@ -96,8 +95,9 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         store=kernel.database,
         upstreams=upstreams,
         servers=servers,
-        configured=configured(config, definitions, guarded=is_guarded(plugins, kernel), demo=demo),
-        sources=plugins.collect(routing.toolway_catalog_sources, kernel),
+        configured=configured(
+            config, definitions, guarded=is_guarded(plugins, kernel) or bool(plugins.quarantined), demo=demo
+        ),
         authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
         pubsub=kernel.pubsub,
         clock=kernel.clock,
@@ -115,7 +115,6 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         plugins.collect(routing.toolway_request_middleware, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)
-    entities: tuple[system.Entity, ...] = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel))
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server
     runner = plugins.one(system.toolway_server_runners, kernel, server)
@@ -125,7 +124,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     context = AdminContext(
         catalog=catalog,
         store=kernel.database,
-        entities=entities,
+        entities=(upstreams, servers),
         authenticate=_admin_authentication(access),
         authorize=access.allowed,
         plugins=lambda: msgspec.to_builtins(plugins.report()),
@@ -145,22 +144,18 @@ def load_plugins(config: Config) -> Plugins:
 
 
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:
-    """Whether a plugin authenticates clients, or one that might have done so is quarantined."""
-    provided = plugins.provided(auth.toolway_authenticators, kernel)
-    return any(not each.builtin for each in provided) or bool(plugins.quarantined)
+    """Whether a plugin authenticates clients."""
+    return any(not each.builtin for each in plugins.provided(auth.toolway_authenticators, kernel))
 
 
 def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:
     async def authenticate(headers: Headers, address: str) -> Principal:
-        authorization, api_key = (_encoded(headers.get(name)) for name in ("authorization", "x-api-key"))
-        visit = Visit(authorization, api_key, AuthContext(None, address, "/api/v1"))
+        fields = dict(headers.raw)
+        context = AuthContext(None, address, "/api/v1")
+        visit = Visit(fields.get(b"authorization"), fields.get(b"x-api-key"), context)
         return (await access.authenticate(visit)).principal
 
     return authenticate
-
-
-def _encoded(header: str | None) -> bytes | None:
-    return header.encode("latin-1") if header is not None else None
 
 
 async def _refuse_all(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,8 +10,7 @@ from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
 from toolway.errors import ConfigError
-from toolway.hookspecs import caching, system
-from toolway.hookspecs import secrets as secret_hooks
+from toolway.hookspecs import caching, secrets as secret_hooks, system
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file

@@ -9,18 +9,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 
-from toolway.app import Gateway, build_gateway, is_guarded
+from toolway.app import Gateway, build_gateway, is_guarded, load_plugins
 from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config, load_config
 from toolway.edge import serve
 from toolway.edge.edge import Edge
+from toolway.edge.names import is_loopback
 from toolway.edge.workers import Post, Supervisor
 from toolway.errors import ConfigError, ToolwayError
+from toolway.hookspecs.auth import toolway_authenticators
 from toolway.keep import Keeper
 from toolway.keyring import prepare_directory
 from toolway.redaction import RedactingFormatter
@@ -35,6 +35,9 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
     try:
         config = load_config(config_file)
         gateway = config.gateway
+        plugins = load_plugins(config)
+        plugins.refuse_broken()
+        refuse_open_doors(config, guarded=plugins.implement(toolway_authenticators))
         serve.raise_file_limit()
         if gateway.workers > 1:
             return Supervisor(partial(_work, config, demo), gateway.workers, gateway.bind, gateway.hard_stop).run()
@@ -62,7 +65,7 @@ async def _serve(config: Config, demo: bool, post: Post) -> None:
     keeper = Keeper()
     gateway = await build_gateway(config, keeper.holder(), demo=demo)
     _write_logs(gateway)
-    refuse_open_doors(gateway)
+    refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
     token = await ensure_first_token(gateway.kernel.database, gateway.kernel.clock)
     edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -103,13 +106,12 @@ def claim_data_directory(config: Config) -> int | None:
     return descriptor
 
 
-def refuse_open_doors(gateway: Gateway) -> None:
-    """Without a plugin that authenticates, the gateway serves this machine only. Raises ConfigError."""
-    host, _ = gateway.config.gateway.address
-    if is_guarded(gateway.plugins, gateway.kernel) or _is_loopback(host):
+def refuse_open_doors(config: Config, *, guarded: bool) -> None:
+    """Unless a plugin authenticates, the gateway serves this machine only. Raises ConfigError."""
+    if guarded or is_loopback(config.gateway.address[0]):
         return
     raise ConfigError(
-        f"gateway.bind is {gateway.config.gateway.bind}, but no enabled plugin authenticates clients, so anybody who "
+        f"gateway.bind is {config.gateway.bind}, but no enabled plugin authenticates clients, so anybody who "
         "reaches this address could use every upstream; bind to 127.0.0.1 or enable a plugin that authenticates"
     )
 
@@ -143,13 +145,6 @@ def _reachable(config: Config, port: int) -> str:
     return url[: -len(":0")] + f":{port}" if url.endswith(":0") else url
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _write_logs(gateway: Gateway) -> None:
     root = logging.getLogger()
     if not root.handlers:
@@ -168,7 +163,7 @@ def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        _add_handler(loop, number, signalled)
+        loop.add_signal_handler(number, signalled)
 
 
 def _on_end_of(supervisor: int, stop: asyncio.Event) -> None:
@@ -180,10 +175,3 @@ def _on_end_of(supervisor: int, stop: asyncio.Event) -> None:
         stop.set()
 
     loop.add_reader(supervisor, ended)
-
-
-def _add_handler(loop: asyncio.AbstractEventLoop, number: signal.Signals, handler: Callable[[], None]) -> None:
-    try:
-        loop.add_signal_handler(number, handler)
-    except NotImplementedError:
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(handler))

@@ -1,7 +1,7 @@
 """A catalog on a real database, a kind of upstream that lives in this process, and a clock that only the test moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -147,16 +147,17 @@ class Messages:
 
 
 class File:
-    """A source of declared objects."""
-
-    name = "file"
+    """What the configuration declares, for all nodes."""
 
     def __init__(self) -> None:
-        self.desired = Desired()
+        self.nodes: list[Catalog] = []
+        self.whole = Desired((), (ServerSettings(name="all"),))
 
-    async def load(self) -> Desired:
-        servers = {server.name: server for server in (ServerSettings(name="all"), *self.desired.servers)}
-        return Desired(self.desired.upstreams, tuple(servers.values()))
+    def declare(self, *upstreams: UpstreamSettings, servers: Sequence[ServerSettings] = ()) -> None:
+        every = {server.name: server for server in (ServerSettings(name="all"), *servers)}
+        self.whole = Desired(upstreams, tuple(every.values()))
+        for node in self.nodes:
+            node.configured = self.whole
 
 
 class Shelf:
@@ -170,16 +171,17 @@ class Shelf:
         self.servers = ServerEntity(self.definitions)
 
     def node(self) -> Catalog:
-        return Catalog(
+        node = Catalog(
             store=self.store,
             upstreams=self.upstreams,
             servers=self.servers,
-            configured=Desired(),
-            sources=[self.file],
+            configured=self.file.whole,
             authorize=lambda upstream: no_headers,
             pubsub=self.messages,
             clock=self.clock,
         )
+        self.file.nodes.append(node)
+        return node
 
     def upstream(self, name: str, **more: Any) -> UpstreamSettings:
         return self.definitions.settings({"name": name, "kind": "local", **more})

@@ -12,7 +12,6 @@ from toolway.catalog.snapshot import Snapshot
 from toolway.catalog.store import REVISIONS_CHANNEL
 from toolway.errors import UpstreamUnreachable
 from toolway.hookspecs.definitions import ServerSettings
-from toolway.hookspecs.routing import Desired
 from toolway_testing.polling import eventually
 
 
@@ -37,7 +36,7 @@ async def is_gone(shelf: Any, name: str) -> bool:
 
 async def test_what_is_stored_and_declared_is_discovered_and_shown(catalog: Catalog, shelf: Any, until: Any) -> None:
     await shelf.put("stored")
-    shelf.file.desired = Desired((shelf.upstream("filed"),), (ServerSettings(name="one", include=("filed/*",)),))
+    shelf.file.declare(shelf.upstream("filed"), servers=[ServerSettings(name="one", include=("filed/*",))])
     await catalog.reload()
     async with catalog.run():
         await until(lambda: tools(catalog) == ["filed__x", "stored__x"], 5)
@@ -50,9 +49,8 @@ async def test_what_is_stored_and_declared_is_discovered_and_shown(catalog: Cata
 async def test_the_file_wins_over_the_database_and_the_loser_is_told(catalog: Catalog, shelf: Any) -> None:
     await shelf.put("a", description="database")
     await shelf.write(shelf.servers, ServerSettings(name="all", naming="plain"))
-    shelf.file.desired = Desired(
-        (shelf.upstream("a", description="file"),), (ServerSettings(name="all", description="mine"),)
-    )
+    mine = ServerSettings(name="all", description="mine")
+    shelf.file.declare(shelf.upstream("a", description="file"), servers=[mine])
     await catalog.reload()
     assert catalog.snapshot.upstreams["a"].upstream.settings.description == "file"
     assert catalog.snapshot.servers["all"].settings.description == "mine"

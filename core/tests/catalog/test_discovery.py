@@ -10,7 +10,7 @@ from toolway.catalog.catalog import Catalog
 from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import NotFound, UpstreamUnreachable
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Desired, Eras
+from toolway.hookspecs.routing import Eras
 
 
 class Running:
@@ -30,7 +30,7 @@ class Running:
         return self.catalog.snapshot.upstreams
 
     async def follow(self, *upstreams: UpstreamSettings) -> None:
-        self.shelf.file.desired = Desired(upstreams)
+        self.shelf.file.declare(*upstreams)
         await self.catalog.reload()
 
     def upstream(self, name: str = "a", **more: Any) -> UpstreamSettings:

@@ -1,7 +1,6 @@
 """Naming policies, collisions and own URIs."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from toolway.catalog.naming import LONGEST, Collision, fit, name_items
 from toolway.catalog.uris import own_uri, parse_own_uri, unexpand

@@ -1,8 +1,7 @@
 """Selection patterns."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from toolway.catalog.patterns import Selection
 

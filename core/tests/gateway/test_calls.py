@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from toolway.errors import PluginError
+from toolway.gateway.dispatch import compile_chain
+from toolway.hookspecs.routing import Call, CallNext, Reply
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -23,11 +26,11 @@ async def gate(gateway: StartGateway) -> RunningGateway:
     return running
 
 
-async def initialized(gate: RunningGateway) -> dict[str, str]:
+async def initialized(gate: RunningGateway, server: str = "all") -> dict[str, str]:
     """The headers of a new legacy session."""
     params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
-    async with gate.http.post(f"{gate.url}/mcp", json=message, headers=ACCEPT) as response:
+    async with gate.http.post(f"{gate.url}/servers/{server}/mcp", json=message, headers=ACCEPT) as response:
         return {**ACCEPT, "mcp-session-id": response.headers["mcp-session-id"], "mcp-protocol-version": LEGACY}
 
 
@@ -91,3 +94,51 @@ async def test_an_unexpected_failure_is_an_error_id_and_nothing_else(
     error = answer.content["error"]
     assert "42" not in json.dumps(error)
     assert error["data"]["errorId"] in caplog.text
+
+
+@pytest.mark.parametrize("arguments", ['{"n":1e999}', '{"n":' + "9" * 5000 + "}", "[]", "null", '"text"'])
+async def test_arguments_that_nobody_can_read_are_refused_where_they_must_be_read(
+    gateway: StartGateway, arguments: str
+) -> None:
+    fixed = {"name": "fixed", "items": {"demo/echo": {"arguments": {"text": "by the operator"}}}}
+    gate = await gateway(demo=True, servers=[{**fixed, "access": "public"}])
+    await eventually(lambda: gate.gateway.plane.view("fixed").listed("tool"))
+    headers = {**await initialized(gate, "fixed"), "content-type": "application/json"}
+    params = f'{{"name":"demo__echo","arguments":{arguments}}}'
+    body = f'{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}'
+
+    async with gate.http.post(f"{gate.url}/servers/fixed/mcp", data=body, headers=headers) as response:
+        error = (await response.json())["error"]
+
+    assert error["code"] == -32602
+    assert error["message"].startswith("params.arguments must be an object")
+
+
+@pytest.mark.parametrize("root_path", ["/mcp", "/api", "/servers/x", "/toolway"])
+@pytest.mark.parametrize("is_removed", [True, False])
+async def test_everything_is_reached_below_the_root_path(
+    gateway: StartGateway, root_path: str, is_removed: bool
+) -> None:
+    gate = await gateway(demo=True, root_path=root_path)
+    prefix = "" if is_removed and not "/api/v1".startswith(root_path) else root_path
+
+    async with gate.http.get(f"{gate.url}{prefix}/api/v1/openapi.json") as response:
+        assert response.status == 200
+    async with gate.http.post(f"{gate.url}{prefix}/mcp", json={}, headers=ACCEPT) as response:
+        assert response.status == 400
+        assert "error" in await response.json()
+
+
+def test_middleware_for_what_is_no_call_is_refused() -> None:
+    class Curious:
+        name = "curious"
+        methods: ClassVar[frozenset[str]] = frozenset({"tools/call", "tools/list"})
+
+        async def __call__(self, call: Call, call_next: CallNext) -> Reply:
+            return await call_next(call)
+
+    async def final(call: Call) -> Reply:
+        return Reply()
+
+    with pytest.raises(PluginError, match="'curious' wants 'tools/list', which is no call; it can wrap completion"):
+        compile_chain([Curious()], "tools/call", final)

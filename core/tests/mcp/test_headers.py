@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from mcp.shared import inbound
 from msgspec import Raw
 
+from toolway.mcp.errors import RpcError
 from toolway.mcp.headers import (
     HeaderMismatch,
     decode_header_value,
@@ -178,3 +178,11 @@ def test_a_deep_schema_is_walked_without_recursion() -> None:
     for _ in range(50_000):
         schema = {"items": schema}
     assert find_invalid_x_mcp_header(schema) is None
+
+
+@pytest.mark.parametrize("arguments", [b'{"region":"eu","n":1e999}', b'{"n":' + b"9" * 5000 + b"}"])
+def test_arguments_that_nobody_can_read_are_refused(arguments: bytes) -> None:
+    params = {"name": Raw(b'"t"'), "arguments": Raw(arguments)}
+
+    with pytest.raises(RpcError, match="nobody can represent"):
+        validate("tools/call", params, {"mcp-method": "tools/call", "mcp-name": "t"}, (), WANTED)

@@ -22,12 +22,13 @@ from toolway.mcp.errors import (
 )
 from toolway.mcp.messages import (
     MAX_DEPTH,
-    check_bounds,
+    SLICE,
     decode,
     encode_error,
     encode_notification,
     encode_request,
     encode_result,
+    measured,
     result_kind,
     split_meta,
 )
@@ -99,8 +100,8 @@ def test_brackets_in_strings_do_not_count_and_cost_little(text: str) -> None:
 
 
 def test_bounds_are_met_exactly() -> None:
-    check_bounds(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
-    check_bounds(b"[[]," * 60 + b"[]" + b"]" * 60)
+    list(measured(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH))
+    list(measured(b"[[]," * 60 + b"[]" + b"]" * 60))
 
 
 @pytest.mark.parametrize(
@@ -167,3 +168,14 @@ def test_a_missing_capability_names_what_is_required() -> None:
     assert msgspec.json.decode(msgspec.json.encode(fault))["data"] == {
         "requiredCapabilities": {"elicitation": {"url": {}}}
     }
+
+
+def test_a_long_message_is_measured_in_steps_and_no_string_is_cut_in_two() -> None:
+    longest = '"' + "[{:," * SLICE + '"'
+    entries = ",".join(r'{"a\\":"[[[\"]]]","b":[1]}' for _ in range(4_900))
+    fine = f'{{"jsonrpc":"2.0","id":1,"method":"x","params":{{"l":{longest},"e":[{entries}]}}}}'.encode()
+    deep = fine.replace(b"[1]}]", b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}]")
+
+    assert len(list(measured(fine))) > 1
+    with pytest.raises(RpcError, match="too complex"):
+        list(measured(deep))

@@ -31,7 +31,6 @@ class Authenticator(Named):
 class Scheme:
     def __init__(self, scheme): self.scheme = scheme
     async def resolve(self, reference): return Secret(reference)
-    async def release(self, secret): ...
 """
 
 

@@ -10,8 +10,7 @@ import pytest_asyncio
 from toolway.bundled import bundled_plugins
 from toolway.catalog.store import Store
 from toolway.hookspecs.system import MigrationSource, toolway_migrations
-from toolway.migrations.run import kernel_history as own_history
-from toolway.migrations.run import migrate
+from toolway.migrations.run import kernel_history as own_history, migrate
 from toolway.plugin.host import Plugins
 from toolway_testing.clock import MovedClock
 from toolway_testing.polling import eventually

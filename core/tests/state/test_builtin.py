@@ -23,8 +23,7 @@ from toolway.bundled.upstreams.auth import (
 )
 from toolway.catalog.store import Store
 from toolway.errors import Unauthenticated
-from toolway.hookspecs import caching
-from toolway.hookspecs import secrets as secret_hooks
+from toolway.hookspecs import caching, secrets as secret_hooks
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, Decision, Principal, Resource
 from toolway.hookspecs.definitions import Timeouts, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint, Policy, Target, Upstream

@@ -35,9 +35,6 @@ class Vault:
             raise SecretUnavailable("the vault is sealed")
         return Secret(f"{reference}-{self.asked}", refresh_at=self.clock.time + 10)
 
-    async def release(self, secret: Secret) -> None:
-        pass
-
 
 @pytest.fixture
 def vault(clock: MovedClock) -> Vault:

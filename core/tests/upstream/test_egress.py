@@ -11,8 +11,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
 from toolway.errors import UpstreamUnreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 from sqlmodel import select
@@ -19,7 +19,7 @@ from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapsh
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
-from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Upstream
+from toolway.hookspecs.routing import Desired, Discovery, Upstream
 from toolway.hookspecs.system import Transaction
 from toolway.plugin.kernel import Clock
 
@@ -33,7 +33,10 @@ SwapListener = Callable[[Snapshot, Snapshot], None]
 
 
 class Catalog:
-    """Holds the current snapshot. `failure` says why the last load failed, empty when it did not."""
+    """Holds the current snapshot; `configured` is what is declared outside the database.
+
+    `failure` says why the last load failed, empty when it did not.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,6 @@ class Catalog:
         upstreams: UpstreamEntity,
         servers: ServerEntity,
         configured: Desired,
-        sources: Sequence[CatalogSource],
         authorize: Callable[[Upstream], Authorize],
         pubsub: PubSub,
         clock: Clock,
@@ -50,7 +52,7 @@ class Catalog:
         self.snapshot, self.failure = EMPTY, ""
         self._store, self._pubsub, self._clock = store, pubsub, clock
         self._upstreams, self._servers = upstreams, servers
-        self._configured, self._sources, self._authorize = configured, tuple(sources), authorize
+        self.configured, self._authorize = configured, authorize
         self._declared = Declared()
         self._revisions: Mapping[str, int] = {}
         self._saved: Mapping[str, Discovery] = {}
@@ -112,6 +114,12 @@ class Catalog:
         if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
             return
         self.snapshot = new
+        for name, view in new.servers.items():
+            if name not in old.servers or old.servers[name].collisions != view.collisions:
+                for each in view.collisions:
+                    log.warning(
+                        "server %s: %s want one name, %s (%s)", name, " and ".join(each.items), each.name, each.resolved
+                    )
         for listener in self._listeners:
             listener(old, new)
 
@@ -132,10 +140,9 @@ class Catalog:
 
     async def _load(self) -> None:
         """One consistent read; the views of unchanged upstreams stay."""
-        desired = [self._configured, *[await source.load() for source in self._sources]]
         async with self._store.read() as tx:
             self._revisions = await self._store.revisions(tx)
-            self._declared = await load(tx, desired, self._upstreams, self._servers)
+            self._declared = await load(tx, self.configured, self._upstreams, self._servers)
             self._saved = await saved_discoveries(tx)
         old, self._watchers = self._watchers, {}
         for name, upstream in self._declared.upstreams.items():

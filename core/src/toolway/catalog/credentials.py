@@ -27,6 +27,3 @@ class SealedScheme:
         if value is None:
             raise SecretUnavailable(f"a stored credential of upstream {upstream!r} cannot be opened; send it again")
         return Secret(value.decode())
-
-    async def release(self, secret: Secret) -> None:
-        """Nothing to do."""

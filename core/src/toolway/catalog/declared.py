@@ -46,13 +46,11 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     problems: Sequence[str] = ()
 
 
-async def load(
-    tx: Transaction, desired: Sequence[Desired], upstreams: UpstreamEntity, servers: ServerEntity
-) -> Declared:
+async def load(tx: Transaction, desired: Desired, upstreams: UpstreamEntity, servers: ServerEntity) -> Declared:
     """Merge what is desired with what is stored. The first of each name is in force; nothing is hidden silently."""
     problems: list[str] = []
-    found = await _merged(tx, upstreams, (one for each in desired for one in each.upstreams), problems)
-    shown = await _merged(tx, servers, (one for each in desired for one in each.servers), problems)
+    found = await _merged(tx, upstreams, desired.upstreams, problems)
+    shown = await _merged(tx, servers, desired.servers, problems)
     resolved = _resolved(found, upstreams.definitions, problems)
     return Declared(resolved, [stored.value for stored in shown], problems)
 

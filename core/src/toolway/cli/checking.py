@@ -43,7 +43,7 @@ def list_plugins(path: Path | None) -> list[dict[str, Any]]:
 
 
 async def _check(config: Config) -> list[Finding]:
-    from toolway.app import build_gateway
+    from toolway.app import build_gateway, is_guarded
     from toolway.keep import Keeper
     from toolway.lifecycle import refuse_open_doors
 
@@ -52,7 +52,7 @@ async def _check(config: Config) -> list[Finding]:
     findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
     try:
         gateway = await build_gateway(config, holder)
-        refuse_open_doors(gateway)
+        refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
         findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
         await gateway.kernel.close()
     except ToolwayError as error:
@@ -65,8 +65,7 @@ async def _check(config: Config) -> list[Finding]:
 async def _schema(config: Config) -> dict[str, Any]:
     from toolway.catalog.definitions import Definitions
     from toolway.cli.schema import configuration_schema
-    from toolway.hookspecs import routing
-    from toolway.hookspecs import secrets as secret_hooks
+    from toolway.hookspecs import routing, secrets as secret_hooks
     from toolway.keep import Keeper
     from toolway.kernel import GatewayKernel
 

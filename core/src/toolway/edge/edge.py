@@ -88,8 +88,6 @@ class Edge:
             self._check_host(scope, fields[b"host"])
         if not _RARE.isdisjoint(fields):
             self._check_rare(exchange, fields)
-        if self.draining and scope["path"] == "/ready":
-            raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
         if b"content-length" in fields:
             length = fields[b"content-length"]
             if not length.isdigit() or len(length) > 18:
@@ -97,7 +95,9 @@ class Edge:
             if int(length) > self.limits.body:
                 exchange.refuse_size()
         if self._root_path:
-            self._strip_root_path(scope)
+            self._complete_path(scope)
+        if self.draining and scope["path"] == f"{self._root_path}/ready":
+            raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
         return not (exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields)
 
     def _check_host(self, scope: Scope, host: bytes) -> None:
@@ -117,12 +117,12 @@ class Edge:
             raise Refusal(403, "wrong_origin", "This origin may not call; the operator can add it to allowed_origins.")
         exchange.cors = ((b"access-control-allow-origin", origin), *CORS)
 
-    def _strip_root_path(self, scope: Scope) -> None:
-        """The gateway decides on a path without the prefix, whether or not the proxy has removed it."""
+    def _complete_path(self, scope: Scope) -> None:
+        """The path with its prefix, as ASGI has it, whether or not the proxy has removed it."""
         root = scope["root_path"] = self._root_path
-        if scope["path"].startswith(root + "/"):
-            scope["path"] = scope["path"].removeprefix(root)
-            scope["raw_path"] = (scope.get("raw_path") or b"").removeprefix(root.encode())
+        if not scope["path"].startswith(root + "/"):
+            scope["path"] = root + scope["path"]
+            scope["raw_path"] = root.encode() + (scope.get("raw_path") or b"")
 
     def sweep(self) -> None:
         """Refuse whoever takes too long to send a body, and see that answers carry the right date."""

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from toolway.catalog.snapshot import Exposed, ServerView
 from toolway.catalog.uris import UnknownUri
-from toolway.errors import Overloaded, ToolwayError
+from toolway.errors import Overloaded, PluginError, ToolwayError
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
@@ -27,7 +27,7 @@ from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILIT
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.05
-"""A call that runs so long gets what only slow ones need: a deadline that is watched, a watch for a client that leaves."""
+"""After so long a call gets what only slow ones need: a watched deadline, a watch for a client that leaves."""
 
 
 class CompletionRef(msgspec.Struct):
@@ -149,10 +149,17 @@ def fault(error: Exception) -> routing.RpcFault:
 
 
 def compile_chain(middleware: Sequence[RequestMiddleware], method: str, final: CallNext) -> CallNext:
-    """Wrap `final` in every middleware that wants `method`; the first one is outermost, the others cost nothing."""
+    """Wrap `final` in every middleware that wants `method`; the first one is outermost, the others cost nothing.
+
+    Raises:
+        PluginError: one wants something that is no call.
+    """
     chain = final
-    for link in reversed([link for link in middleware if method in link.methods]):
-        chain = _wrap(link, chain)
+    for link in reversed(middleware):
+        if unknown := sorted(set(link.methods) - CALL_METHODS):
+            what = f"request middleware {link.name!r} wants {unknown[0]!r}, which is no call"
+            raise PluginError(f"{what}; it can wrap {', '.join(sorted(CALL_METHODS))}")
+        chain = _wrap(link, chain) if method in link.methods else chain
     return chain
 
 

@@ -13,7 +13,7 @@ from toolway.catalog.snapshot import ServerView
 from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
-from toolway.gateway.http import Receive, Request, Scope, Send
+from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
@@ -21,7 +21,7 @@ from toolway.gateway.transports import HttpWithSse, StreamableHttp
 from toolway.hookspecs.serving import Refusal
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
-from toolway.mcp.messages import NotAMessage, decode, encode_error
+from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +53,8 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""
-        place = _place(scope["path"]) if scope["type"] == "http" else None
+        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
+        place = _place(path)
         if place is None:
             return await self._otherwise(scope, receive, send)
         request = Request(scope, receive, send, dict(scope["headers"]), place[0])
@@ -91,7 +92,7 @@ class Endpoint:
         headers = request.headers
         _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
         body = await request.body()
-        envelope = decode(body)
+        envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         version = headers.get(b"mcp-protocol-version")
         if version is not None and version not in LEGACY:

@@ -11,6 +11,7 @@ import msgspec
 from toolway.gateway.access import NOBODY, Visit
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal
+from toolway.mcp.messages import Envelope, decode, measured
 from toolway.mcp.sse import encode_event
 
 if TYPE_CHECKING:
@@ -105,6 +106,13 @@ class Request(msgspec.Struct, eq=False):
     async def write(self, body: bytes = b"", *, more: bool = True) -> None:
         """Send a piece of the body, the last one unless there is `more`."""
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def decode_patiently(body: bytes) -> Envelope:
+    """As `decode`, for a long body: nobody else is kept waiting while it is measured."""
+    for _ in measured(body):
+        await asyncio.sleep(0)
+    return decode(body, is_measured=True)
 
 
 class Answer(msgspec.Struct, eq=False):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from toolway.catalog.snapshot import ServerView
-from toolway.gateway.http import PING, Answer, Request
+from toolway.gateway.http import PING, Answer, Request, decode_patiently
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.relay import Reply
@@ -191,7 +191,7 @@ class HttpWithSse:
         session = await self._plane.sessions.find(token, request.principal, request.server) if token else None
         if session is None or not (session.attached or session.record.listener):
             raise RpcError(INVALID_REQUEST, "Session not found: connect to the SSE endpoint again", status=404)
-        envelope = decode(body)
+        envelope = await decode_patiently(body)
         if session.attached:
             await self._take(session, request.principal, envelope, body)
         else:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 from pydantic import BaseModel
 
+from toolway.errors import InvalidInput
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.markers import hookspec
@@ -247,11 +248,17 @@ class Call(msgspec.Struct, eq=False, dict=True):
     outgoing_meta: dict[str, Raw] = {}
 
     def arguments(self) -> dict[str, Any]:
-        """The decoded `arguments`, decoded once; integers of any size survive."""
+        """The decoded `arguments`, decoded once; integers of up to 4,300 digits survive.
+
+        Raises:
+            InvalidInput: they are no object, or hold a number that nobody can represent.
+        """
         known: dict[str, Any] | None = self.__dict__.get("arguments_")
         if known is None:
-            raw = self.params.get("arguments")
-            known = msgspec.json.decode(raw) if raw is not None else {}
+            try:
+                known = msgspec.json.decode(self.params.get("arguments", b"{}"), type=dict[str, Any])
+            except (msgspec.DecodeError, RecursionError):
+                raise InvalidInput("params.arguments must be an object of values that can be represented") from None
             self.__dict__["arguments_"] = known
         return known
 
@@ -325,7 +332,7 @@ CallNext = Callable[[Call], Awaitable[Reply]]
 
 @runtime_checkable
 class RequestMiddleware(Protocol):
-    """Wraps requests of the named MCP methods; the first enabled plugin is outermost."""
+    """Wraps calls of the named methods, of the four in `CALL_METHODS`; the first enabled plugin is outermost."""
 
     name: str
     methods: ClassVar[frozenset[str]]
@@ -344,16 +351,6 @@ class Desired(msgspec.Struct, frozen=True):
     servers: tuple[ServerSettings, ...] = ()
 
 
-@runtime_checkable
-class CatalogSource(Protocol):
-    """Declares upstreams and servers from outside the database."""
-
-    name: str
-
-    async def load(self) -> Desired:
-        """Everything this source declares now."""
-
-
 @hookspec
 def toolway_upstream_kinds(kernel: Kernel) -> Iterable[UpstreamKind]:
     """Offer kinds of upstreams.
@@ -361,18 +358,6 @@ def toolway_upstream_kinds(kernel: Kernel) -> Iterable[UpstreamKind]:
     Called: once, when the gateway is built.
     Used: for discovery and every attempt on an upstream of that kind.
     On error: the attempt fails; the upstream is marked as failing, others are not touched.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
-def toolway_catalog_sources(kernel: Kernel) -> Iterable[CatalogSource]:
-    """Offer upstreams and servers from outside the database.
-
-    Called: once, when the gateway is built.
-    Used: at every rebuild of the catalog snapshot.
-    On error: the previous snapshot stays, `/ready` tells.
     Since: 1.0
     """
     return ()
@@ -404,10 +389,10 @@ def toolway_policies(kernel: Kernel) -> Iterable[PolicyAdjuster]:
 
 @hookspec
 def toolway_request_middleware(kernel: Kernel) -> Iterable[RequestMiddleware]:
-    """Offer wrappers around requests.
+    """Offer wrappers around calls.
 
     Called: once, when the gateway is built.
-    Used: for every request of its `methods` (default: the four calls), compiled into one chain.
+    Used: for every call of its `methods` (of `CALL_METHODS`, others are refused), compiled into one chain.
     On error: the request is answered with an internal error that names only an error id.
     Since: 1.0
     """

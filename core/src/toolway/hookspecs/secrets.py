@@ -41,9 +41,6 @@ class SecretScheme(Protocol):
             SecretUnavailable: the reference is malformed, unknown or its source does not answer.
         """
 
-    async def release(self, secret: Secret) -> None:
-        """Give a leased secret back when its last user is gone."""
-
 
 class Challenge(msgspec.Struct, frozen=True):
     """Why the upstream refused: HTTP status and its `WWW-Authenticate` header, empty when absent."""

@@ -86,18 +86,6 @@ class MigrationSource(msgspec.Struct, frozen=True):
 
 
 @hookspec
-def toolway_entities(kernel: Kernel) -> Iterable[Entity]:
-    """Offer collections of declared objects.
-
-    Called: once, when the gateway is built.
-    Used: by the admin API at `/api/v1/<kind>`.
-    On error: the request is answered with the error; nothing is changed.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
 def toolway_services(kernel: Kernel) -> Iterable[Service]:
     """Offer background work.
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from toolway.mcp.errors import HEADER_MISMATCH, RpcError
+from toolway.mcp.errors import HEADER_MISMATCH, INVALID_PARAMS, RpcError
 
 NAMED: Mapping[str, str] = {
     "tools/call": "name",
@@ -128,7 +128,10 @@ def validate(
         header = headers.get("mcp-name")
         if header is None or decode_header_value(header) != _text(params[key]):
             raise HeaderMismatch(f"header Mcp-Name is missing, badly encoded or differs from params.{key}")
-    arguments = msgspec.json.decode(params.get("arguments", b"{}")) if names else {}
+    try:
+        arguments = msgspec.json.decode(params.get("arguments", b"{}")) if names else {}
+    except (msgspec.DecodeError, RecursionError):
+        raise RpcError(INVALID_PARAMS, "params.arguments holds a value that nobody can represent", status=400) from None
     for name, path in names.items():
         _check_parameter(name, headers.get(name), _at(arguments, path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -48,8 +48,11 @@ class _Kind(msgspec.Struct, rename="camel"):
     result_type: str = "complete"
 
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+SLICE = 128 * 1024
+"""Bytes that are measured in one step."""
+
+_STRING = re.compile(rb'"[^"]*+"')
+_NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}:,"')
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 _envelope = msgspec.json.Decoder(Envelope)
@@ -58,8 +61,8 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.encode
 
 
-def decode(body: bytes) -> Envelope:
-    """Decode and check one message.
+def decode(body: bytes, *, is_measured: bool = False) -> Envelope:
+    """Decode and check one message; the bounds of one that `is_measured` have been checked.
 
     Raises:
         RpcError: -32700 when it is not JSON in UTF-8, -32600 when it is out of bounds.
@@ -69,8 +72,9 @@ def decode(body: bytes) -> Envelope:
         body.isascii() or body.decode()
     except UnicodeDecodeError:
         raise RpcError(PARSE_ERROR, "the body is not UTF-8", status=400) from None
-    if len(body) > MAX_KEYS or body.count(b"{") + body.count(b"[") > MAX_DEPTH:  # else it cannot be out of bounds
-        check_bounds(body)
+    if not is_measured and (len(body) > MAX_KEYS or body.count(b"{") + body.count(b"[") > MAX_DEPTH):
+        for _ in measured(body):  # smaller ones cannot be out of bounds
+            pass
     try:
         envelope = _envelope.decode(body)
     except msgspec.ValidationError:
@@ -83,17 +87,26 @@ def decode(body: bytes) -> Envelope:
     return envelope
 
 
-def check_bounds(body: bytes) -> None:
-    """Refuse what is too deep or has too many members; counts bytes first and scans only above a bound."""
+def measured(body: bytes) -> Iterator[None]:
+    """Refuse what is too deep or has too many members, in steps of a few milliseconds, between which others are served.
+
+    Most bodies need none: bytes are counted first, and only what is above a bound then is looked at closely.
+    """
     openings = body.count(b"{") + body.count(b"[")
-    if openings > MAX_DEPTH or body.count(b":") > MAX_KEYS or body.count(b",") > MAX_VALUES:
-        depth, keys, values = _measure(body)
-        if depth > MAX_DEPTH or keys > MAX_KEYS or values > MAX_VALUES:
-            raise RpcError(
-                INVALID_REQUEST,
-                f"the message is too complex: at most {MAX_DEPTH} levels, {MAX_KEYS} keys, {MAX_VALUES} values",
-                status=400,
-            )
+    if openings <= MAX_DEPTH and body.count(b":") <= MAX_KEYS and body.count(b",") <= MAX_VALUES:
+        return
+    rest = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_STRUCTURE)
+    level = deepest = keys = values = start = 0
+    while start < len(rest):
+        end = _slice_end(rest, start)
+        bare = _STRING.sub(b"", rest[start:end])
+        levels = array("l", accumulate(array("b", bare.translate(_STEPS, delete=b":,")), initial=level))
+        level, deepest, start = levels[-1], max(deepest, *levels), end
+        keys, values = keys + bare.count(b":"), values + bare.count(b",")
+        if deepest > MAX_DEPTH or keys > MAX_KEYS or values > MAX_VALUES:
+            bounds = f"at most {MAX_DEPTH} levels, {MAX_KEYS} keys, {MAX_VALUES} values"
+            raise RpcError(INVALID_REQUEST, f"the message is too complex: {bounds}", status=400)
+        yield
 
 
 def encode_request(request_id: int | str, method: str, params: Mapping[str, Raw] | Raw | None = None) -> bytes:
@@ -159,8 +172,13 @@ def _not_rpc(body: bytes) -> RpcError:
     return NotAMessage(identity if is_id else None)
 
 
-def _measure(body: bytes) -> tuple[int, int, int]:
-    """Depth, keys and values of JSON text, without parsing it: strings are cut out, the rest is counted."""
-    bare = _STRING.sub(b"", body)
-    steps = array("b", bare.translate(_STEPS, delete=_NOT_BRACKETS))
-    return max(accumulate(steps), default=0), bare.count(b":"), bare.count(b",")
+def _slice_end(text: bytes, start: int) -> int:
+    """Where a slice ends that cuts no string in two; `text` has no escaped quotes."""
+    end = start + SLICE
+    if end >= len(text) or text.count(b'"', start, end) % 2 == 0:
+        return end
+    last = text.rfind(b'"', start, end)
+    if last > start:
+        return last
+    closing = text.find(b'"', start + 1)
+    return closing + 1 if closing > 0 else len(text)

@@ -1,60 +1,45 @@
 """What plugin authors import: the plugin class, settings types, the hook marker, the kernel facade and the errors.
 
-`toolway.plugin.http` has what belongs to the guarded HTTP client; it is apart because it loads an HTTP library.
+Every name is imported `as` itself, which marks it as public (PEP 484). `toolway.plugin.http` has what belongs to the
+guarded HTTP client; it is apart because it loads an HTTP library.
 """
 
 from toolway.errors import (
-    ClientCannot,
-    ConfigError,
-    Conflict,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    Overloaded,
-    SecretUnavailable,
-    SessionLost,
-    StoreUnavailable,
-    ToolwayError,
-    Unauthenticated,
-    UpstreamError,
-    UpstreamProtocol,
-    UpstreamTimeout,
-    UpstreamUnauthorized,
-    UpstreamUnreachable,
+    ClientCannot as ClientCannot,
+    ConfigError as ConfigError,
+    Conflict as Conflict,
+    Forbidden as Forbidden,
+    InvalidInput as InvalidInput,
+    NotFound as NotFound,
+    Overloaded as Overloaded,
+    SecretUnavailable as SecretUnavailable,
+    SessionLost as SessionLost,
+    StoreUnavailable as StoreUnavailable,
+    ToolwayError as ToolwayError,
+    Unauthenticated as Unauthenticated,
+    UpstreamError as UpstreamError,
+    UpstreamProtocol as UpstreamProtocol,
+    UpstreamTimeout as UpstreamTimeout,
+    UpstreamUnauthorized as UpstreamUnauthorized,
+    UpstreamUnreachable as UpstreamUnreachable,
 )
-from toolway.hookspecs.definitions import Definition, Name, Seconds, SecretRef
-from toolway.hookspecs.markers import hookimpl
-from toolway.plugin.kernel import Clock, Database, Kernel, Seal, Secrets
-from toolway.plugin.plugin import Plugin, Settings
-
-__all__ = [
-    "ClientCannot",
-    "Clock",
-    "ConfigError",
-    "Conflict",
-    "Database",
-    "Definition",
-    "Forbidden",
-    "InvalidInput",
-    "Kernel",
-    "Name",
-    "NotFound",
-    "Overloaded",
-    "Plugin",
-    "Seal",
-    "Seconds",
-    "SecretRef",
-    "SecretUnavailable",
-    "Secrets",
-    "SessionLost",
-    "Settings",
-    "StoreUnavailable",
-    "ToolwayError",
-    "Unauthenticated",
-    "UpstreamError",
-    "UpstreamProtocol",
-    "UpstreamTimeout",
-    "UpstreamUnauthorized",
-    "UpstreamUnreachable",
-    "hookimpl",
-]
+from toolway.hookspecs.definitions import (
+    Definition as Definition,
+    Name as Name,
+    Seconds as Seconds,
+    SecretRef as SecretRef,
+)
+from toolway.hookspecs.markers import (
+    hookimpl as hookimpl,
+)
+from toolway.plugin.kernel import (
+    Clock as Clock,
+    Database as Database,
+    Kernel as Kernel,
+    Seal as Seal,
+    Secrets as Secrets,
+)
+from toolway.plugin.plugin import (
+    Plugin as Plugin,
+    Settings as Settings,
+)

@@ -97,6 +97,11 @@ class Plugins:
         plugins: dict[str, Plugin[Any] | None] = {name: self._manager.get_plugin(name) for name in self._infos}
         return {name: plugin.settings_class for name, plugin in plugins.items() if plugin is not None}
 
+    def implement(self, hook: Callable[..., Any]) -> bool:
+        """Whether a plugin other than the gateway's own implements a hook; nothing is asked of it yet."""
+        found = getattr(self._manager.hook, hook.__name__).get_hookimpls()
+        return any(self._origins[each.plugin_name].entry_point is not None for each in found)
+
     def collect(
         self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, builtin: Builtin = "last"
     ) -> tuple[P, ...]:

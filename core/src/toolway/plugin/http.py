@@ -15,23 +15,16 @@ import aiohttp
 import msgspec
 from pydantic import Field
 
-from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, IPNetwork, RefusedAddress, check_url
+from toolway.egress import (
+    EgressGuard as EgressGuard,
+    EgressRefused as EgressRefused,
+    GuardedConnector,
+    IPNetwork,
+    RefusedAddress as RefusedAddress,
+    check_url as check_url,
+)
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.hookspecs.definitions import Definition
-
-__all__ = [
-    "ClientTls",
-    "Document",
-    "EgressGuard",
-    "EgressRefused",
-    "OutgoingHttp",
-    "RedirectRefused",
-    "RefusedAddress",
-    "check_url",
-    "dial_error",
-    "read_body",
-    "tls_context",
-]
 
 log = logging.getLogger(__name__)
 

@@ -118,6 +118,3 @@ class Kernel(Protocol):
         close: Callable[[Any], Awaitable[None]] | None = None,
     ) -> T:
         """A resource that outlives a reload while its fingerprint is equal; its last holder closes it."""
-
-
-__all__ = ["Clock", "Database", "Kernel", "Seal", "Secrets"]

@@ -14,14 +14,7 @@ FILE_SECONDS = 5.0
 """How long a file's content is used before it is looked at again."""
 
 
-class Unleased:
-    """Schemes whose secrets need not be given back."""
-
-    async def release(self, secret: Secret) -> None:
-        """Nothing to do."""
-
-
-class EnvironmentScheme(Unleased):
+class EnvironmentScheme:
     """`env:NAME`."""
 
     scheme = "env"
@@ -37,7 +30,7 @@ class EnvironmentScheme(Unleased):
         return Secret(value)
 
 
-class FileScheme(Unleased):
+class FileScheme:
     """`file:/path`: the content without trailing line breaks, read again after a few seconds."""
 
     scheme = "file"
@@ -56,7 +49,7 @@ class FileScheme(Unleased):
         return Secret(value, refresh_at=self._clock.monotonic() + FILE_SECONDS)
 
 
-class LiteralScheme(Unleased):
+class LiteralScheme:
     """`literal:value`, for tests; `toolway check` reports it."""
 
     scheme = "literal"

@@ -13,8 +13,7 @@ import h2.events
 import h2.exceptions
 from h2.settings import SettingCodes, Settings
 from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.events import Body, EndBody, Response
-from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Body, EndBody, Event as StreamEvent, Response
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
 
 from toolway.hookspecs.serving import Limits, Silence

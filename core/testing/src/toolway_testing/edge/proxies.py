@@ -49,12 +49,14 @@ class ProxiesContract(RunnerContract):
         assert seen["client"][0] == client
 
     @pytest.mark.parametrize("path", ["/toolway/mcp", "/mcp"])
-    async def test_the_root_path_is_removed_whether_or_not_the_proxy_did(self, gate: OpenGate, path: str) -> None:
+    async def test_the_root_path_is_part_of_the_path_whether_or_not_the_proxy_removed_it(
+        self, gate: OpenGate, path: str
+    ) -> None:
         seen = (await (await gate(root_path="/toolway/")).get(path)).json
 
-        assert (seen["path"], seen["root_path"]) == ("/mcp", "/toolway")
+        assert (seen["path"], seen["root_path"]) == ("/toolway/mcp", "/toolway")
 
-    async def test_a_path_that_only_begins_like_the_root_path_is_left_alone(self, gate: OpenGate) -> None:
+    async def test_a_path_that_only_begins_like_the_root_path_is_one_below_it(self, gate: OpenGate) -> None:
         seen = (await (await gate(root_path="/toolway")).get("/toolwayevil/mcp")).json
 
-        assert seen["path"] == "/toolwayevil/mcp"
+        assert seen["path"] == "/toolway/toolwayevil/mcp"
