@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 import programs
@@ -68,14 +69,21 @@ _INSPECTOR_LACKS = {
 }
 
 
-def run(client: str, mode: str, url: str) -> dict[str, Any]:
+def run(client: str, mode: str, url: str, calls: Mapping[str, dict[str, Any]] | None = None) -> dict[str, Any]:
     """The client's report, or the end of the test if the client is not installed.
+
+    With `calls`, arguments by the tool's name, it has for each of them the text and whether that is an error, and all
+    `tools`; without, what the whole exercise has.
 
     Raises:
         RuntimeError: it printed no report; the message has what it printed.
     """
     program = programs.need(client)
-    arguments = [url, "--mode", mode] if client in _PYTHON_DRIVERS else [url, mode]
+    told = [] if calls is None else [json.dumps(calls)]
+    if client in _PYTHON_DRIVERS:
+        arguments = [url, "--mode", mode, *(f"--calls={each}" for each in told)]
+    else:
+        arguments = [url, mode, *told]
     done = subprocess.run(
         [*program.command, *arguments],
         env={**os.environ, **program.environment},

@@ -1,4 +1,4 @@
-// What every TypeScript client does: the same steps and the same report as exercise.py.
+// What every TypeScript client does: the same steps and the same report as exercise.py; calls are its third argument.
 // CLIENT_PACKAGES names the directory whose node_modules has the client package.
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -26,6 +26,10 @@ const ECHOED = { text: "héllo 😀", big: 9007199254740991, nested: { empty: []
 export async function run(name, protocol, client, logs, events, follow) {
   const call = async (tool, args = {}, options = {}) =>
     client.callTool({ name: tool, arguments: args }, options);
+  const outcome = async (tool, args) => {
+    const result = await call(tool, args);
+    return [result.content[0].text, result.isError === true];
+  };
   const text = async (tool, args) => (await call(tool, args)).content[0].text;
   const names = async (list, items, key) => {
     const found = [];
@@ -46,16 +50,15 @@ export async function run(name, protocol, client, logs, events, follow) {
     return true;
   };
   const tools = () => names(client.listTools, "tools", "name");
-  const steps = {
+  const calls = Object.entries(JSON.parse(process.argv[4] ?? "{}"));
+  const told = Object.fromEntries(calls.map(([tool, args]) => [tool, () => outcome(tool, args)]));
+  const everything = {
     tools,
     prompts: () => names(client.listPrompts, "prompts", "name"),
     resources: () => names(client.listResources, "resources", "uri"),
     templates: () => names(client.listResourceTemplates, "resourceTemplates", "uriTemplate"),
     echo: async () => JSON.stringify(JSON.parse(await text("echo", ECHOED))) === JSON.stringify(ECHOED),
-    failing: async () => {
-      const result = await call("test_error_handling");
-      return [result.content[0].text, result.isError === true];
-    },
+    failing: () => outcome("test_error_handling"),
     progress: async () => {
       const seen = [];
       await call("test_tool_with_progress", {}, { onprogress: (step) => seen.push(step.progress) });
@@ -112,6 +115,7 @@ export async function run(name, protocol, client, logs, events, follow) {
       return [appeared, gone];
     },
   };
+  const steps = calls.length ? { tools, ...told } : everything;
   const report = { client: name, protocol };
   for (const [step, act] of Object.entries(steps)) {
     try {

@@ -1,4 +1,4 @@
-"""What every client does to a server that offers the fixture's items; the report that it prints.
+"""What every client does to a server that offers the fixture's items, or what it is told; the report that it prints.
 
 Standard library only, because each client runs in an environment of its own. Each step has a deadline; a step that
 fails leaves `{"error": ...}` in the report, and the others still run.
@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol
 
 STEP_SECONDS = 15.0
@@ -58,14 +59,19 @@ class Client(Protocol):
 
 
 class Exercise:
-    """The steps, in order; `run` gives the report."""
+    """The steps, in order; `run` gives the report.
 
-    def __init__(self, client: Client) -> None:
+    With `calls`, arguments by the tool's name, they are: list the tools, and call these.
+    """
+
+    def __init__(self, client: Client, calls: dict[str, dict[str, Any]] | None = None) -> None:
         self._client = client
+        self._calls = calls
 
     async def run(self) -> dict[str, Any]:
         report: dict[str, Any] = {"protocol": self._client.protocol}
-        for name, step in self._steps().items():
+        steps = self._steps() if self._calls is None else self._told(self._calls)
+        for name, step in steps.items():
             try:
                 report[name] = await asyncio.wait_for(step(), STEP_SECONDS)
             except Exception as error:  # noqa: BLE001  a failing step is what the report is for
@@ -96,6 +102,10 @@ class Exercise:
             "updated": self._updated,
             "list_changed": self._list_changed,
         }
+
+    def _told(self, calls: dict[str, dict[str, Any]]) -> dict[str, Callable[[], Awaitable[Any]]]:
+        told = {tool: partial(self._client.call, tool, arguments) for tool, arguments in calls.items()}
+        return {"tools": self._client.tools, **told}
 
     async def _text(self, name: str, arguments: dict[str, Any]) -> str:
         return (await self._client.call(name, arguments))[0]
@@ -160,9 +170,10 @@ class Exercise:
 
 
 def arguments(*modes: str) -> argparse.Namespace:
-    """The command line of a client: URL and, if it has several, the mode."""
+    """The command line of a client: URL, calls as JSON and, if it has several, the mode."""
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
+    parser.add_argument("--calls", type=json.loads)
     if modes:
         parser.add_argument("--mode", choices=modes, default=modes[0])
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The FastMCP 4.x client: `python fastmcp4.py URL [--mode auto|legacy]`; prints the report.
+"""The FastMCP 4.x client: `python fastmcp4.py URL [--mode auto|legacy] [--calls JSON]`; prints the report.
 
 Runs in an environment of its own (`fastmcp==4.1.0`), never in the project's.
 """
@@ -125,7 +125,7 @@ async def main() -> None:
     adapter = FastMcp(options.url, options.mode)
     async with adapter.client as client:
         adapter.protocol = client.session.protocol_version
-        report = await exercise.Exercise(adapter).run()
+        report = await exercise.Exercise(adapter, options.calls).run()
         await adapter.close()
     exercise.publish(f"fastmcp4 {options.mode}", report)
 

@@ -1,7 +1,7 @@
-"""The MCP inspector's command line: `INSPECTOR="node …/index.js" python inspector.py URL [--mode legacy|modern]`.
+"""The MCP inspector's command line: `python inspector.py URL [--mode legacy|modern] [--calls JSON]`.
 
-Prints the report of `exercise.py` as far as the inspector can go: it makes one connection per command, answers no
-questions and follows no changes.
+The environment variable INSPECTOR is its command, `node …/index.js`. Prints the report of `exercise.py` as far as the
+inspector can go: it makes one connection per command, answers no questions and follows no changes.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,17 @@ class Inspector:
         return sorted(item[key] for item in self(method)[items])
 
 
-def report(inspector: Inspector) -> dict[str, Any]:
+def report(inspector: Inspector, calls: dict[str, dict[str, Any]] | None) -> dict[str, Any]:
+    steps = _steps(inspector) if calls is None else _told(inspector, calls)
+    tools: Callable[[], Any] = partial(inspector.names, "tools/list", "tools", "name")
+    return {"tools": _attempt(tools), **{name: _attempt(step) for name, step in steps.items()}}
+
+
+def _told(inspector: Inspector, calls: dict[str, dict[str, Any]]) -> dict[str, Callable[[], Any]]:
+    return {tool: partial(inspector.call, tool, arguments) for tool, arguments in calls.items()}
+
+
+def _steps(inspector: Inspector) -> dict[str, Callable[[], Any]]:
     prompt = (
         "--prompt-name",
         "test_prompt_with_arguments",
@@ -68,8 +79,7 @@ def report(inspector: Inspector) -> dict[str, Any]:
         "arg1=one",
         "arg2=two",
     )
-    steps: dict[str, Callable[[], Any]] = {
-        "tools": lambda: inspector.names("tools/list", "tools", "name"),
+    return {
         "prompts": lambda: inspector.names("prompts/list", "prompts", "name"),
         "resources": lambda: inspector.names("resources/list", "resources", "uri"),
         "templates": lambda: inspector.names("resources/templates/list", "resourceTemplates", "uriTemplate"),
@@ -80,7 +90,6 @@ def report(inspector: Inspector) -> dict[str, Any]:
         "template": lambda: inspector("resources/read", "--uri", "test://template/7/data")["contents"][0]["text"],
         "missing": lambda: _refusal(lambda: inspector("resources/read", "--uri", "test://no-such-resource")),
     }
-    return {name: _attempt(step) for name, step in steps.items()}
 
 
 def _refusal(act: Callable[[], Any]) -> str:
@@ -101,5 +110,5 @@ def _attempt(step: Callable[[], Any]) -> Any:
 if __name__ == "__main__":
     options = exercise.arguments("legacy", "modern", "auto")
     with tempfile.TemporaryDirectory() as home:
-        outcome = report(Inspector(options.url, options.mode, home))
+        outcome = report(Inspector(options.url, options.mode, home), options.calls)
     exercise.publish(f"inspector {options.mode}", outcome)

@@ -1,4 +1,4 @@
-"""The Python SDK 1.x client: `python python_sdk1.py URL [--mode http|sse]`; prints the report.
+"""The Python SDK 1.x client: `python python_sdk1.py URL [--mode http|sse] [--calls JSON]`; prints the report.
 
 Runs in an environment of its own (`mcp==1.30.*`), never in the project's.
 """
@@ -127,7 +127,7 @@ async def main() -> None:
         adapter = Sdk1(streams[0], streams[1])
         async with adapter.session as session:
             adapter.protocol = str((await session.initialize()).protocolVersion)
-            report = await exercise.Exercise(adapter).run()
+            report = await exercise.Exercise(adapter, options.calls).run()
     exercise.publish(f"python-sdk1 {options.mode}", report)
 
 

@@ -1,4 +1,7 @@
-"""The Python SDK 2.x client: `python python_sdk2.py URL [--mode auto|legacy|2026-07-28]`; prints the report."""
+"""The Python SDK 2.x client: `python python_sdk2.py URL [--mode auto|legacy|2026-07-28] [--calls JSON]`.
+
+Prints the report.
+"""
 
 import asyncio
 import warnings
@@ -134,7 +137,7 @@ async def main() -> None:
     adapter = Sdk2(options.url, options.mode)
     async with adapter.client as client:
         adapter.protocol = client.protocol_version
-        report = await exercise.Exercise(adapter).run()
+        report = await exercise.Exercise(adapter, options.calls).run()
         await adapter.close()
     exercise.publish(f"python-sdk2 {options.mode}", report)
 

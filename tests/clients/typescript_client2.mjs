@@ -1,4 +1,4 @@
-// The TypeScript client 2.x: CLIENT_PACKAGES=DIR node typescript_client2.mjs URL [default|auto]; prints the report.
+// The TypeScript client 2.x: CLIENT_PACKAGES=DIR node typescript_client2.mjs URL [default|auto [CALLS]]; prints the report.
 // By default it speaks the legacy wire; "auto" probes for the modern one.
 import { ANSWER, CAPABILITIES, INFO, ROOTS, SAMPLED, packages, run } from "./exercise.mjs";
 

@@ -1,4 +1,4 @@
-// The TypeScript SDK 1.x client: CLIENT_PACKAGES=DIR node typescript_sdk1.mjs URL [http|sse]; prints the report.
+// The TypeScript SDK 1.x client: CLIENT_PACKAGES=DIR node typescript_sdk1.mjs URL [http|sse [CALLS]]; prints the report.
 import { ANSWER, CAPABILITIES, INFO, ROOTS, SAMPLED, packages, run } from "./exercise.mjs";
 
 const { Client } = packages("@modelcontextprotocol/sdk/client/index.js");

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import pytest
 import reference_pages
@@ -14,7 +14,6 @@ import typer
 from pydantic import BaseModel
 
 import toolway.hookspecs
-from toolway.admin.state import KERNEL_OPERATIONS
 from toolway.bundled.upstreams import auth as upstream_auth
 from toolway.bundled.upstreams.http import HttpUpstream
 from toolway.bundled.upstreams.stdio import StdioUpstream
@@ -22,9 +21,17 @@ from toolway.cli.app import app
 from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.plugin.hooks import SPECS
+from toolway_testing.gateway import StartGateway
 
 KERNEL = Path(toolway.hookspecs.__file__).parents[1]
-MODELS = [GatewaySettings, PluginTables, EgressSettings, HttpUpstream, StdioUpstream, ServerSettings]
+ROOTS: dict[str, type[BaseModel]] = {
+    "[gateway]": GatewaySettings,
+    "[plugins]": PluginTables,
+    "[egress]": EgressSettings,
+    '[[upstreams]] with kind = "http"': HttpUpstream,
+    '[[upstreams]] with kind = "stdio"': StdioUpstream,
+    "[[servers]]": ServerSettings,
+}
 CODE = re.compile(r'^    code = "(\w+)"$|Refusal\(\s*\d+,\s*"(\w+)"', re.MULTILINE)
 
 
@@ -63,26 +70,40 @@ def test_the_host_knows_the_hooks_of_every_module() -> None:
     assert sorted(spec.__name__.rpartition(".")[2] for spec in SPECS) == hook_modules()
 
 
-def auth_models() -> list[type[BaseModel]]:
-    providers: list[Any] = [each for each in vars(upstream_auth).values() if isinstance(each, type)]
-    return [provider.settings for provider in providers if hasattr(provider, "type")]
+def tables() -> dict[str, type[BaseModel]]:
+    """Every table of the configuration: its heading on the page, and the model that checks it."""
+    found = dict(ROOTS)
+    for title, model in ROOTS.items():
+        found |= tables_in(title.partition(" with ")[0].strip("[]"), model)
+    providers: list[Any] = [each for each in vars(upstream_auth).values() if hasattr(each, "type")]
+    return found | {f'[upstreams.auth] with type = "{each.type}"': each.settings for each in providers}
 
 
-@pytest.mark.parametrize("model", [*MODELS, *auth_models()], ids=lambda model: model.__name__)
-def test_every_setting_is_described(model: type[BaseModel]) -> None:
-    assert [f"{owner}.{name}" for owner, name in fields(model) if not is_described(name)] == []
-
-
-def fields(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+def tables_in(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     for name, field in model.model_fields.items():
-        yield model.__name__, name
+        key = f"{path}.{name}"
         for inner in (field.annotation, *get_args(field.annotation)):
             if isinstance(inner, type) and issubclass(inner, BaseModel):
-                yield from fields(inner)
+                yield f'[{key}."<name>"]' if get_origin(field.annotation) is dict else f"[{key}]", inner
+                yield from tables_in(key, inner)
 
 
-def is_described(setting: str) -> bool:
-    return re.search(rf"^\| `{setting}` \| [^|]+ \| [^|]*\| \S", page("settings"), re.MULTILINE) is not None
+@cache
+def sections() -> dict[str, str]:
+    """What the page says about each table."""
+    found = re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", page("settings"), re.MULTILINE | re.DOTALL)
+    return {heading.replace("`", ""): text for heading, text in found}
+
+
+def test_every_table_is_described() -> None:
+    assert sorted(sections()) == sorted(tables())
+
+
+@pytest.mark.parametrize("table", tables())
+def test_every_setting_is_described_in_its_table(table: str) -> None:
+    described = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]*\| \S", sections()[table], re.MULTILINE)
+
+    assert [name for name in tables()[table].model_fields if name not in described] == []
 
 
 def test_every_command_is_described() -> None:
@@ -109,7 +130,12 @@ def test_every_error_code_is_described() -> None:
     assert sorted(code for code in codes if f"`{code}`" not in page("errors")) == []
 
 
-def test_every_route_of_the_kernel_is_described() -> None:
-    routes = [f"## `{each.method} {each.path}`" for each in KERNEL_OPERATIONS]
+async def test_every_operation_of_a_gateway_is_described(gateway: StartGateway) -> None:
+    gate = await gateway()
+    served: list[str] = []
+    for route in vars(gate.gateway.app)["_otherwise"].routes:
+        async with gate.http.request("TRACE", gate.url + route.path) as response:
+            served += [f"{method} {route.path}" for method in response.headers["allow"].split(", ") if method != "HEAD"]
 
-    assert [route for route in routes if f"{route}\n" not in page("api")] == []
+    assert "PUT /api/v1/upstreams/{name}" in served
+    assert sorted(re.findall(r"^## `([A-Z]+ [^`]+)`$", page("api"), re.MULTILINE)) == sorted(served)
