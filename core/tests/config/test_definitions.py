@@ -193,3 +193,9 @@ def test_the_json_schema_accepts_what_the_gateway_accepts() -> None:
 )
 def test_the_json_schema_refuses_what_the_gateway_refuses(config: dict[str, Any]) -> None:
     assert schema_errors(config)
+
+
+@pytest.mark.parametrize("setting", [{"refresh_interval": 1}, {"in_flight": 0}, {"timeouts": {"total": 0}}])
+def test_bounds_of_settings_are_kept(setting: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="greater than"):
+        DEFINITIONS.settings({"name": "a", "endpoints": ["http://a/mcp"], **setting})

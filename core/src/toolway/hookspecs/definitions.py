@@ -65,7 +65,7 @@ class UpstreamSettings(Definition):
     timeouts: Timeouts = Field(Timeouts(), description="Bounds of calls, in seconds.")
     in_flight: int = Field(64, ge=1, le=10_000, description="Calls at the same time on one node.")
     retries: int = Field(2, ge=0, le=5, description="Further attempts where repeating is safe.")
-    refresh_interval: Seconds = Field(300.0, ge=5, description="Between scheduled discoveries, in seconds.")
+    refresh_interval: float = Field(300.0, ge=5, description="Between scheduled discoveries, in seconds.")
 
 
 class ItemOverride(Definition):
