@@ -1,86 +1,150 @@
-"""hypercorn's HTTP/1.1 with a strict reading of request heads (RFC 9112) and without upgrades.
+"""HTTP/1.1 on h11, hypercorn's parser, with a strict reading of heads (RFC 9112) and without upgrades.
 
 h11 alone joins folded lines, takes a bare LF for a line end and merges equal Content-Length fields: what a proxy in
-front may read differently is refused here, before a request exists.
+front may read differently is refused here, before a request exists. Upgrades are ignored, as RFC 9110 section 7.8
+allows.
+
+hypercorn's own layers around h11 took most of the time of a short request, so plain calls are in their place; and a
+body of known length that is here as a whole, of a request as of an answer, does not go through h11 at all.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import h11
-from hypercorn.events import RawData
-from hypercorn.protocol.events import Request
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.utils import suppress_body
 
-from toolway.hookspecs.serving import Limits, Silence, unreadable
+from toolway.bundled.hypercorn.inbox import Inbox
+from toolway.hookspecs.serving import HeaderList, unreadable
 
+if TYPE_CHECKING:
+    from toolway.bundled.hypercorn.connection import Connection
+
+_AHEAD = 64 * 1024
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LINE_TROUBLE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]|\x00")
 _FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_LINE_ENDS = b"\r\n\0"
 
 
-class StrictConnection(h11.Connection):
-    """An `h11.Connection` that looks at the bytes of each request head before h11 does."""
+def read_request(connection: Connection, data: bytes) -> Exchange | None:
+    """The request that the bytes begin with, None while its head is not complete; raises `Refusal`."""
+    match = _BLANK_LINE.search(data)
+    head = data[: match.end()] if match else data
+    if match and (_LINE_TROUBLE.search(head) or len(_FRAMING.findall(head)) > 1):
+        raise unreadable(400)
+    parser = h11.Connection(h11.SERVER, connection.limits.head_size)
+    parser.receive_data(head)
+    try:
+        request: Any = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        is_long_line = error.error_status_hint == 431 and b"\n" not in data
+        raise unreadable(414 if is_long_line else error.error_status_hint) from error
+    return Exchange(connection, parser, request, data[len(head) :]) if match else None
 
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=limits.head_size)
 
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """Raises `h11.RemoteProtocolError` with the status to answer."""
-        data = self.unread_head
-        end = _BLANK_LINE.search(data)
-        head = data[: end.end()] if end else b""
-        if _LINE_TROUBLE.search(head) or len(_FRAMING.findall(head)) > 1:
-            raise h11.RemoteProtocolError("a head that RFC 9112 forbids")
+class Exchange(Inbox):
+    """One request and its answer, as the application sees them."""
+
+    is_last, ahead = False, b""
+    answer: Any = None
+
+    def __init__(self, connection: Connection, parser: h11.Connection, request: h11.Request, data: bytes) -> None:
+        super().__init__(connection.transport.resume_reading)
+        self._connection, self._parser = connection, parser
+        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
+        fields = dict(headers)
+        path, _, query = request.target.partition(b"?")
+        line = {"http_version": request.http_version.decode("ascii"), "method": request.method.decode("ascii").upper()}
+        target = {"path": unquote(path.decode("ascii")), "raw_path": path, "query_string": query}
+        self.scope = {**connection.scope, **line, **target, "headers": headers, "state": {}}
+        stays = request.http_version == b"1.1" and fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+        self._is_plain = stays and line["method"] != "HEAD"
+        if parser.they_are_waiting_for_100_continue:
+            connection.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if b"transfer-encoding" not in fields and len(data) == int(fields.get(b"content-length", 0)):
+            self.put(data, more=False)
+        else:
+            self.feed(data)
+
+    def feed(self, data: bytes) -> None:
+        """What the client sends goes on: the body, or what comes after it. Raises `Refusal`."""
+        self.ahead += data
+        has_room = self._read_body() if self.more_body else len(self.ahead) <= _AHEAD
+        if not has_room:
+            self._connection.transport.pause_reading()
+
+    def _read_body(self) -> bool:
+        if self.ahead:
+            self._parser.receive_data(self.ahead)
+        body = bytearray()
         try:
-            return super().next_event()
+            while type(event := self._parser.next_event()) is h11.Data:
+                body += event.data
         except h11.RemoteProtocolError as error:
-            if error.error_status_hint == 431 and b"\n" not in data:
-                raise h11.RemoteProtocolError("request line too long", error_status_hint=414) from error
-            raise
+            raise unreadable(error.error_status_hint) from error
+        more = event is h11.NEED_DATA
+        self.ahead = b"" if more else self._parser.trailing_data[0]
+        return self.put(bytes(body), more)
 
-    @property
-    def unread_head(self) -> bytes:
-        """What is here of the next request, while its head is not complete."""
-        return self.trailing_data[0] if self.their_state is h11.IDLE else b""
+    async def run(self, app: Any) -> None:
+        """Let the application answer; what it leaves undone ends the connection."""
+        try:
+            await app(self.scope, self.receive, self.send)
+        finally:
+            if not self.is_closed:
+                self._connection.hang_up()
 
-
-class Http1(H11Protocol):
-    """An `H11Protocol` that answers errors as problem+json and takes every request for plain HTTP.
-
-    Upgrades are ignored, as RFC 9110 section 7.8 allows: neither WebSocket nor h2c is upgraded to.
-    """
-
-    def __init__(self, limits: Limits, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.connection: StrictConnection = StrictConnection(limits)
-
-    def waits_for(self) -> tuple[Silence, int] | None:
-        """See `ClientConnection`."""
-        if self.stream is not None:
-            return None
-        return "head" if self.connection.unread_head else "keep_alive", self.keep_alive_requests
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Nothing: no upgrade is looked for."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        self.keep_alive_requests += 1
-        link = (self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server)
-        self.stream = HTTPStream(*link, self.stream_send, STREAM_ID)
-        await self.stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode("ascii"),
-                method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
-                state=self.connection_state,
+    async def send(self, message: Any) -> None:
+        """ASGI `send`; raises `ConnectionResetError` if the client is gone, or has its whole answer."""
+        if self.is_closed:
+            raise ConnectionResetError("the client is gone")
+        if self.answer is None:
+            self.answer, fields = message, dict(message["headers"])
+            self._size = (
+                int(fields.get(b"content-length", -1)) if self._is_plain and b"connection" not in fields else -1
             )
-        )
+            return self._send_head() if self._size < 0 else None
+        data, more = message.get("body", b""), message.get("more_body", False)
+        is_whole = len(data) == self._size and not more
+        if is_whole:
+            self._connection.write(_head(self.answer["status"], self.answer["headers"]) + data)
+        else:
+            self._send_body(data, more)
+        await self._connection.drained()
+        if not more:
+            self.close()
+            may_follow = is_whole or self._parser.our_state is h11.DONE
+            self._connection.answered(self.ahead, may_follow and not (self.is_last or self.more_body))
 
-    async def _send_error_response(self, status_code: int) -> None:
-        await self.send(RawData(unreadable(status_code).message()))
+    def _send_head(self) -> None:
+        self._size = -1
+        self._put(h11.Response(status_code=self.answer["status"], headers=list(self.answer["headers"])))
+
+    def _send_body(self, data: bytes, more: bool) -> None:
+        if self._size >= 0:
+            self._send_head()
+        if data and not suppress_body(self.scope["method"], self.answer["status"]):
+            self._put(h11.Data(data))
+        if not more:
+            self._put(h11.EndOfMessage())
+
+    def _put(self, event: Any) -> None:
+        self._connection.put(self._parser.send(event))
+
+    def waits_for(self) -> None:
+        """Nothing but the answer: see `ClientConnection`."""
+
+    def finish(self) -> None:
+        """The answer in flight is the last one."""
+        self.is_last = True
+
+
+def _head(status: int, headers: HeaderList) -> bytes:
+    head = b"".join([b"HTTP/1.1 %d \r\n" % status, *[b"%b: %b\r\n" % field for field in headers], b"\r\n"])
+    if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(headers) - 4:
+        raise ValueError("a header field of an answer contains a line end")
+    return head

@@ -1,22 +1,32 @@
-"""hypercorn's HTTP/2 (RFC 9113) without CONNECT and push, and with bounds for what a hostile client may do."""
+"""hypercorn's HTTP/2 (RFC 9113) without CONNECT and push, and with bounds for what a hostile client may do.
+
+One task reads for all requests of a connection; each of them has its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h2.errors
 import h2.events
 import h2.exceptions
 from h2.settings import SettingCodes, Settings
+from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.events import Body, EndBody, Event as StreamEvent, Response
 from hypercorn.protocol.h2 import BufferCompleteError, H2Protocol, StreamBuffer
 
-from toolway.hookspecs.serving import Limits, Silence
+from toolway.bundled.hypercorn.inbox import Inbox
+from toolway.hookspecs.serving import Silence
+
+if TYPE_CHECKING:
+    from toolway.bundled.hypercorn.connection import Connection
 
 _STREAMS = 100
 _RESETS, _RESET_PERIOD = 200, 30.0
@@ -50,17 +60,75 @@ class Buffer(StreamBuffer):
 class Http2(H2Protocol):
     """An `H2Protocol` that survives data for streams that it has closed, and cuts streams that are not read."""
 
-    def __init__(self, limits: Limits, *parts: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
+        scope = connection.scope
+        ends = (scope["scheme"] == "https", scope["client"], scope["server"])
+        parts: Any = (connection.app, connection.config, WorkerContext(None), self, {}, *ends, self._on_event)
         super().__init__(*parts)
-        self._limits = limits
+        self._link, limits = connection, connection.limits
+        self._reader = asyncio.StreamReader()
+        self._reader.set_transport(connection.transport)
         self._unused = 0
         self._resets: deque[float] = deque(maxlen=_RESETS)
         values = {SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: limits.headers}
         self.connection.local_settings = Settings(client=False, initial_values=values)
+        self.feed = self._reader.feed_data
+        self.close = self.spawn(self._read).cancel
+
+    async def _read(self) -> None:
+        """Feed the protocol until the connection ends."""
+        try:
+            await self.initiate()
+            while True:
+                await self.handle(RawData(await self._reader.read(_PIECE)))
+        finally:
+            await self.handle(Closed())
+
+    async def spawn_app(self, app: Any, _: Any, scope: Any, send: Any) -> Any:
+        """Start the application for a request and say where its messages go (the `TaskGroup` of hypercorn)."""
+        room = asyncio.Event()
+        inbox = Inbox(room.set)
+
+        async def put(message: Any) -> None:
+            room.clear()
+            if message["type"] != "http.request":
+                inbox.close()
+            elif not inbox.put(message["body"], message["more_body"]):
+                await room.wait()
+
+        self.spawn(self._answer, app, scope, inbox, send)
+        return put
+
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: Any) -> asyncio.Task[None]:
+        """Run something beside the reading (the `TaskGroup` of hypercorn)."""
+        task = asyncio.get_running_loop().create_task(work(*arguments))
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not (task.cancelled() or isinstance(task.exception(), OSError | None)):
+            logging.getLogger("toolway.edge").error("a connection failed", exc_info=task.exception())
+            self._link.abort()
+
+    async def _answer(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
+        await app(scope, inbox.receive, send)
+        await send(None)
+
+    async def _on_event(self, event: Any) -> None:
+        if isinstance(event, RawData):
+            if not self._link.is_over:
+                self._link.put(event.data)
+            await self._link.drained()
+        elif isinstance(event, Closed) or (event.idle and self.context.terminated.is_set()):
+            self._link.hang_up()
 
     def waits_for(self) -> tuple[Silence, int] | None:
         """See `ClientConnection`."""
         return None if self.streams else ("keep_alive", self.keep_alive_requests)
+
+    def finish(self) -> None:
+        """No other request is taken; the connection ends after the answers in flight."""
+        self.spawn(self.context.terminated.set)
 
     async def handle(self, event: Event) -> None:
         """Bytes or the end of the connection."""
@@ -116,7 +184,7 @@ class Http2(H2Protocol):
 
     async def _send_in_time(self, event: StreamEvent) -> None:
         try:
-            async with asyncio.timeout(self._limits.stalled_write):
+            async with asyncio.timeout(self._link.limits.stalled_write):
                 await super().stream_send(event)
         except TimeoutError:
             self._reset(event.stream_id, h2.errors.ErrorCodes.CANCEL)

@@ -1,50 +1,49 @@
-"""Messages on their way from a connection to the application that answers its request."""
+"""What an application receives of one request: its body as it arrives, then that the client has left."""
 
 from __future__ import annotations
 
 import asyncio
-
-from hypercorn.typing import ASGIReceiveEvent, HTTPDisconnectEvent
+from collections.abc import Callable
+from typing import Any
 
 _HELD = 256 * 1024
-_GONE: HTTPDisconnectEvent = {"type": "http.disconnect"}
 
 
 class Inbox:
-    """A queue that holds the sender back at 256 KiB of unread body, and never when it says that the client has left."""
+    """Is full at 256 KiB of unread body, and calls `resume` when it is no more, or closed."""
 
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[ASGIReceiveEvent] = asyncio.Queue()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._held = 0
-        self._gone = False
+    more_body, _body = True, b""
+    is_closed = _is_news = False
+    _waiter: asyncio.Future[None] | None = None
 
-    async def get(self) -> ASGIReceiveEvent:
-        """ASGI `receive`; after the client left it says so every time it is asked."""
-        if self._gone and self._queue.empty():
-            return _GONE
-        message = await self._queue.get()
-        if message["type"] == "http.request":
-            self._held -= len(message["body"])
-            if self._held < _HELD:
-                self._room.set()
-        return message
+    def __init__(self, resume: Callable[[], None]) -> None:
+        self._resume = resume
 
-    async def put(self, message: ASGIReceiveEvent) -> None:
-        """Returns when there is room for more."""
-        if message["type"] != "http.request":
-            self.disconnect()
-        elif not self._gone:
-            self._queue.put_nowait(message)
-            self._held += len(message["body"])
-            if self._held >= _HELD:
-                self._room.clear()
-                await self._room.wait()
+    async def receive(self) -> Any:
+        """ASGI `receive`; after the end it says so every time it is asked."""
+        while not (self._is_news or self.is_closed):
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self.is_closed:
+            return {"type": "http.disconnect"}
+        body, self._body, self._is_news = self._body, b"", False
+        self._resume()
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
 
-    def disconnect(self) -> None:
+    def put(self, data: bytes, more: bool) -> bool:
+        """A piece of the body; whether there is room for another one."""
+        self._body += data
+        self.more_body = more
+        self._is_news = self._is_news or not more or bool(data)
+        self._wake()
+        return self.is_closed or len(self._body) < _HELD
+
+    def close(self) -> None:
         """The client left, or its answer is complete."""
-        if not self._gone:
-            self._gone = True
-            self._queue.put_nowait(_GONE)
-            self._room.set()
+        self.is_closed = True
+        self._wake()
+        self._resume()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
