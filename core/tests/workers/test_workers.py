@@ -17,7 +17,7 @@ import pytest
 from toolway_testing.polling import eventually_now
 from toolway_testing.servers import free_port
 
-REQUEST = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+REQUEST = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATIENCE = 60.0
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -49,11 +49,11 @@ class Gateway:
         """Workers that accept connections: each has a listening socket that the kernel gives its share."""
         return self.workers if self.log.read_text().count("Ctrl-C stops it.") else []
 
-    def ask(self) -> str:
+    def ask(self, path: bytes = b"/health") -> str:
         """The outcome of one new connection: a status, or the name of what went wrong."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as client:
-                client.sendall(REQUEST)
+                client.sendall(REQUEST % path)
                 answer = b""
                 while data := client.recv(65536):
                     answer += data
@@ -159,7 +159,7 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
     gateway = start("drain_delay = 60", "hard_stop = 90")
 
     gateway.process.terminate()
-    eventually_now(lambda: gateway.ask() == "200" and gateway.process.poll() is None, PATIENCE)
+    eventually_now(lambda: {gateway.ask(b"/ready") for _ in range(20)} == {"503"}, PATIENCE)  # all of them drain
     gateway.process.terminate()
 
     assert gateway.process.wait(timeout=PATIENCE) == 0
