@@ -399,6 +399,12 @@ def test_commands_make_a_server_and_use_it_as_a_client_would(managed: Managed, a
     assert prompted.out == "user: Prompt with arguments: arg1='1', arg2='2'\n"
 
 
+def test_a_call_mirrors_the_arguments_that_its_tool_wants_in_headers(managed: Managed, added: Ran) -> None:
+    called = managed.run("call", "added__test_x_mcp_header", "region=grüße", "count=42")
+
+    assert (called.code, called.out) == (0, "region=grüße count=42\n"), called.err
+
+
 def test_a_command_lists_items_by_canonical_name(managed: Managed, added: Ran) -> None:
     items = managed.run("items", "list", "--upstream", "added", "--kind", "tool", "--json").json
 

@@ -13,10 +13,11 @@ from msgspec import UNSET, Raw, UnsetType
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
 from toolway.bundled.upstreams.wire import COMMON
+from toolway.cli.client import learn
 from toolway.errors import ToolwayError, UpstreamProtocol
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param_headers, x_mcp_header_map
+from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param_headers
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error, encode_request, split_meta
 from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
@@ -174,16 +175,12 @@ class Bridge:
     async def _learn(self, meta: dict[str, Raw], version: str) -> None:
         """Which arguments of each tool are mirrored in headers: from the server's own list."""
         headers = {**self._headers, "mcp-protocol-version": version, "mcp-method": "tools/list"}
-        page = {"_meta": raw(meta)}
-        while True:
-            body = encode_request("toolway-stdio", "tools/list", page)
+        page: dict[str, str] | None = {}
+        while page is not None:
+            params = {"_meta": raw(meta), **{key: raw(value) for key, value in page.items()}}
+            body = encode_request("toolway-stdio", "tools/list", params)
             async with self._http.post(self._url, data=body, headers=headers) as response:
-                result = msgspec.json.decode(await response.read()).get("result", {})
-            for tool in result.get("tools", ()):
-                self._parameters[tool["name"]] = x_mcp_header_map(tool.get("inputSchema"))
-            if (cursor := result.get("nextCursor")) is None:
-                return
-            page["cursor"] = raw(cursor)
+                page = learn(self._parameters, msgspec.json.decode(await response.read()).get("result", {}))
 
 
 def _text(value: Raw) -> str:

@@ -70,7 +70,7 @@ class Client:
 
     def mcp(self, server: str, method: str, params: dict[str, Any], notified: Notified) -> Any:
         """The result of one MCP request in the newest version; `notified` gets what comes before it."""
-        from toolway.mcp.headers import encode_header_value
+        from toolway.mcp.headers import encode_header_value, mcp_param_headers
 
         meta = {
             "io.modelcontextprotocol/protocolVersion": VERSION,
@@ -82,10 +82,21 @@ class Client:
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": VERSION,
             "mcp-method": method,
-            "mcp-name": encode_header_value(params.get("name") or params["uri"]),
         }
+        if name := params.get("name") or params.get("uri"):
+            headers["mcp-name"] = encode_header_value(name)
+        if method == "tools/call":
+            headers |= mcp_param_headers(self._mirrored(server, params["name"]), params["arguments"])
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
         return self._send("POST", mcp_path(server), message, headers, lambda response: _result(response, notified))
+
+    def _mirrored(self, server: str, tool: str) -> Any:
+        """Which arguments of a tool are mirrored in headers."""
+        known: dict[str, Any] = {}
+        page: dict[str, str] | None = {}
+        while tool not in known and page is not None:
+            page = learn(known, self.mcp(server, "tools/list", page, lambda _: None))
+        return known.get(tool, {})
 
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str], read: Callable[[Any], Any]) -> Any:
         """What `read` makes of the answer, whatever its status."""
@@ -111,6 +122,14 @@ class Client:
 def client() -> Client:
     """The client for the chosen gateway."""
     return Client(load_profile())
+
+
+def learn(mirrored: dict[str, Any], page: dict[str, Any]) -> dict[str, str] | None:
+    """Add to `mirrored` which arguments of the tools on this page of `tools/list` are; the params for the next page."""
+    from toolway.mcp.headers import x_mcp_header_map
+
+    mirrored |= {tool["name"]: x_mcp_header_map(tool.get("inputSchema")) for tool in page.get("tools", ())}
+    return {"cursor": page["nextCursor"]} if page.get("nextCursor") is not None else None
 
 
 def mcp_path(server: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -28,21 +27,10 @@ class Terminal:
         """All objects of a collection."""
         return client().pages(path, **filters)
 
-    def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-        """A table, or JSON."""
-        show(title, objects, columns)
-
-    def print(self, value: Any) -> None:
-        """JSON."""
-        as_json(value)
-
-    def note(self, text: str) -> None:
-        """Something that is not the result."""
-        note(text)
-
-    def progress(self, label: str) -> AbstractContextManager[object]:
-        """A progress bar."""
-        return Progress(label)
+    show = staticmethod(show)
+    print = staticmethod(as_json)
+    note = staticmethod(note)
+    progress = staticmethod(Progress)
 
 
 class PluginCommand(TyperCommand):

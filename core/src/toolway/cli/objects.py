@@ -86,13 +86,11 @@ def add_upstream(
 
 
 def _state(meta: dict[str, Any]) -> str:
-    match meta.get("status"):
-        case "up":
-            return f"offers {meta['items']} items"
-        case "down":
-            return f"is registered, but down ({meta['error']}); it comes in when it is up"
-        case _:
-            return "is registered; its state is in the list of upstreams, and the gateway's log says more"
+    if meta.get("status") == "up":
+        return f"offers {meta['items']} items"
+    if meta.get("status") == "down":
+        return f"is registered, but down ({meta['error']}); it comes in when it is up"
+    return "is registered; its state is in the list of upstreams, and the gateway's log says more"
 
 
 def _discovered(api: Client, name: str) -> Any:
