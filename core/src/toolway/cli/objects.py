@@ -69,7 +69,10 @@ def add_upstream(
     name: NewName,
     url: Annotated[list[str] | None, typer.Argument(help="URLs of its endpoints.")] = None,
     file: File = None,
-    bearer: Annotated[str | None, typer.Option(help="Secret reference of a bearer token, e.g. env:NAME.")] = None,
+    bearer: Annotated[
+        str | None,
+        typer.Option(help="The bearer token (stored encrypted) or a reference of a scheme that the API takes."),
+    ] = None,
     allow_private: Annotated[bool, typer.Option(help="Allow addresses that are not public.")] = False,
     replace: Replace = False,
 ) -> None:
