@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
@@ -24,13 +24,6 @@ from toolway.mcp.versions import PROTOCOL_VERSION_KEY
 
 MAX_LINE = 64 * 1024 * 1024
 Write = Callable[[bytes], None]
-
-
-class _Identity(msgspec.Struct):
-    """What tells a response from other messages."""
-
-    id: int | str | UnsetType | None = UNSET
-    method: str | UnsetType = UNSET
 
 
 class Bridge:
@@ -150,7 +143,7 @@ class Bridge:
 
     def _hand_on(self, message: bytes) -> None:
         try:
-            said = msgspec.json.decode(message, type=_Identity)
+            said = msgspec.json.decode(message, type=Envelope)
         except msgspec.DecodeError:
             raise UpstreamProtocol("the gateway sent what is no JSON-RPC message") from None
         self._write(message)
@@ -177,7 +170,7 @@ class Bridge:
         headers = {**self._headers, "mcp-protocol-version": version, "mcp-method": "tools/list"}
         page: dict[str, str] | None = {}
         while page is not None:
-            params = {"_meta": raw(meta), **{key: raw(value) for key, value in page.items()}}
+            params = {key: raw(value) for key, value in {**page, "_meta": meta}.items()}
             body = encode_request("toolway-stdio", "tools/list", params)
             async with self._http.post(self._url, data=body, headers=headers) as response:
                 page = learn(self._parameters, msgspec.json.decode(await response.read()).get("result", {}))

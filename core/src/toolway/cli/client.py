@@ -6,9 +6,8 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from toolway.cli.profile import Profile, load_profile
 
@@ -19,11 +18,9 @@ ANSWER_SECONDS = 90.0
 FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 """Exit codes."""
 
-EXIT_CODES: dict[str | int, int] = {
-    **dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED),
-    **dict.fromkeys(("not_found", 404), NOT_FOUND),
-    **dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT),
-}
+EXIT_CODES: dict[str | int, int] = dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED)
+EXIT_CODES |= dict.fromkeys(("not_found", 404), NOT_FOUND)
+EXIT_CODES |= dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT)
 """What the code of the gateway's error, or else the HTTP status, becomes; anything else becomes FAILED."""
 
 Notified = Callable[[dict[str, Any]], None]
@@ -37,14 +34,16 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is an answer: the token goes to the gateway only."""
+class _AnyStatus(HTTPErrorProcessor):
+    """An error is an answer, and a redirect too: the token goes to the gateway only."""
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
-_opener = build_opener(ProxyHandler({}), _NoRedirect)
+_opener = build_opener(ProxyHandler({}), _AnyStatus)
 
 
 class Client:
@@ -107,11 +106,7 @@ class Client:
         payload = None if body is None else json.dumps(body).encode()
         request = Request(self.profile.url + path, payload, headers, method=method)  # noqa: S310 - checked above
         try:
-            try:
-                response = _opener.open(request, timeout=ANSWER_SECONDS)
-            except HTTPError as error:
-                response = error
-            with response:
+            with _opener.open(request, timeout=ANSWER_SECONDS) as response:
                 return read(response)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)

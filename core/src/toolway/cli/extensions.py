@@ -44,9 +44,6 @@ class PluginCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Of the group that the entry point names; from there on it acts."""
-        return self._imported().make_context(*arguments, **options)
-
-    def _imported(self) -> TyperGroup:
         try:
             commands = self._entry_point.load()
         except Exception as error:
@@ -55,7 +52,7 @@ class PluginCommand(TyperCommand):
         if not isinstance(commands, typer.Typer):
             raise Failure(f"{self._complaint} is no typer.Typer; report it to the author of the package")
         commands.rich_markup_mode = None
-        return typer.main.get_group(commands)
+        return typer.main.get_group(commands).make_context(*arguments, **options)
 
 
 class Commands(TyperGroup):

@@ -99,12 +99,11 @@ def _state(meta: dict[str, Any]) -> str:
 def _discovered(api: Client, name: str) -> Any:
     """The upstream after its first discovery, or as it is after a minute."""
     deadline = time.monotonic() + DISCOVERY_SECONDS
+    path = f"/upstreams/{quote(name, safe='')}"
     with Progress(f"discovering {name}"):
-        while True:
-            upstream = api.api("GET", f"/upstreams/{quote(name, safe='')}")
-            if upstream["meta"].get("status") != "pending" or time.monotonic() > deadline:
-                return upstream
+        while (found := api.api("GET", path))["meta"].get("status") == "pending" and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+    return found
 
 
 @upstreams.command("refresh")
@@ -171,11 +170,9 @@ def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **gi
 
 
 def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+    method, path = ("PUT", f"/{quote(body['name'], safe='')}") if replace else ("POST", "")
     try:
-        if replace:
-            api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
-        else:
-            api.api("POST", f"/{collection}", body)
+        api.api(method, f"/{collection}{path}", body)
     except Failure as failure:
         if failure.exit_code == CONFLICT and not replace:
             raise Failure(f"{collection} has {body['name']!r} already; replace it with --replace", CONFLICT) from None
