@@ -113,8 +113,21 @@ def test_the_readme_has_the_commands_that_are_tested() -> None:
 def test_the_constraints_hold_versions_and_no_addresses() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     wrong = [line for line in lines if not re.fullmatch(r"[a-z0-9.-]+==[^ /@]+( ; .*)?", line)]
+    names = [line.partition("==")[0] for line in lines if ";" not in line]
     assert lines
     assert wrong == []
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_kernel_requires_only_what_it_imports() -> None:
+    required = {re.split(r"[\[>=<;]", entry)[0] for entry in project(ROOT / "core")["project"]["dependencies"]}
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "core/src").rglob("*.py"))
+
+    unused = {
+        name for name in required if not re.search(rf"^\s*(from|import) {name}\b|\+{name}:", sources, re.MULTILINE)
+    }
+
+    assert unused == set()
 
 
 def test_no_tests_folder_is_a_package() -> None:

@@ -3,11 +3,12 @@
 import base64
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,18 @@ class Managed:
     def read(self, path: str) -> Any:
         return json.loads(self.api("GET", path).body)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a person who has the token in it, and a wide terminal."""
+        mine = {"TOOLWAY_URL": self.gate.url, "TOOLWAY_TOKEN": self.token, "XDG_CONFIG_HOME": str(self.home)}
+        return {**os.environ, **mine, "COLUMNS": "200", "TERM": "xterm"}
+
     def run(self, *arguments: str, token: str | None = None, url: str | None = None) -> "Ran":
         """`toolway` with these arguments, as a person runs it who has the token in the environment."""
         environment = {
-            **os.environ,
+            **self.environment,
             "TOOLWAY_URL": url or self.gate.url,
             "TOOLWAY_TOKEN": self.token if token is None else token,
-            "XDG_CONFIG_HOME": str(self.home),
-            "COLUMNS": "200",
         }
         done = subprocess.run(
             [TOOLWAY, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -399,6 +404,12 @@ def test_commands_make_a_server_and_use_it_as_a_client_would(managed: Managed, a
     assert prompted.out == "user: Prompt with arguments: arg1='1', arg2='2'\n"
 
 
+def test_a_call_mirrors_the_arguments_that_its_tool_wants_in_headers(managed: Managed, added: Ran) -> None:
+    called = managed.run("call", "added__test_x_mcp_header", "region=grüße", "count=42")
+
+    assert (called.code, called.out) == (0, "region=grüße count=42\n"), called.err
+
+
 def test_a_command_lists_items_by_canonical_name(managed: Managed, added: Ran) -> None:
     items = managed.run("items", "list", "--upstream", "added", "--kind", "tool", "--json").json
 
@@ -427,6 +438,39 @@ def test_a_bearer_token_is_named_by_reference_on_the_command_line(managed: Manag
     managed.run("upstreams", "add", "added", managed.raw, "--allow-private", "--bearer", "env:PATH")
 
     assert managed.run("upstreams", "get", "added", "--json").json["auth"] == {"type": "bearer", "token": "env:PATH"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown", "printed"),
+    [
+        (["call", "added__test_tool_with_progress"], "Completed step", r"tw-\d+\n"),
+        (["upstreams", "refresh", "added"], "discovering added", ""),
+    ],
+)
+def test_progress_is_shown_to_a_person_and_not_to_a_script(
+    managed: Managed, added: Ran, arguments: list[str], shown: str, printed: str
+) -> None:
+    for_person, output = watched(managed, *arguments)
+    for_script = managed.run(*arguments)
+
+    assert shown in for_person
+    assert re.fullmatch(printed, output)
+    assert re.fullmatch(printed, for_script.out)
+    assert shown not in for_script.err
+
+
+def watched(managed: Managed, *arguments: str) -> tuple[str, str]:
+    """What a person sees on a terminal while the command runs, and what it prints."""
+    terminal, inner = pty.openpty()
+    with subprocess.Popen([TOOLWAY, *arguments], env=managed.environment, stdout=subprocess.PIPE, stderr=inner) as ran:
+        os.close(inner)
+        seen = b""
+        with suppress(OSError):  # the other side is closed
+            while piece := os.read(terminal, 65536):
+                seen += piece
+        output, _ = ran.communicate(timeout=60)
+    os.close(terminal)
+    return seen.decode(errors="replace"), output.decode()
 
 
 def test_a_tool_that_fails_fails_the_command(managed: Managed, added: Ran) -> None:

@@ -63,10 +63,10 @@ install_one() {
     ts-sdk1) npm_part ts-sdk1 '@modelcontextprotocol/sdk@^1.32.2' ;;
     ts-client2) npm_part ts-client2 '@modelcontextprotocol/client@^2.4.0' ;;
     inspector) npm_part inspector @modelcontextprotocol/inspector@2.12.0 ;;
-    npm-servers) npm_part npm-servers @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem ;;
+    npm-servers) npm_part npm-servers @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 ;;
     py-mcp1) python_part py-mcp1 'mcp==1.30.*' ;;
     py-fastmcp) python_part py-fastmcp 'fastmcp==4.1.0' ;;
-    py-servers) python_part py-servers mcp-server-time ;;
+    py-servers) python_part py-servers 'mcp-server-time==2026.10.19' ;;
     *)
       echo "unknown part '$1'; the head of $0 lists them" >&2
       failed=1

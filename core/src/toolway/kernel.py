@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.store import Store
@@ -19,9 +19,6 @@ from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
 from toolway.plugin.kernel import Clock
 from toolway.secrets import SecretResolver
-
-if TYPE_CHECKING:
-    from toolway.hookspecs.secrets import SecretScheme
 
 
 class GatewayKernel:
@@ -57,11 +54,9 @@ class GatewayKernel:
             StoreUnavailable: the database does not answer.
         """
         kernel = cls.bare(config, holder, clock)
-        kernel.secrets.use(kernel._schemes(plugins))
         gateway = config.gateway
         prepare_directory(gateway.data_dir)
-        url = await kernel.secrets.get(gateway.database) if gateway.database else _sqlite_url(config)
-        kernel.database = await kernel.keep("store", url, lambda: _connected(url), Store.close)
+        kernel.database = await kernel.connect(plugins)
         await migrate(kernel.database, [kernel_history(), *plugins.collect(system.toolway_migrations, None)])
         root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
         kernel.seal = await open_ring(kernel.database, root, kernel.clock)
@@ -72,6 +67,13 @@ class GatewayKernel:
         kernel._refuse_memory_for_many()
         kernel.database.publish = kernel.pubsub.publish
         return kernel
+
+    async def connect(self, plugins: Plugins) -> Store:
+        """The database; nothing is opened or made yet. Raises ConfigError and SecretUnavailable."""
+        self.secrets.use(self._schemes(plugins))
+        database, file = self.config.gateway.database, (self.config.gateway.data_dir / "toolway.db").absolute()
+        url = await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
+        return await self.keep("store", url, lambda: _connected(url), Store.close)
 
     async def close(self) -> None:
         """Close what belongs to this gateway only."""
@@ -89,7 +91,7 @@ class GatewayKernel:
                     f'gateway.{setting} is "memory", which no other worker or node of this database sees; remove it'
                 )
 
-    def _schemes(self, plugins: Plugins) -> tuple[SecretScheme, ...]:
+    def _schemes(self, plugins: Plugins) -> tuple[secret_hooks.SecretScheme, ...]:
         return (*plugins.collect(secret_hooks.toolway_secret_schemes, self), SealedScheme(self.seal))
 
 
@@ -104,10 +106,6 @@ class _Unsealed:
 
 
 _UNSEALED: Any = _Unsealed()
-
-
-def _sqlite_url(config: Config) -> str:
-    return f"sqlite+aiosqlite:///{(config.gateway.data_dir / 'toolway.db').absolute()}"
 
 
 async def _connected(url: str) -> Store:

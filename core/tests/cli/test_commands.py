@@ -86,6 +86,19 @@ async def test_an_upstream_that_is_down_is_added_and_its_error_shown(run: Run) -
     assert "no connection" in dict(zip(shown["name"], shown["gone"], strict=True))["error"]
 
 
+async def test_a_bearer_token_is_given_itself_and_not_as_a_reference_to_the_gateways_host(run: Run) -> None:
+    add = ("upstreams", "add", "gone", "http://127.0.0.1:1/mcp", "--allow-private", "--bearer")
+
+    refused = await run(*add, "env:HOME")
+    added = await run(*add, "sk-canary")
+
+    assert (refused.code, added.code) == (1, 0)
+    assert "itself, which is stored encrypted" in refused.err
+    assert "sk-canary" not in (await run("upstreams", "get", "gone")).out
+    described = " ".join((await run("upstreams", "add", "--help")).out.split())
+    assert "The bearer token (stored encrypted) or a reference of a scheme that the API takes." in described
+
+
 async def test_the_table_of_servers_shows_paths_and_collisions(run: Run) -> None:
     made = await run("servers", "add", "few", "--include", "demo/a*", "--access", "public")
     assert made.err.splitlines()[0].endswith("/servers/few/mcp")

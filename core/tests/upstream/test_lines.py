@@ -154,8 +154,7 @@ async def test_a_modern_programs_changes_come_on_a_subscription(start: Dial) -> 
     await until(lambda: "notifications/tools/list_changed" in ear.methods())
 
 
-async def test_the_old_transport_carries_calls_and_questions(everything_sse: str, dial: Dial, http: Any) -> None:
-    http._old.add(everything_sse)
+async def test_the_old_transport_carries_calls_and_questions(everything_sse: str, dial: Dial) -> None:
     ear = Ear(elicitation_create=ACCEPTED)
     connection = dial(everything_sse, leg("legacy", capabilities=ASKED))
     reply = await connection.request(call("test_elicitation", ear, message="who?"))
@@ -165,7 +164,7 @@ async def test_the_old_transport_carries_calls_and_questions(everything_sse: str
     assert len(found.items) > 10
 
 
-async def test_an_endpoint_event_of_another_origin_is_refused(dial: Dial, http: Any) -> None:
+async def test_an_endpoint_event_of_another_origin_is_refused(dial: Dial) -> None:
     async def lure(asked: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await response.prepare(asked)
@@ -174,6 +173,5 @@ async def test_an_endpoint_event_of_another_origin_is_refused(dial: Dial, http: 
         return response
 
     async with serving(lure) as url:
-        http._old.add(url)
         with pytest.raises(UpstreamProtocol, match="another origin"):
             await dial(url, leg("legacy")).request(request("ping"))

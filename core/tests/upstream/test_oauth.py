@@ -8,13 +8,19 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_network
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from upstream_parts import Literals, http_upstream
 
+from toolway.bundled.upstreams.auth import ClientCredentialsAuth, ClientCredentialsProvider
+from toolway.bundled.upstreams.http import HttpKind
 from toolway.bundled.upstreams.oauth import Client, ClientCredentials, TokenRefused
+from toolway.clock import SystemClock
 from toolway.egress import EgressRefused
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
+from toolway.hookspecs.auth import ANONYMOUS
 from toolway.plugin.http import OutgoingHttp
 
 CLIENT_ID, SECRET = "a client", "s:e/cret+ä"
@@ -35,6 +41,7 @@ class TokenServer:
 
     def __init__(self) -> None:
         self.forms: list[dict[str, str]] = []
+        self.resources: list[str] = []
         self.authorizations: list[str | None] = []
         self.answer: dict[str, Any] = {"token_type": "Bearer", "expires_in": 600}
         self.status = 200
@@ -43,6 +50,7 @@ class TokenServer:
         self.url = ""
 
     async def token(self, request: web.Request) -> web.Response:
+        self.resources = [str(resource) for resource in (await request.post()).getall("resource", [])]
         self.forms.append({key: str(value) for key, value in (await request.post()).items()})
         self.authorizations.append(request.headers.get("authorization"))
         await self.held.wait()
@@ -104,7 +112,7 @@ async def test_a_short_lived_token_is_used_for_half_its_life(outgoing: OutgoingH
 async def test_the_client_identifies_itself_by_basic_with_encoded_parts(
     outgoing: OutgoingHttp, server: TokenServer
 ) -> None:
-    await source(outgoing, server, Clock(), scope="read write", resource="https://up.example/mcp").token()
+    await source(outgoing, server, Clock(), scope="read write", resources=("https://up.example/mcp",)).token()
     expected = base64.b64encode(b"a+client:s%3Ae%2Fcret%2B%C3%A4").decode()
     assert server.authorizations == [f"Basic {expected}"]
     grant = {"grant_type": "client_credentials", "scope": "read write", "resource": "https://up.example/mcp"}
@@ -195,3 +203,22 @@ async def test_the_secret_is_not_sent_in_clear_across_the_internet() -> None:
     with pytest.raises(EgressRefused, match="https"):
         ClientCredentials(OutgoingHttp(), Client("http://as.example/token", CLIENT_ID), secret, Clock())
     ClientCredentials(OutgoingHttp(), Client("https://as.example/token", CLIENT_ID), secret, Clock())
+
+
+@pytest.mark.parametrize(
+    ("settings", "resources"),
+    [({}, ["https://up.example/mcp", "https://up2.example"]), ({"resource": "urn:api"}, ["urn:api"])],
+)
+async def test_the_token_is_asked_for_the_endpoints_unless_another_resource_is_named(
+    settings: dict[str, str], resources: list[str], outgoing: OutgoingHttp, server: TokenServer
+) -> None:
+    provider = ClientCredentialsProvider(outgoing, Literals(), SystemClock())
+    kind = HttpKind(outgoing, Literals())
+    auth = ClientCredentialsAuth(token_url=server.url, client_id=CLIENT_ID, client_secret="literal:x", **settings)
+    upstream = http_upstream(
+        kind, "HTTPS://Up.example:443/mcp", endpoints=["HTTPS://Up.example:443/mcp", "https://up2.example/"]
+    )
+
+    await provider.headers(msgspec.structs.replace(upstream, auth=auth), ANONYMOUS, None)
+
+    assert server.resources == resources

@@ -155,10 +155,8 @@ def _options_first(arguments: Sequence[str]) -> list[str]:
     for word in words:
         if word == "--":
             rest += [word, *words]
-        elif word in ("--url", "--token"):
-            first += [word, *islice(words, 1)]
-        elif word == "--json" or word.startswith(("--url=", "--token=")):
-            first.append(word)
+        elif word.partition("=")[0] in ("--url", "--token", "--json"):
+            first += [word, *islice(words, int(word in ("--url", "--token")))]
         else:
             rest.append(word)
     return [*first, *rest]

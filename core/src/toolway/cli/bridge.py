@@ -8,28 +8,22 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Raw
 
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
 from toolway.bundled.upstreams.wire import COMMON
+from toolway.cli.client import learn
 from toolway.errors import ToolwayError, UpstreamProtocol
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
-from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param_headers, x_mcp_header_map
+from toolway.mcp.headers import NAMED, HeaderMap, encode_header_value, mcp_param_headers
 from toolway.mcp.messages import Envelope, NotAMessage, decode, encode_error, encode_request, split_meta
 from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
 
 MAX_LINE = 64 * 1024 * 1024
 Write = Callable[[bytes], None]
-
-
-class _Identity(msgspec.Struct):
-    """What tells a response from other messages."""
-
-    id: int | str | UnsetType | None = UNSET
-    method: str | UnsetType = UNSET
 
 
 class Bridge:
@@ -149,7 +143,7 @@ class Bridge:
 
     def _hand_on(self, message: bytes) -> None:
         try:
-            said = msgspec.json.decode(message, type=_Identity)
+            said = msgspec.json.decode(message, type=Envelope)
         except msgspec.DecodeError:
             raise UpstreamProtocol("the gateway sent what is no JSON-RPC message") from None
         self._write(message)
@@ -174,16 +168,12 @@ class Bridge:
     async def _learn(self, meta: dict[str, Raw], version: str) -> None:
         """Which arguments of each tool are mirrored in headers: from the server's own list."""
         headers = {**self._headers, "mcp-protocol-version": version, "mcp-method": "tools/list"}
-        page = {"_meta": raw(meta)}
-        while True:
-            body = encode_request("toolway-stdio", "tools/list", page)
+        page: dict[str, str] | None = {}
+        while page is not None:
+            params = {key: raw(value) for key, value in {**page, "_meta": meta}.items()}
+            body = encode_request("toolway-stdio", "tools/list", params)
             async with self._http.post(self._url, data=body, headers=headers) as response:
-                result = msgspec.json.decode(await response.read()).get("result", {})
-            for tool in result.get("tools", ()):
-                self._parameters[tool["name"]] = x_mcp_header_map(tool.get("inputSchema"))
-            if (cursor := result.get("nextCursor")) is None:
-                return
-            page["cursor"] = raw(cursor)
+                page = learn(self._parameters, msgspec.json.decode(await response.read()).get("result", {}))
 
 
 def _text(value: Raw) -> str:

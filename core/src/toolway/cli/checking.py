@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from toolway.app import load_plugins
+from toolway.app import build_gateway, is_guarded, load_plugins
+from toolway.catalog.definitions import Definitions
+from toolway.cli.schema import configuration_schema
 from toolway.config import Config, load_config
+from toolway.edge.door import tls_options
 from toolway.errors import ToolwayError
+from toolway.hookspecs import routing, secrets as secret_hooks, system
+from toolway.keep import Holder, Keeper
+from toolway.kernel import GatewayKernel
+from toolway.keyring import prepare_directory
+from toolway.lifecycle import refuse_open_doors
+from toolway.migrations.run import kernel_history, pending
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One thing that is wrong (`error`) or worth knowing (`warning`)."""
 
     level: Literal["error", "warning"]
@@ -24,11 +33,11 @@ class Finding:
 
 
 def check_configuration(path: Path | None) -> list[Finding]:
-    """Everything that `serve` would refuse, and what it would accept but should not be used for real."""
-    try:
-        return asyncio.run(_check(load_config(path)))
-    except ToolwayError as error:
-        return [Finding("error", line) for line in error.message.splitlines()]
+    """Everything that `serve` would refuse, and what it would accept but somebody should know; nothing is changed."""
+    findings: list[Finding] = []
+    with _noted(findings):
+        asyncio.run(_check(load_config(path), findings))
+    return findings
 
 
 def schema_of_configuration(path: Path | None) -> dict[str, Any]:
@@ -38,37 +47,51 @@ def schema_of_configuration(path: Path | None) -> dict[str, Any]:
 
 def list_plugins(path: Path | None) -> list[dict[str, Any]]:
     """All installed plugins; only enabled ones are imported."""
-    found: list[dict[str, Any]] = msgspec.to_builtins(load_plugins(load_config(path)).report())
-    return found
+    return list(msgspec.to_builtins(load_plugins(load_config(path)).report()))
 
 
-async def _check(config: Config) -> list[Finding]:
-    from toolway.app import build_gateway, is_guarded
-    from toolway.keep import Keeper
-    from toolway.lifecycle import refuse_open_doors
-
-    holder = Keeper().holder()
-    written = config.model_dump(mode="json")
-    findings = [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
+@contextmanager
+def _noted(findings: list[Finding]) -> Iterator[None]:
     try:
-        gateway = await build_gateway(config, holder)
-        refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
-        findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
-        await gateway.kernel.close()
+        yield
     except ToolwayError as error:
         findings += [Finding("error", line) for line in error.message.splitlines()]
-    finally:
-        await holder.release()
-    return findings
+
+
+async def _check(config: Config, findings: list[Finding]) -> None:
+    written, holder = config.model_dump(mode="json"), Keeper().holder()
+    findings += [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
+    with _noted(findings):
+        tls_options(config.gateway, ())
+    with TemporaryDirectory() as scratch:
+        try:
+            gateway = await build_gateway(await _spared(config, holder, Path(scratch), findings), holder)
+            refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
+            findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
+            await gateway.kernel.close()
+        finally:
+            await holder.release()
+
+
+async def _spared(config: Config, holder: Holder, scratch: Path, findings: list[Finding]) -> Config:
+    """The configuration with something temporary in place of what serving would make or migrate."""
+    gateway, plugins = config.gateway, load_plugins(config)
+    plugins.refuse_broken()
+    store = await GatewayKernel.bare(config, holder).connect(plugins)
+    is_new = store.is_sqlite and not Path(str(store.engine.url.database)).exists()  # noqa: ASYNC240 - nothing else runs
+    sources = [kernel_history(), *plugins.collect(system.toolway_migrations, None)]
+    if due := [] if is_new else await pending(store, sources):
+        findings.append(Finding("warning", f"migrations of {', '.join(due)} are pending; the next start makes them"))
+    url = f"sqlite+aiosqlite:///{scratch / 'toolway.db'}" if due or is_new else store.engine.url.render_as_string(False)
+    changed: dict[str, Any] = {"database": f"literal:{url}"}
+    if gateway.data_dir.exists():
+        prepare_directory(gateway.data_dir)
+    if gateway.root_key is None and not (gateway.data_dir / "root.key").exists():
+        changed["data_dir"] = scratch
+    return config.model_copy(update={"gateway": gateway.model_copy(update=changed)})
 
 
 async def _schema(config: Config) -> dict[str, Any]:
-    from toolway.catalog.definitions import Definitions
-    from toolway.cli.schema import configuration_schema
-    from toolway.hookspecs import routing, secrets as secret_hooks
-    from toolway.keep import Keeper
-    from toolway.kernel import GatewayKernel
-
     plugins = load_plugins(config)
     plugins.refuse_broken()
     kernel = GatewayKernel.bare(config, Keeper().holder())

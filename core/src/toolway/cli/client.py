@@ -6,9 +6,8 @@ import http.client
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
 from toolway.cli.profile import Profile, load_profile
 
@@ -19,11 +18,9 @@ ANSWER_SECONDS = 90.0
 FAILED, WRONG_USE, UNREACHABLE, REFUSED, NOT_FOUND, CONFLICT, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 """Exit codes."""
 
-EXIT_CODES: dict[str | int, int] = {
-    **dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED),
-    **dict.fromkeys(("not_found", 404), NOT_FOUND),
-    **dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT),
-}
+EXIT_CODES: dict[str | int, int] = dict.fromkeys(("unauthenticated", "forbidden", 401, 403), REFUSED)
+EXIT_CODES |= dict.fromkeys(("not_found", 404), NOT_FOUND)
+EXIT_CODES |= dict.fromkeys(("conflict", "precondition_failed", 409, 412), CONFLICT)
 """What the code of the gateway's error, or else the HTTP status, becomes; anything else becomes FAILED."""
 
 Notified = Callable[[dict[str, Any]], None]
@@ -37,14 +34,16 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
-class _NoRedirect(HTTPRedirectHandler):
-    """A redirect is an answer: the token goes to the gateway only."""
+class _AnyStatus(HTTPErrorProcessor):
+    """An error is an answer, and a redirect too: the token goes to the gateway only."""
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
-_opener = build_opener(ProxyHandler({}), _NoRedirect)
+_opener = build_opener(ProxyHandler({}), _AnyStatus)
 
 
 class Client:
@@ -70,7 +69,7 @@ class Client:
 
     def mcp(self, server: str, method: str, params: dict[str, Any], notified: Notified) -> Any:
         """The result of one MCP request in the newest version; `notified` gets what comes before it."""
-        from toolway.mcp.headers import encode_header_value
+        from toolway.mcp.headers import encode_header_value, mcp_param_headers
 
         meta = {
             "io.modelcontextprotocol/protocolVersion": VERSION,
@@ -82,10 +81,21 @@ class Client:
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": VERSION,
             "mcp-method": method,
-            "mcp-name": encode_header_value(params.get("name") or params["uri"]),
         }
+        if name := params.get("name") or params.get("uri"):
+            headers["mcp-name"] = encode_header_value(name)
+        if method == "tools/call":
+            headers |= mcp_param_headers(self._mirrored(server, params["name"]), params["arguments"])
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}}
         return self._send("POST", mcp_path(server), message, headers, lambda response: _result(response, notified))
+
+    def _mirrored(self, server: str, tool: str) -> Any:
+        """Which arguments of a tool are mirrored in headers."""
+        known: dict[str, Any] = {}
+        page: dict[str, str] | None = {}
+        while tool not in known and page is not None:
+            page = learn(known, self.mcp(server, "tools/list", page, lambda _: None))
+        return known.get(tool, {})
 
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str], read: Callable[[Any], Any]) -> Any:
         """What `read` makes of the answer, whatever its status."""
@@ -96,11 +106,7 @@ class Client:
         payload = None if body is None else json.dumps(body).encode()
         request = Request(self.profile.url + path, payload, headers, method=method)  # noqa: S310 - checked above
         try:
-            try:
-                response = _opener.open(request, timeout=ANSWER_SECONDS)
-            except HTTPError as error:
-                response = error
-            with response:
+            with _opener.open(request, timeout=ANSWER_SECONDS) as response:
                 return read(response)
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
@@ -111,6 +117,14 @@ class Client:
 def client() -> Client:
     """The client for the chosen gateway."""
     return Client(load_profile())
+
+
+def learn(mirrored: dict[str, Any], page: dict[str, Any]) -> dict[str, str] | None:
+    """Add to `mirrored` which arguments of the tools on this page of `tools/list` are; the params for the next page."""
+    from toolway.mcp.headers import x_mcp_header_map
+
+    mirrored |= {tool["name"]: x_mcp_header_map(tool.get("inputSchema")) for tool in page.get("tools", ())}
+    return {"cursor": page["nextCursor"]} if page.get("nextCursor") is not None else None
 
 
 def mcp_path(server: str) -> str:

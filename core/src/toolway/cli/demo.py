@@ -13,6 +13,7 @@ from toolway.mcp.versions import MODERN, PROTOCOL_VERSION_KEY, negotiate
 
 INFO = {"name": "toolway-demo", "title": "Toolway demo", "version": __version__}
 CAPABILITIES: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
+HELLO = {"capabilities": CAPABILITIES, "serverInfo": INFO}
 ABOUT = "This is the small MCP server that comes with Toolway. Remove it by starting without --demo."
 
 Result = dict[str, Any]
@@ -66,14 +67,8 @@ def read_resource(params: Result) -> Result:
     return {"contents": [{"uri": "demo://about", "mimeType": "text/plain", "text": ABOUT}]}
 
 
-def initialize(params: Result) -> Result:
-    """The handshake of 2025-11-25 and earlier."""
-    version = negotiate(str(params.get("protocolVersion")))
-    return {"protocolVersion": version, "capabilities": CAPABILITIES, "serverInfo": INFO}
-
-
 METHODS: dict[str, Callable[[Result], Result]] = {
-    "initialize": initialize,
+    "initialize": lambda params: {**HELLO, "protocolVersion": negotiate(str(params.get("protocolVersion")))},
     "server/discover": lambda _: {"supportedVersions": list(MODERN), "capabilities": CAPABILITIES},
     "ping": lambda _: {},
     "tools/list": lambda _: {"tools": TOOLS},

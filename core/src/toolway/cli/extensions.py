@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -28,21 +27,10 @@ class Terminal:
         """All objects of a collection."""
         return client().pages(path, **filters)
 
-    def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-        """A table, or JSON."""
-        show(title, objects, columns)
-
-    def print(self, value: Any) -> None:
-        """JSON."""
-        as_json(value)
-
-    def note(self, text: str) -> None:
-        """Something that is not the result."""
-        note(text)
-
-    def progress(self, label: str) -> AbstractContextManager[object]:
-        """A progress bar."""
-        return Progress(label)
+    show = staticmethod(show)
+    print = staticmethod(as_json)
+    note = staticmethod(note)
+    progress = staticmethod(Progress)
 
 
 class PluginCommand(TyperCommand):
@@ -56,9 +44,6 @@ class PluginCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Of the group that the entry point names; from there on it acts."""
-        return self._imported().make_context(*arguments, **options)
-
-    def _imported(self) -> TyperGroup:
         try:
             commands = self._entry_point.load()
         except Exception as error:
@@ -67,7 +52,7 @@ class PluginCommand(TyperCommand):
         if not isinstance(commands, typer.Typer):
             raise Failure(f"{self._complaint} is no typer.Typer; report it to the author of the package")
         commands.rich_markup_mode = None
-        return typer.main.get_group(commands)
+        return typer.main.get_group(commands).make_context(*arguments, **options)
 
 
 class Commands(TyperGroup):

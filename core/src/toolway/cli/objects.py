@@ -69,7 +69,10 @@ def add_upstream(
     name: NewName,
     url: Annotated[list[str] | None, typer.Argument(help="URLs of its endpoints.")] = None,
     file: File = None,
-    bearer: Annotated[str | None, typer.Option(help="Secret reference of a bearer token, e.g. env:NAME.")] = None,
+    bearer: Annotated[
+        str | None,
+        typer.Option(help="The bearer token (stored encrypted) or a reference of a scheme that the API takes."),
+    ] = None,
     allow_private: Annotated[bool, typer.Option(help="Allow addresses that are not public.")] = False,
     replace: Replace = False,
 ) -> None:
@@ -86,24 +89,21 @@ def add_upstream(
 
 
 def _state(meta: dict[str, Any]) -> str:
-    match meta.get("status"):
-        case "up":
-            return f"offers {meta['items']} items"
-        case "down":
-            return f"is registered, but down ({meta['error']}); it comes in when it is up"
-        case _:
-            return "is registered; its state is in the list of upstreams, and the gateway's log says more"
+    if meta.get("status") == "up":
+        return f"offers {meta['items']} items"
+    if meta.get("status") == "down":
+        return f"is registered, but down ({meta['error']}); it comes in when it is up"
+    return "is registered; its state is in the list of upstreams, and the gateway's log says more"
 
 
 def _discovered(api: Client, name: str) -> Any:
     """The upstream after its first discovery, or as it is after a minute."""
     deadline = time.monotonic() + DISCOVERY_SECONDS
+    path = f"/upstreams/{quote(name, safe='')}"
     with Progress(f"discovering {name}"):
-        while True:
-            upstream = api.api("GET", f"/upstreams/{quote(name, safe='')}")
-            if upstream["meta"].get("status") != "pending" or time.monotonic() > deadline:
-                return upstream
+        while (found := api.api("GET", path))["meta"].get("status") == "pending" and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+    return found
 
 
 @upstreams.command("refresh")
@@ -170,11 +170,9 @@ def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **gi
 
 
 def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+    method, path = ("PUT", f"/{quote(body['name'], safe='')}") if replace else ("POST", "")
     try:
-        if replace:
-            api.api("PUT", f"/{collection}/{quote(body['name'], safe='')}", body)
-        else:
-            api.api("POST", f"/{collection}", body)
+        api.api(method, f"/{collection}{path}", body)
     except Failure as failure:
         if failure.exit_code == CONFLICT and not replace:
             raise Failure(f"{collection} has {body['name']!r} already; replace it with --replace", CONFLICT) from None

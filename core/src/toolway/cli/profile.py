@@ -42,8 +42,7 @@ def save_profile(profile: Profile) -> Path:
     """Keep it for the next commands; the file is made with mode 0600."""
     path = _path()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         json.dump({"url": profile.url, "token": profile.token}, file)
     path.chmod(0o600)  # it may have been there with another mode
     return path

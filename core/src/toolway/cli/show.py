@@ -9,8 +9,7 @@ from typing import Any
 
 from toolway.cli.profile import options
 
-STYLES = {"up": "green", "enabled": "green", "pending": "yellow"}
-STYLES |= dict.fromkeys(("down", "broken", "quarantined"), "red")
+STYLES = {"up": "green", "enabled": "green", "pending": "yellow", "down": "red", "broken": "red", "quarantined": "red"}
 UNFOLDED = 10_000
 """Columns of a table that nobody watches: each row stays one line for `grep`."""
 

@@ -54,7 +54,7 @@ class Door:
 
     def open(self) -> None:
         """Accept on the bound sockets from now on. Raises `ConfigError` if the TLS files cannot be used."""
-        self._tls = _tls_options(self._edge.settings, self._runner.alpn)
+        self._tls = tls_options(self._edge.settings, self._runner.alpn)
         for listener in self._listening:
             listener.setblocking(False)
             self._watch(listener)
@@ -174,8 +174,8 @@ def _source(host: str) -> str:
     return host if address is None or address.version == 4 else address.exploded[:19]
 
 
-def _tls_options(settings: EdgeSettings, protocols: Sequence[str]) -> dict[str, Any]:
-    """TLS 1.2 or later, or nothing for plain HTTP."""
+def tls_options(settings: EdgeSettings, protocols: Sequence[str]) -> dict[str, Any]:
+    """TLS 1.2 or later, or nothing for plain HTTP. Raises `ConfigError` if the files cannot be used."""
     tls = settings.tls
     if tls is None:
         return {}

@@ -30,10 +30,8 @@ async def migrate(store: Store, sources: Sequence[MigrationSource]) -> None:
         ConfigError: the database is newer than the installed package, or a step failed; then nothing was changed.
         StoreUnavailable: the database does not answer.
     """
-    async with store.read() as tx:
-        connection = await tx.session.connection()
-        if not [source for source in sources if await connection.run_sync(_is_due, source)]:
-            return
+    if not await pending(store, sources):
+        return
     async with store.write() as tx:
         connection = await tx.session.connection()
         if not store.is_sqlite:  # waiting for another node, or a large table, may take long
@@ -42,6 +40,13 @@ async def migrate(store: Store, sources: Sequence[MigrationSource]) -> None:
         for source in sources:
             if await connection.run_sync(_is_due, source):
                 await connection.run_sync(_upgrade, source)
+
+
+async def pending(store: Store, sources: Sequence[MigrationSource]) -> list[str]:
+    """The packages that are behind. Raises as `migrate` does; nothing is changed."""
+    async with store.read() as tx:
+        connection = await tx.session.connection()
+        return [source.name for source in sources if await connection.run_sync(_is_due, source)]
 
 
 def newest_revision(source: MigrationSource) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Literal, cast
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from toolway.hookspecs.definitions import Definition, SecretRef
 from toolway.hookspecs.routing import Upstream
 from toolway.hookspecs.secrets import Challenge, SettingsModel
 from toolway.plugin import Clock, Secrets
-from toolway.plugin.http import OutgoingHttp
+from toolway.plugin.http import OutgoingHttp, check_url
 
 
 class HeaderAuth(Definition):
@@ -44,7 +44,7 @@ class ClientCredentialsAuth(Definition):
     client_id: str = Field(description="The gateway's client id there.")
     client_secret: SecretRef = Field(description="Its secret.")
     scope: str = Field("", description="Scopes to ask for, separated by spaces.")
-    resource: str = Field("", description="The resource that the token is for (RFC 8707).")
+    resource: str = Field("", description="What the token is for (RFC 8707); default: the URL of each endpoint.")
     method: Literal["basic", "post"] = Field("basic", description="How the secret is sent (RFC 6749 section 2.3.1).")
 
 
@@ -102,16 +102,22 @@ class ClientCredentialsProvider:
         self._outgoing = outgoing
         self._secrets = secrets
         self._clock = clock
-        self._sources: dict[ClientCredentialsAuth, ClientCredentials] = {}
+        self._sources: dict[Hashable, ClientCredentials] = {}
 
     async def headers(self, upstream: Upstream, principal: Principal, challenge: Challenge | None) -> Mapping[str, str]:
         """A bearer token; fetched anew when the upstream refused the last one."""
-        auth = cast(ClientCredentialsAuth, upstream.auth)
-        source = self._sources.get(auth)
+        auth, private = cast(ClientCredentialsAuth, upstream.auth), upstream.settings.allow_private
+        key = auth, private, upstream.endpoints
+        source = self._sources.get(key)
         if source is None:
-            private = upstream.settings.allow_private
-            client = Client(auth.token_url, auth.client_id, auth.scope, auth.resource, auth.method, private)
-            source = self._sources[auth] = ClientCredentials(
+            resources = (auth.resource,) if auth.resource else tuple(canonical(each.id) for each in upstream.endpoints)
+            client = Client(auth.token_url, auth.client_id, auth.scope, resources, auth.method, private)
+            source = self._sources[key] = ClientCredentials(
                 self._outgoing, client, lambda: self._secrets.get(auth.client_secret), self._clock.monotonic
             )
         return {"authorization": f"Bearer {await source.token(challenged=challenge is not None)}"}
+
+
+def canonical(url: str) -> str:
+    """The canonical URI of an MCP server (MCP 2026-07-28, authorization): host in lower case, without a last slash."""
+    return str(check_url(url)).rstrip("/")

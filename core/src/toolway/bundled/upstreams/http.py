@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -9,10 +10,9 @@ from pydantic import Field, field_validator
 
 from toolway.bundled.upstreams.aio import AiohttpTransport
 from toolway.bundled.upstreams.conversation import Conversation, greeted
-from toolway.bundled.upstreams.legacy import LegacyConnection
+from toolway.bundled.upstreams.handshake import Found, LegacyHttp
 from toolway.bundled.upstreams.modern import ModernConnection
 from toolway.bundled.upstreams.pool import TOKEN, Pool
-from toolway.bundled.upstreams.sse import SseDuplex
 from toolway.bundled.upstreams.streamable import StreamableHttp
 from toolway.bundled.upstreams.wire import Transport, Wire
 from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
@@ -51,7 +51,7 @@ class HttpUpstream(UpstreamSettings):
 
 
 class HttpKind:
-    """Provider of the kind; remembers which endpoints speak the old transport."""
+    """Provider of the kind; remembers which transport each endpoint speaks."""
 
     kind = "http"
     settings: type[UpstreamSettings] = HttpUpstream
@@ -60,7 +60,7 @@ class HttpKind:
     def __init__(self, outgoing: OutgoingHttp, secrets: Secrets) -> None:
         self._outgoing = outgoing
         self._secrets = secrets
-        self._old: set[str] = set()
+        self._found: defaultdict[str, Found] = defaultdict(Found)
 
     def endpoints(self, settings: UpstreamSettings) -> tuple[Endpoint, ...]:
         """One for each URL; raises InvalidInput for what is no http(s) URL."""
@@ -74,36 +74,29 @@ class HttpKind:
         return tuple(Endpoint(url) for url in dict.fromkeys(urls))
 
     def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:
-        """A connection of the leg's era; of the old transport where a probe found that."""
-        return self._connect(upstream, endpoint, leg, is_old=endpoint.id in self._old)
+        """A connection of the leg's era; a legacy one finds out the transport when it is not known."""
+        wire = self._wire(upstream, endpoint, leg)
+        if leg.era == "legacy":
+            return LegacyHttp(leg, wire, self._found[endpoint.id])
+        channel = StreamableHttp(wire, leg, is_replica=len(upstream.endpoints) > 1)
+        return ModernConnection(leg, channel, upstream.name)
 
     async def probe(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Eras:
-        """`server/discover`, then `initialize`, and HTTP+SSE if both fail (MCP 2026-07-28, versioning).
+        """`server/discover`, then `initialize`, over HTTP+SSE if that fails (MCP 2026-07-28, versioning).
 
         Raises:
             UpstreamUnreachable, UpstreamUnauthorized: nobody listens or lets us in.
             UpstreamProtocol: no transport of MCP is spoken there.
         """
 
-        async def greet(era: Era, *, is_old: bool = False) -> tuple[str | None, str]:
-            return await greeted(lambda own: self._connect(upstream, endpoint, own, is_old), leg, era, PROBE_SECONDS)
+        async def greet(era: Era) -> tuple[str | None, str]:
+            return await greeted(lambda own: self.connect(upstream, endpoint, own), leg, era, PROBE_SECONDS)
 
         modern, _ = await greet("modern")
         legacy, why = await greet("legacy")
-        if modern or legacy:
-            self._old.discard(endpoint.id)
-            return Eras(modern, legacy)
-        legacy, _ = await greet("legacy", is_old=True)
-        if not legacy:
+        if not modern and not legacy:
             raise UpstreamProtocol(f"upstream {upstream.name!r} speaks no transport of MCP; check the URL ({why})")
-        self._old.add(endpoint.id)
-        return Eras(legacy=legacy)
-
-    def _connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg, is_old: bool) -> Conversation:
-        wire = self._wire(upstream, endpoint, leg)
-        if leg.era == "modern":
-            return ModernConnection(leg, StreamableHttp(wire, leg), upstream.name)
-        return LegacyConnection(leg, SseDuplex(wire, leg) if is_old else StreamableHttp(wire, leg), upstream.name)
+        return Eras(modern, legacy)
 
     def _wire(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Wire:
         settings = cast(HttpUpstream, upstream.settings)

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import quote_plus
 
 import msgspec
+from multidict import MultiDict
 
 from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamUnauthorized
 from toolway.plugin.http import Document, EgressRefused, OutgoingHttp
@@ -31,12 +32,12 @@ class TokenRefused(UpstreamUnauthorized):
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Who asks where and for what; `resource` is the upstream's URL, `method` how the secret is sent."""
+    """Who asks where and for what; `resources` are the upstream's URLs, `method` is how the secret is sent."""
 
     token_url: str
     client_id: str
     scope: str = ""
-    resource: str = ""
+    resources: tuple[str, ...] = ()
     method: Literal["basic", "post"] = "basic"
     allow_private: bool = False
 
@@ -90,14 +91,15 @@ class ClientCredentials:
         """Ask with the secret in header or form (RFC 6749 section 2.3.1)."""
         self._token = ""
         client, secret, asked_at = self._client, await self._secret(), self._monotonic()
-        form = {"grant_type": "client_credentials", "scope": client.scope, "resource": client.resource}
+        form = [("grant_type", "client_credentials"), ("scope", client.scope)]
+        form += [("resource", resource) for resource in client.resources]
         headers = {"Accept": "application/json"}
         if client.method == "post":
-            form |= {"client_id": client.client_id, "client_secret": secret}
+            form += [("client_id", client.client_id), ("client_secret", secret)]
         else:
             pair = f"{quote_plus(client.client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        data = {key: value for key, value in form.items() if value}
+        data = MultiDict((key, value) for key, value in form if value)
         try:
             answer = await self._http.fetch_json(
                 "the token endpoint",

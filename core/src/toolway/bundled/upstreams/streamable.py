@@ -61,8 +61,10 @@ class Place(Struct):
 class StreamableHttp:
     """The `Channel` to one endpoint. A modern one is stateless: leaving a request early is what cancels it."""
 
-    def __init__(self, wire: Wire, leg: Leg) -> None:
+    def __init__(self, wire: Wire, leg: Leg, *, is_replica: bool = False) -> None:
+        """Of several replicas not each need speak the era of the others; then nothing was done, and that is said."""
         self._wire = wire
+        self._may_be_older = is_replica and leg.era == "modern"
         self._leg = leg
         self._modern = leg.era == "modern"
         self._who = f"upstream {wire.upstream!r}"
@@ -185,10 +187,16 @@ class StreamableHttp:
 
     async def _refused(self, answer: Answer) -> Reply:
         """The error; some servers answer 400 instead of 404 to a session that they forgot."""
-        reply = refusal(answer.status, await answer.read(MAX_MESSAGE))
-        is_about_session = reply.fault.code in (-32000, -32600) and "session" in reply.fault.message.lower()
-        if answer.status == 400 and "mcp-session-id" in self._session and is_about_session:
+        try:
+            reply = refusal(answer.status, await answer.read(MAX_MESSAGE))
+        except UpstreamProtocol as error:
+            error.sent = not self._may_be_older
+            raise
+        is_of_old = answer.status == 400 and reply.fault.code in (-32000, -32600)
+        if is_of_old and "mcp-session-id" in self._session and "session" in reply.fault.message.lower():
             raise self._session_lost()
+        if is_of_old and self._may_be_older:
+            raise UpstreamProtocol(f"{self._who} answers as before 2026-07-28: {reply.fault.message}", sent=False)
         return reply
 
     async def _post(self, message: bytes) -> None:
