@@ -50,23 +50,34 @@ class Cycle:
     """
 
     __slots__ = (
-        *("body", "disconnected", "keep_alive", "more_body", "response_complete", "response_started", "scope"),
-        *("_chunked", "_connection", "_expects", "_head", "_is_news", "_left", "_waiter"),
+        *(
+            "body",
+            "disconnected",
+            "is_news",
+            "keep_alive",
+            "more_body",
+            "response_complete",
+            "response_started",
+            "scope",
+        ),
+        *("waiter", "_chunked", "_connection", "_expects", "_head", "_left"),
     )
 
     def __init__(self, connection: Connection, scope: Any, *, expects: bool, keep_alive: bool) -> None:
-        """`expects` says that the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)."""
+        """`expects` says that the client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
+
+        `is_news` says that there is something new for who receives, and `waiter` that somebody does.
+        """
         self.scope = scope
         self.keep_alive = keep_alive
         self.body = b""
         self.more_body = True
-        self.disconnected = self.response_started = self.response_complete = False
+        self.disconnected = self.response_started = self.response_complete = self.is_news = self._chunked = False
+        self.waiter: asyncio.Future[None] | None = None
         self._connection = connection
         self._expects = expects
-        self._chunked = self._is_news = False
         self._head = b""
         self._left = 0
-        self._waiter: asyncio.Future[None] | None = None
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; what it leaves undone ends the connection."""
@@ -84,32 +95,48 @@ class Cycle:
         if self._expects:
             self._expects = False
             self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if not self._is_news:
+        if not self.is_news:
             self._connection.flow.resume_reading()
-            self._waiter = self._connection.loop.create_future()
-            await self._waiter
+            self.waiter = self._connection.loop.create_future()
+            await self.waiter
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body, self._is_news = self.body, b"", False
+        body, self.body, self.is_news = self.body, b"", False
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
-    def set(self) -> None:
-        """Something is new for who receives."""
-        self._is_news = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def wake(self) -> None:
+        """Something is new."""
+        self.is_news = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     async def send(self, message: Any) -> None:
         """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
-        flow = self._connection.flow
-        if flow.write_paused:
-            await flow.drain()
+        connection = self._connection
+        if connection.flow.write_paused:
+            await connection.flow.drain()
         if self.disconnected:
             raise ConnectionResetError("the client is gone")
-        if self.response_started:
-            self._send_body(message.get("body", b""), message.get("more_body", False))
+        if not self.response_started:
+            return self._send_head(message["status"], message["headers"])
+        if self.response_complete:
+            raise RuntimeError("the answer is complete already")
+        data, more = message.get("body", b""), message.get("more_body", False)
+        if self._chunked:
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"" if more else b"0\r\n\r\n")
+        elif self.scope["method"] == "HEAD":
+            data, self._left = b"", 0
         else:
-            self._send_head(message["status"], message["headers"])
+            self._left -= len(data)
+        connection.transport.write(self._head + data)
+        self._head = b""
+        if self._left < 0 or (self._left > 0 and not more):
+            raise RuntimeError("the body of an answer does not have its Content-Length")
+        if not more:
+            self.response_complete = True
+            if self.waiter is not None:
+                self.wake()
+            connection.answered(self)
 
     def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         lines = [STATUS_LINE[status]]
@@ -133,27 +160,6 @@ class Cycle:
             self._connection.transport.write(head + b"\r\n")
         else:
             self._head = head + b"\r\n"  # goes out together with the body
-
-    def _send_body(self, data: bytes, more: bool) -> None:
-        if self.response_complete:
-            raise RuntimeError("the answer is complete already")
-        if self._chunked:
-            last = b"" if more else b"0\r\n\r\n"
-            self._connection.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
-        elif self.scope["method"] == "HEAD":
-            self._left = 0
-            self._connection.transport.write(self._head)
-        else:
-            self._left -= len(data)
-            self._connection.transport.write(self._head + data)
-        self._head = b""
-        if self._left < 0 or (self._left > 0 and not more):
-            raise RuntimeError("the body of an answer does not have its Content-Length")
-        if not more:
-            self.response_complete = True
-            if self._waiter is not None:
-                self.set()
-            self._connection.answered(self)
 
 
 class Connection(HttpToolsProtocol, ClientConnection):
@@ -193,7 +199,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
     def _disconnect(self) -> None:
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
-            self._running.set()
+            self._running.wake()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client; what comes after the end is dropped."""
@@ -275,12 +281,16 @@ class Connection(HttpToolsProtocol, ClientConnection):
             cycle.body = cycle.body + body if cycle.body else body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            cycle.set()
+            cycle.is_news = True
+            if cycle.waiter is not None:
+                cycle.wake()
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        self.cycle.more_body = False
-        self.cycle.set()
+        cycle = self.cycle
+        cycle.more_body, cycle.is_news = False, True
+        if cycle.waiter is not None:
+            cycle.wake()
 
     def _start(self, cycle: Cycle) -> None:
         self._running = cycle
