@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from upstream_parts import Dial, Ear, Scripted, call, leg, serving, until
 
 from toolway.hookspecs.routing import Wants
+from toolway.plugin import SessionLost
 
 LISTS = Wants(tools=True, prompts=True, resources=True)
 CHANGED = "notifications/tools/list_changed"

@@ -27,7 +27,7 @@ from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILIT
 log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.05
-"""A call that runs so long gets what only slow ones need: a deadline that is watched, a watch for a client that leaves."""
+"""After so long a call gets what only slow ones need: a watched deadline, a watch for a client that leaves."""
 
 
 class CompletionRef(msgspec.Struct):

@@ -139,9 +139,7 @@ class Cycle:
             connection.answered(self)
 
     def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = [STATUS_LINE[status]]
-        for field in headers:
-            lines.append(b"%b: %b\r\n" % field)
+        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
         fields = dict(headers)
         if b"connection" in fields:
             self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
