@@ -73,11 +73,8 @@ class Request(msgspec.Struct, eq=False):
         context = AuthContext(self.server, client[0] if client else "", scope["path"])
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
-    async def body(self) -> bytes:
-        """The whole body; raises ConnectionResetError when the client leaves before it is complete."""
-        message = await self.receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            return bytes(message.get("body", b""))
+    async def body(self, message: MutableMapping[str, Any]) -> bytes:
+        """The whole of what begins with a message; raises ConnectionResetError when the client leaves before its end."""
         parts = []
         while message["type"] == "http.request":
             parts.append(message.get("body", b""))
@@ -111,7 +108,7 @@ class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
     `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
-    called when the client leaves before the end.
+    called when the client leaves before the end, or does not get all.
     """
 
     request: Request
@@ -125,28 +122,28 @@ class Answer(msgspec.Struct, eq=False):
     watch: asyncio.Future[Any] | None = None
     writing: asyncio.Task[bool] | None = None
 
-    async def reply(self, work: Awaitable[Any], exchange: Exchange) -> bool:
-        """The response while `work` makes the reply and closes the stream; False when the client did not get all.
+    async def reply(self, work: Awaitable[Any], exchange: Exchange) -> None:
+        """The response while `work` makes the reply and closes the stream.
 
         `is_slow` has to be called unless this is over soon.
         """
-        stream = self.stream
-        stream.readers.add(self._news)
+        stream, is_complete = self.stream, False
+        stream.more = self._stream
         try:
             await work
             if self.writing is not None:
-                return await self.writing
-            if self.left:
-                return False
-            if stream.sequence != 1 or not stream.closed:
-                return await self._write(0)
-            await self.request.reply(exchange.status, stream.events[-1][1])
-            return True
+                is_complete = await self.writing
+            elif stream.sequence == 1 and stream.closed and not self.left:
+                await self.request.reply(exchange.status, stream.events[-1][1])
+                is_complete = True
+            elif not self.left:
+                is_complete = await self._write(0)
         finally:
-            self.over = True
-            stream.readers.discard(self._news)
+            self.over, stream.more = True, None
             if self.watch is not None:
                 self._stop()
+            if not is_complete:
+                self.gone()
 
     async def events(self, position: int = 0) -> bool:
         """Server-sent events until the stream is closed; False when the client left before, or read too slowly."""
@@ -180,10 +177,6 @@ class Answer(msgspec.Struct, eq=False):
                 return False
             elif not await stream.wait(position, PING_SECONDS):
                 await request.write(PING)
-
-    def _news(self) -> None:
-        if not self.stream.closed:
-            self._stream()
 
     def _stream(self) -> None:
         if self.writing is None and not (self.left or self.request.started):
