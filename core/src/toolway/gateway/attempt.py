@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from time import monotonic
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -77,7 +78,7 @@ class Attempts(msgspec.Struct, eq=False):
         clock, queues = exchange.clock, self.queues
         clock.slots.append(queues.take(policy, target.upstream) or await queues.enter(policy, target.upstream))
         call.deadline = self.clock.monotonic() + policy.total
-        clock.start(policy.total, exchange.task)
+        clock.task, clock.until = exchange.task, monotonic() + policy.total
         try:
             return await self._try(call, exchange, view, policy)
         except asyncio.CancelledError:
@@ -86,11 +87,13 @@ class Attempts(msgspec.Struct, eq=False):
             what = f"did not answer within {policy.total:g} s; the outcome is unknown"
             raise UpstreamTimeout(f"upstream {target.upstream!r} {what}") from None
         finally:
-            clock.stop()
+            clock.task, clock.until = None, math.inf
+            if clock.timer is not None:
+                clock.stop()
 
     async def _try(self, call: Call, exchange: Exchange, view: UpstreamView, policy: Policy) -> Reply:
         tried: list[Endpoint] = []
-        legs, monotonic, endpoints = self.legs, self.clock.monotonic, view.upstream.endpoints
+        legs, now, endpoints = self.legs, self.clock.monotonic, view.upstream.endpoints
         key = legs.key(view, exchange)
         while True:
             endpoint = legs.bound_endpoint(key) if key[1] == "legacy" else None
@@ -98,11 +101,18 @@ class Attempts(msgspec.Struct, eq=False):
                 has_choice = len(endpoints) > 1 and not tried
                 endpoint = self.balancer.pick(endpoints, call) if has_choice else self._pick(view, call, tried)
             attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
-            started = monotonic()
+            started = now()
             held = legs.get(key, view, endpoint, exchange)
             held.users += 1
             try:
-                return await self._converse(call, exchange, held, view, policy)
+                request = self._request(call, exchange, held, policy)
+                if key[1] == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
+                    await held.set_level(call.client.log_level)
+                reply = await held.connection.request(request)
+                if reply.kind != "complete":
+                    reply = await self._converse(reply, request, call, exchange, held)
+                is_done = reply.kind != "complete" or call.client.era == "legacy"
+                return reply if is_done else self._as_modern(reply, call, exchange, held)
             except UpstreamError as error:
                 attempt.error = error
                 tried.append(endpoint)
@@ -112,7 +122,7 @@ class Attempts(msgspec.Struct, eq=False):
                     raise
             finally:
                 held.users -= 1
-                held.last_used = monotonic()
+                held.last_used = now()
                 attempt.seconds = held.last_used - started
                 self.balancer.done(attempt)
 
@@ -125,16 +135,12 @@ class Attempts(msgspec.Struct, eq=False):
         return endpoints[0] if len(endpoints) == 1 else self.balancer.pick(endpoints, call)
 
     async def _converse(
-        self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy
+        self, reply: Reply, request: UpstreamRequest, call: Call, exchange: Exchange, held: HeldLeg
     ) -> Reply:
-        """Send, answer what the upstream asks, translate; raises UpstreamError and ClientCannot."""
-        is_legacy, request = call.client.era == "legacy", self._request(call, exchange, held, policy)
-        if held.era == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
-            await held.set_level(call.client.log_level)
-        reply = await held.connection.request(request)
+        """Have what the upstream asks answered until it is done; raises UpstreamError and ClientCannot."""
         for _ in range(ROUNDS):
             if reply.kind == "complete":
-                return reply if is_legacy else self._as_modern(reply, call, exchange, held)
+                return reply
             if reply.kind != "input_required" or reply.result is None:
                 raise UpstreamProtocol(f"the upstream answered with the unknown resultType {reply.kind!r}")
             wanted = translate.read(reply.result, InputRequired)
@@ -142,7 +148,7 @@ class Attempts(msgspec.Struct, eq=False):
             asked = {key: translate.read(raw, InputRequest) for key, raw in requests.items()}
             for each in asked.values():
                 check_capability(call.client, each.method, each.params)
-            if not is_legacy:
+            if call.client.era == "modern":
                 inner = None if wanted.request_state is UNSET else bytes(wanted.request_state)
                 return input_required(requests, self.parking.seal(exchange, upstream=held.upstream.name, inner=inner))
             params = {key: value for key, value in request.params.items() if key != "requestState"}

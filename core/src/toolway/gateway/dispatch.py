@@ -52,7 +52,7 @@ class Dispatch:
 
     async def run(self, exchange: Exchange, view: ServerView) -> None:
         """Route, authorize, run and finish; every failure becomes a fault that says what happened, never how."""
-        call, exchange.task = exchange.call, asyncio.current_task()
+        call, exchange.task = exchange.made or exchange.call, asyncio.current_task()
         self._young[exchange] = monotonic() + SLOW_SECONDS
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._look)
