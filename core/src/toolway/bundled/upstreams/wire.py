@@ -20,6 +20,7 @@ COMMON: Mapping[str, Mapping[str, str]] = {
 }
 """What every request of a method says in MCP."""
 
+NOTHING: Mapping[str, str] = {}
 Authorize = Callable[[Challenge | None], Awaitable[Mapping[str, str]]]
 OwnHeaders = Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -41,7 +42,11 @@ class Answer(Protocol):
         """The first value of a header, named in lower case; empty when there is none."""
 
     async def read(self, limit: int) -> bytes:
-        """The whole body; raises UpstreamError when it breaks off or is larger than `limit` bytes."""
+        """The whole body, after which nothing is left to close.
+
+        Raises:
+            UpstreamError: it breaks off or is larger than `limit` bytes.
+        """
 
     async def chunk(self) -> bytes:
         """What has come of the body, as soon as there is something; empty at its end, UpstreamError if it broke off."""
@@ -68,10 +73,13 @@ class Wire:
         url: str,
         calls: Transport,
         streams: Transport,
-        authorize: Authorize,
+        authorize: Authorize | None,
         own_headers: OwnHeaders | None,
     ) -> None:
-        """Streams that stay open use connections of their own, so that they never block calls."""
+        """Streams that stay open use connections of their own, so that they never block calls.
+
+        `authorize` is None for an upstream that wants no credential.
+        """
         self.upstream = upstream
         self.url = url
         self._who = f"upstream {upstream!r}"
@@ -98,11 +106,13 @@ class Wire:
         transport = self._streams if held else self._calls
         if self._own_headers is not None:
             headers = {**await self._own_headers(), **headers}
-        credentials = await self._authorize(None)
+        authorize, credentials = self._authorize, NOTHING
+        if authorize is not None:
+            credentials = await authorize(None)
         answer = await transport.request(method, {**headers, **credentials}, body, seconds, target)
-        if answer.status in (401, 403):
+        if authorize is not None and answer.status in (401, 403):
             answer.close()
-            renewed = await self._authorize(Challenge(answer.status, answer.header("www-authenticate")))
+            renewed = await authorize(Challenge(answer.status, answer.header("www-authenticate")))
             if renewed != credentials:
                 answer = await transport.request(method, {**headers, **renewed}, body, seconds, target)
         if answer.status >= 300 or answer.encoding:
