@@ -162,7 +162,9 @@ class Attempts(msgspec.Struct, eq=False):
     def _request(self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
         token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers
-        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else {})
+        meta = exchange.introduction if is_modern else {}
+        if call.outgoing_meta or not call.meta.keys() <= translate.NOT_PASSED:
+            meta = translate.outgoing_meta(call, meta)
         if token is not None:
             self.serial += 1
             meta = {**meta, "progressToken": Raw(b'"tw-%d"' % self.serial)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence, unreadable
+from toolway.hookspecs.serving import CLOSE, ClientConnection, HeaderList, Limits, Refusal, Silence, unreadable
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -138,20 +138,22 @@ class Cycle:
                 self.wake()
             connection.answered(self)
 
-    def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
+    def _send_head(self, status: int, headers: HeaderList) -> None:
         fields = dict(headers)
         if b"connection" in fields:
             self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            headers = [*headers, CLOSE]
         if b"content-length" in fields:
             self._left = int(fields[b"content-length"])
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(lines):
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
+        parts = [STATUS_LINE[status]]
+        for name, value in headers:
+            parts += name, b": ", value, b"\r\n"
+        head = b"".join(parts)
+        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 1):
             raise ValueError("a header field of an answer contains a line end")
         self.response_started, self._expects = True, False
         if self._chunked:

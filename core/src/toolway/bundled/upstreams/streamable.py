@@ -129,7 +129,9 @@ class StreamableHttp:
         method = request.method
         body = encode_request(request_id, method, request.params)
         if self._modern and method != LISTEN:
-            answer = await self._wire.send("POST", request.headers, body, seconds=request.first_byte)
+            answer = await self._wire.post(request.headers, body, request.first_byte)
+            if answer.status >= 300 or answer.encoding:
+                self._wire.check(answer)
         else:
             answer = await self._send("POST", request.headers, body, request.first_byte, held=method == LISTEN)
         if answer.content_type == "application/json" and answer.status < 300:

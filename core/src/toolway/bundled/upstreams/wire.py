@@ -20,7 +20,6 @@ COMMON: Mapping[str, Mapping[str, str]] = {
 }
 """What every request of a method says in MCP."""
 
-NOTHING: Mapping[str, str] = {}
 Authorize = Callable[[Challenge | None], Awaitable[Mapping[str, str]]]
 OwnHeaders = Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -104,22 +103,40 @@ class Wire:
             UpstreamError: not reachable, not in time, redirected, compressed or unauthorized.
         """
         transport = self._streams if held else self._calls
-        if self._own_headers is not None:
-            headers = {**await self._own_headers(), **headers}
-        authorize, credentials = self._authorize, NOTHING
-        if authorize is not None:
-            credentials = await authorize(None)
-        answer = await transport.request(method, {**headers, **credentials}, body, seconds, target)
-        if authorize is not None and answer.status in (401, 403):
-            answer.close()
-            renewed = await authorize(Challenge(answer.status, answer.header("www-authenticate")))
-            if renewed != credentials:
-                answer = await transport.request(method, {**headers, **renewed}, body, seconds, target)
-        if answer.status >= 300 or answer.encoding:
-            self._check(answer)
+        answer = await self._ask(transport, method, headers, body, seconds, target)
+        self.check(answer)
         return answer
 
-    def _check(self, answer: Answer) -> None:
+    def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Awaitable[Answer]:
+        """The answer to a request as that of `send`, but it still has to be checked."""
+        if self._authorize is None and self._own_headers is None:
+            return self._calls.request("POST", headers, body, seconds)
+        return self._ask(self._calls, "POST", headers, body, seconds)
+
+    async def _ask(
+        self,
+        transport: Transport,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: float,
+        target: str = "",
+    ) -> Answer:
+        if self._own_headers is not None:
+            headers = {**await self._own_headers(), **headers}
+        if self._authorize is None:
+            return await transport.request(method, headers, body, seconds, target)
+        credentials = await self._authorize(None)
+        answer = await transport.request(method, {**headers, **credentials}, body, seconds, target)
+        if answer.status in (401, 403):
+            answer.close()
+            renewed = await self._authorize(Challenge(answer.status, answer.header("www-authenticate")))
+            if renewed != credentials:
+                answer = await transport.request(method, {**headers, **renewed}, body, seconds, target)
+        return answer
+
+    def check(self, answer: Answer) -> None:
+        """Close and refuse what is no answer; raises UpstreamError."""
         if answer.status in (401, 403):
             answer.close()
             raise UpstreamUnauthorized(f"{self._who} refused the gateway's credential with {answer.status}", sent=False)
