@@ -30,9 +30,9 @@ class Slot(msgspec.Struct, eq=False):
             bound, key = self.bound, self.key
             if not (bound.waiting and bound.pass_on(key)):
                 bound.total -= 1
-                bound.held[key] -= 1
-                if not bound.held[key]:
-                    del bound.held[key]
+                left = bound.held.pop(key) - 1
+                if left:
+                    bound.held[key] = left
 
     def rejoin(self) -> None:
         """Take it again, even above the bound: what was begun goes on."""

@@ -60,14 +60,11 @@ class Cycle:
             "response_started",
             "scope",
         ),
-        *("waiter", "_chunked", "_connection", "_expects", "_head", "_left"),
+        *("waiter", "_chunked", "_connection", "_head", "_left", "_may_expect"),
     )
 
-    def __init__(self, connection: Connection, scope: Any, *, expects: bool, keep_alive: bool) -> None:
-        """`expects` says that the client waits for 100 before it sends the body (RFC 9110 section 10.1.1).
-
-        `is_news` says that there is something new for who receives, and `waiter` that somebody does.
-        """
+    def __init__(self, connection: Connection, scope: Any, *, keep_alive: bool) -> None:
+        """`is_news` says that there is something new for who receives, and `waiter` that somebody does."""
         self.scope = scope
         self.keep_alive = keep_alive
         self.body = b""
@@ -75,7 +72,7 @@ class Cycle:
         self.disconnected = self.response_started = self.response_complete = self.is_news = self._chunked = False
         self.waiter: asyncio.Future[None] | None = None
         self._connection = connection
-        self._expects = expects
+        self._may_expect = True
         self._head = b""
         self._left = 0
 
@@ -92,16 +89,16 @@ class Cycle:
 
     async def receive(self) -> dict[str, Any]:
         """ASGI `receive`."""
-        if self._expects:
-            self._expects = False
-            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if not self.is_news:
+            if self._may_expect and dict(self.scope["headers"]).get(b"expect", b"").lower() == b"100-continue":
+                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
+            self._may_expect = False
             self._connection.flow.resume_reading()
             self.waiter = self._connection.loop.create_future()
             await self.waiter
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body, self.is_news = self.body, b"", False
+        body, self.body, self.is_news, self._may_expect = self.body, b"", False, False
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     def wake(self) -> None:
@@ -155,7 +152,7 @@ class Cycle:
         head = b"".join(parts)
         if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 1):
             raise ValueError("a header field of an answer contains a line end")
-        self.response_started, self._expects = True, False
+        self.response_started, self._may_expect = True, False
         if self._chunked:
             self._connection.transport.write(head + b"\r\n")
         else:
@@ -249,6 +246,10 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if self._running is not None:
             self._running.keep_alive = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of a head."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """A request is there: as in uvicorn, without upgrades, for a plain path only."""
         scope = self.scope
@@ -265,7 +266,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._head_size = 0
         self._requests += 1
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        cycle = Cycle(self, scope, expects=self.expect_100_continue, keep_alive=keep_alive)
+        cycle = Cycle(self, scope, keep_alive=keep_alive)
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = cycle
         if is_first:
