@@ -32,7 +32,7 @@ class EventStream(msgspec.Struct, eq=False):
 
     number: int = 0
     retain: int = 0
-    budget: Budget = msgspec.field(default_factory=Budget)
+    budget: Budget | None = None
     events: deque[tuple[int, bytes]] = msgspec.field(default_factory=deque)
     sequence: int = 0
     delivered: int = 0
@@ -51,7 +51,8 @@ class EventStream(msgspec.Struct, eq=False):
         self.sequence += 1
         self.events.append((self.sequence, message))
         self.size += len(message)
-        self.budget.used += len(message)
+        if self.budget is not None:
+            self.budget.used += len(message)
         if len(self.events) > 1:
             self._keep_bounds()
         if last:
@@ -129,13 +130,15 @@ class EventStream(msgspec.Struct, eq=False):
     def _keep_bounds(self) -> None:
         while len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered):
             self._drop()
-        if self.budget.used > PENDING_BYTES and len(self.events) > 1:
+        kept = self.size if self.budget is None else self.budget.used
+        if kept > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
     def _drop(self) -> None:
         size = len(self.events.popleft()[1])
         self.size -= size
-        self.budget.used -= size
+        if self.budget is not None:
+            self.budget.used -= size
 
 
 def _settle(waiter: asyncio.Future[bool], value: bool) -> None:
