@@ -212,6 +212,7 @@ class Exchange(msgspec.Struct, eq=False):
                 return
             self.answered = headers = message.get("headers") or []
             message = {**message, "headers": [*headers, *self.cors, *self.edge.headers]}
+            self.finished = "body" in message
         elif self.answered is None:
             return
         elif not message.get("more_body", False):

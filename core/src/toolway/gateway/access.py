@@ -18,6 +18,7 @@ from toolway.plugin.kernel import Clock
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
+ALLOW, DENY = auth.Decision.ALLOW, auth.Decision.DENY
 NOBODY = Authenticated(ANONYMOUS, math.inf)
 
 
@@ -71,7 +72,9 @@ class Access:
                 self._known.popitem(last=False)
         return verified
 
-    def remembered(self, server: str | None, authorization: bytes | None, api_key: bytes | None) -> Authenticated | None:
+    def remembered(
+        self, server: str | None, authorization: bytes | None, api_key: bytes | None
+    ) -> Authenticated | None:
         """Who presents these on this server; None when somebody has to be asked."""
         if authorization is None and api_key is None:
             return NOBODY
@@ -87,9 +90,9 @@ class Access:
             except Exception:
                 log.exception("authorizer %r failed; the action is denied", authorizer.name)
                 return False
-            if decision is auth.Decision.DENY:
+            if decision is DENY:
                 return False
-            allowed = allowed or decision is auth.Decision.ALLOW
+            allowed = allowed or decision is ALLOW
         return allowed
 
     def visibility(self, principal: Principal, server: str) -> str:

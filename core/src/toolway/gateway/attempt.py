@@ -11,7 +11,6 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.gateway import translate
 from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
@@ -83,7 +82,9 @@ class Attempts(msgspec.Struct, eq=False):
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
             while True:
                 has_choice = len(endpoints) > 1 and not tried and key[1] == "modern"
-                endpoint = self.balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
+                endpoint = (
+                    self.balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
+                )
                 attempt, started = Attempt(call, view.upstream, endpoint, len(tried) + 1), now()
                 held = self.legs.get(key, view, endpoint, exchange)
                 held.users += 1

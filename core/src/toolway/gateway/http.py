@@ -11,6 +11,7 @@ import msgspec
 from toolway.gateway.access import NOBODY, Visit
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal
+from toolway.hookspecs.serving import WHOLE
 from toolway.mcp.sse import encode_event
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ class Request(msgspec.Struct, eq=False):
             fields.append(JSON)
         if status == 503:
             fields.append((b"retry-after", b"1"))
-        self.started = True
-        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+        self.started, head = True, {"type": "http.response.start", "status": status, "headers": fields}
+        if WHOLE in self.scope.get("extensions", ()):
+            return await self.send({**head, "body": body})
+        await self.send(head)
         await self.send({"type": "http.response.body", "body": body})
 
     async def start(self, status: int, headers: Headers) -> None:

@@ -128,7 +128,9 @@ class EventStream(msgspec.Struct, eq=False):
             await self.wait(self.sequence, LONG)
 
     def _keep_bounds(self) -> None:
-        while len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered):
+        while (
+            len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered)
+        ):
             self._drop()
         kept = self.size if self.budget is None else self.budget.used
         if kept > PENDING_BYTES and len(self.events) > 1:

@@ -15,7 +15,16 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolway.hookspecs.serving import CLOSE, ClientConnection, HeaderList, Limits, Refusal, Silence, unreadable
+from toolway.hookspecs.serving import (
+    CLOSE,
+    WHOLE,
+    ClientConnection,
+    HeaderList,
+    Limits,
+    Refusal,
+    Silence,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -115,8 +124,10 @@ class Cycle:
         if self.disconnected:
             raise ConnectionResetError("the client is gone")
         if not self.response_started:
-            return self._send_head(message["status"], message["headers"])
-        if self.response_complete:
+            self._send_head(message["status"], message["headers"])
+            if "body" not in message:
+                return
+        elif self.response_complete:
             raise RuntimeError("the answer is complete already")
         data, more = message.get("body", b""), message.get("more_body", False)
         if self._chunked:
@@ -262,6 +273,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         scope["http_version"] = version
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
+        scope["extensions"] = {WHOLE: {}}
         scope["query_string"] = url.query or b""
         self._head_size = 0
         self._requests += 1
