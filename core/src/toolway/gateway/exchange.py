@@ -66,7 +66,7 @@ def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
 class Pausable(msgspec.Struct, eq=False):
     """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots.
 
-    `until` is the deadline, in monotonic seconds, for `task`, moved on by pauses. Most calls are over long before, so its
+    `until` is the deadline, in monotonic seconds, for `task`, moved on by pauses. Most calls are over long before: its
     timer is only set by `arm`, once a call is slow.
     """
 

@@ -75,7 +75,7 @@ class Request(msgspec.Struct, eq=False):
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
     async def body(self, message: MutableMapping[str, Any]) -> bytes:
-        """The whole of what begins with a message; raises ConnectionResetError when the client leaves before its end."""
+        """All of what begins with a message; raises ConnectionResetError when the client leaves before its end."""
         parts = []
         while message["type"] == "http.request":
             parts.append(message.get("body", b""))

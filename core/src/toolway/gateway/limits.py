@@ -77,9 +77,10 @@ class Quota(Bound):
         """A place; raises Overloaded."""
         if self.total >= self._per_node:
             raise Overloaded(f"the gateway has {self._per_node} {self._what}; try again later")
-        if self.held.get(principal.id, 0) >= self._per_principal and principal.kind != "anonymous":
+        held = self.held.get(principal.id, 0)
+        if held >= self._per_principal and principal.kind != "anonymous":
             raise Overloaded(f"you have {self._per_principal} {self._what}; end some or try again later")
-        self.held[principal.id] = self.held.get(principal.id, 0) + 1
+        self.held[principal.id] = held + 1
         self.total += 1
         return Slot(self, principal.id)
 
