@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
-from functools import cached_property
 from time import monotonic
 from typing import Any, NoReturn
 
@@ -45,12 +44,8 @@ class Edge:
         self._root_path = settings.root_path
         self._names = Names(settings, bind, public_url)
         self._known_hosts: set[bytes] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.sweep()
-
-    @cached_property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The one that requests are served in."""
-        return asyncio.get_running_loop()
 
     @property
     def drain_delay(self) -> float:
@@ -61,7 +56,8 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
-        exchange = Exchange(self, scope, receive, send, asyncio.current_task(self.loop))
+        self._loop = self._loop or asyncio.get_running_loop()  # asks the system each time
+        exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop))
         self.in_flight.add(exchange)
         try:
             fields = check_head(scope, self.limits)

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Sequence
-from functools import cached_property
 from time import monotonic
 from typing import Any
 
@@ -50,17 +49,15 @@ class Dispatch:
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.get_running_loop()  # remembered: each time it asks the system for the process
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, exchange: Exchange, view: ServerView) -> None:
         """Route, authorize, run and finish; every failure becomes a fault that says what happened, never how."""
+        if self._timer is None:
+            self._loop = asyncio.get_running_loop()  # asks the system each time
+            self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
-        if self._timer is None:
-            self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
         try:
             exchange.clock.slots.append(self.calls.take(call.principal))
             call.target = target = self._route(call, view, exchange.found)
@@ -92,7 +89,7 @@ class Dispatch:
         now, self._timer = monotonic(), None
         for exchange, due in list(self._young.items()):
             if due > now:
-                self._timer = self._loop.call_later(due - now, self._look)
+                self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
                 break
             del self._young[exchange]
             self._slow.add(exchange)
