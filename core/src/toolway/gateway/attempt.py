@@ -115,9 +115,7 @@ class Attempts(msgspec.Struct, eq=False):
             what = f"did not answer within {policy.total:g} s; the outcome is unknown"
             raise UpstreamTimeout(f"upstream {target.upstream!r} {what}") from None
         finally:
-            clock.task, clock.until = None, math.inf
-            if clock.timer is not None:
-                clock.stop()
+            clock.stop()
 
     def _pick(self, endpoints: Sequence[Endpoint], call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""

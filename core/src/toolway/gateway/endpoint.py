@@ -58,12 +58,11 @@ class Endpoint:
         place = _place(scope["path"]) if scope["type"] == "http" else None
         if place is None:
             return await self._otherwise(scope, receive, send)
-        request = Request(scope, receive, send, dict(scope["headers"]), place[0])
+        request = Request(scope, receive, send, headers := dict(scope["headers"]), place[0])
         try:
-            if len(request.headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
+            if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
                 raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-            authorization, api_key = request.headers.get(b"authorization"), request.headers.get(b"x-api-key")
-            known = self._access.remembered(request.server, authorization, api_key)
+            known = self._access.remembered(place[0], headers.get(b"authorization"), headers.get(b"x-api-key"))
             view = self._enter(request, known or await self._access.authenticate(request.visit()))
             handler, leaf = self._routes.get((place[1], scope["method"])), place[1]
             if handler is None or (leaf == "mcp" and handler != self._post and _is_modern(request.headers)):
@@ -95,8 +94,7 @@ class Endpoint:
         headers = request.headers
         _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
         message = await request.receive()
-        is_whole = message["type"] == "http.request" and not message.get("more_body")
-        body = message.get("body", b"") if is_whole else await request.body(message)
+        body = await request.body(message) if message.get("more_body", True) else message["body"]
         envelope = decode(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         version = headers.get(b"mcp-protocol-version")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 STREAM_AFTER = 10.0
 PING_SECONDS = 15.0
@@ -97,11 +96,6 @@ class Request(msgspec.Struct, eq=False):
         await self.send(head)
         await self.send({"type": "http.response.body", "body": body})
 
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send status and headers; from now on the response cannot become an error."""
-        self.started = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-
     async def write(self, body: bytes = b"", *, more: bool = True) -> None:
         """Send a piece of the body, the last one unless there is `more`."""
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
@@ -165,8 +159,8 @@ class Answer(msgspec.Struct, eq=False):
 
     async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
-        request.streamed = True
-        await request.start(200, SSE_HEADERS)
+        request.started = request.streamed = True
+        await request.send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         await request.write(self.first())
         while True:
             if events := stream.since(position):

@@ -32,7 +32,7 @@ class EventStream(msgspec.Struct, eq=False):
 
     number: int = 0
     retain: int = 0
-    budget: Budget | None = None
+    budget: Budget = msgspec.field(default_factory=Budget)
     events: deque[tuple[int, bytes]] = msgspec.field(default_factory=deque)
     sequence: int = 0
     delivered: int = 0
@@ -51,8 +51,7 @@ class EventStream(msgspec.Struct, eq=False):
         self.sequence += 1
         self.events.append((self.sequence, message))
         self.size += len(message)
-        if self.budget is not None:
-            self.budget.used += len(message)
+        self.budget.used += len(message)
         if len(self.events) > 1:
             self._keep_bounds()
         if last:
@@ -86,10 +85,9 @@ class EventStream(msgspec.Struct, eq=False):
         """Go on where the client's copy of `old` ends: the same numbers, what it has not got yet."""
         self.sequence = self.delivered = old.sequence
         for sequence, message in old.since(position):
-            self.delivered = min(self.delivered, sequence - 1)
             self.sequence = sequence - 1
+            self.delivered = min(self.delivered, self.sequence)
             self.put(message)
-        self.sequence = old.sequence
         old.clear()
         old.close()
 
@@ -132,15 +130,13 @@ class EventStream(msgspec.Struct, eq=False):
             len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered)
         ):
             self._drop()
-        kept = self.size if self.budget is None else self.budget.used
-        if kept > PENDING_BYTES and len(self.events) > 1:
+        if self.budget.used > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
     def _drop(self) -> None:
         size = len(self.events.popleft()[1])
         self.size -= size
-        if self.budget is not None:
-            self.budget.used -= size
+        self.budget.used -= size
 
 
 def _settle(waiter: asyncio.Future[bool], value: bool) -> None:
