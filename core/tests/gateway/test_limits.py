@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 import pytest
 
@@ -54,21 +55,8 @@ async def test_a_full_queue_and_a_queue_that_does_not_move_refuse() -> None:
         await slots.enter(Policy(in_flight=1, queue=0), "up")
 
 
-async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() -> None:
-    slots, clock = Queues(), Pausable()
-    clock.slots.append(await slots.enter(ONE, "up"))
-
-    clock.pause()
-    assert slots.total == 0
-    clock.end()
-    clock.resume()
-
-    assert slots.total == 0
-
-
 async def test_the_deadline_of_a_call_stands_still_while_it_is_paused() -> None:
-    clock, loop = Pausable(), asyncio.get_running_loop()
-    clock.start(0.05, asyncio.current_task())
+    clock, loop = Pausable(task=asyncio.current_task(), until=monotonic() + 0.05), asyncio.get_running_loop()
     clock.arm()
     clock.pause()
     clock.pause()
@@ -86,9 +74,8 @@ async def test_the_deadline_of_a_call_stands_still_while_it_is_paused() -> None:
 
 
 async def test_a_call_that_is_cancelled_did_not_pass_its_deadline() -> None:
-    clock = Pausable()
     task = asyncio.current_task()
-    clock.start(10, task)
+    clock = Pausable(task=task, until=monotonic() + 10)
     clock.arm()
     assert task is not None
     task.cancel()

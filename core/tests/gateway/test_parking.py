@@ -13,11 +13,11 @@ from msgspec import Raw
 from toolway.errors import Overloaded
 from toolway.gateway.access import Access
 from toolway.gateway.exchange import Exchange
-from toolway.gateway.limits import Stays
+from toolway.gateway.limits import Queues, Stays
 from toolway.gateway.parked import PARK_SECONDS, PER_PRINCIPAL, Parking, quota
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import ClientProfile, Reply
+from toolway.hookspecs.routing import ClientProfile, Policy, Reply
 from toolway.keyring import KeyRing
 from toolway.mcp.errors import RpcError
 from toolway_testing.clock import MovedClock
@@ -54,6 +54,18 @@ async def turn(stream: EventStream) -> dict[str, Any]:
 
 def parked_name(asked: Exchange, state: str) -> str:
     return PARKING.open(exchange(requestState=state), Raw(msgspec.json.encode(state))).parked
+
+
+async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() -> None:
+    slots, asked = Queues(), exchange()
+    asked.clock.slots.append(await slots.enter(Policy(), "up"))
+
+    asked.clock.pause()
+    assert slots.total == 0
+    asked.end()
+    asked.clock.resume()
+
+    assert slots.total == 0
 
 
 async def test_two_equal_retries_of_a_parked_call_have_one_winner() -> None:

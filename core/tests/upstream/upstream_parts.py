@@ -15,6 +15,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 from msgspec import Raw
+from pydantic import BaseModel
 
 from toolway.bundled.upstreams.http import HttpKind
 from toolway.bundled.upstreams.stdio import StdioKind
@@ -111,9 +112,13 @@ def leg(
     return Leg(era, key, ClientProfile(version, capabilities or {}), peer or Ear(), authorize or nothing)
 
 
+class Credential(BaseModel):
+    """Upstreams that have one ask the leg for headers."""
+
+
 def http_upstream(kind: HttpKind, url: str, **settings: Any) -> Upstream:
     read = kind.settings.model_validate({"name": "up", "endpoints": [url], "allow_private": True, **settings})
-    return Upstream("up", "http", read, kind.endpoints(read))
+    return Upstream("up", "http", read, kind.endpoints(read), Credential())
 
 
 def stdio_upstream(kind: StdioKind, *command: str, **settings: Any) -> Upstream:

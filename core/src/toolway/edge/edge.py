@@ -8,13 +8,13 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from email.utils import formatdate
-from functools import cached_property
 from time import monotonic
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toolway.edge.head import CODINGS, Fields, check_codings, check_head
+from toolway.edge.head import CODINGS, DIGITS, Fields, bad_length, check_codings, check_head, too_large
 from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
@@ -44,12 +44,8 @@ class Edge:
         self._root_path = settings.root_path
         self._names = Names(settings, bind, public_url)
         self._known_hosts: set[bytes] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.sweep()
-
-    @cached_property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The one that requests are served in."""
-        return asyncio.get_running_loop()
 
     @property
     def drain_delay(self) -> float:
@@ -60,10 +56,16 @@ class Edge:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
-        exchange = Exchange(self, scope, receive, send)
+        self._loop = self._loop or asyncio.get_running_loop()  # asks the system each time
+        exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop))
         self.in_flight.add(exchange)
         try:
-            if self._admits(exchange):
+            fields = check_head(scope, self.limits)
+            is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
+            if (is_known and not (self.draining or self._root_path)) or self._admits(exchange, fields):
+                length = fields.get(b"content-length", b"0")
+                if len(length) > DIGITS or not length.isdigit() or int(length) > self.limits.body:
+                    raise bad_length(length, self.limits)
                 await self.app(scope, exchange.receive, exchange.send)
                 if not exchange.finished:
                     exchange.complain()
@@ -80,20 +82,13 @@ class Edge:
         finally:
             self.in_flight.discard(exchange)
 
-    def _admits(self, exchange: Exchange) -> bool:
+    def _admits(self, exchange: Exchange, fields: Fields) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
         scope = exchange.scope
-        fields = check_head(scope, self.limits)
         if fields[b"host"] not in self._known_hosts:
             self._check_host(scope, fields[b"host"])
         if not _RARE.isdisjoint(fields):
             self._check_rare(exchange, fields)
-        if b"content-length" in fields:
-            length = fields[b"content-length"]
-            if not length.isdigit() or len(length) > 18:
-                raise Refusal(400, "bad_framing", "Content-Length must be a number.")
-            if int(length) > self.limits.body:
-                exchange.refuse_size()
         if self._root_path:
             self._complete_path(scope)
         if self.draining and scope["path"] == f"{self._root_path}/ready":
@@ -149,59 +144,57 @@ class Edge:
             exchange.stop()
 
 
-class Exchange:
+class Exchange(msgspec.Struct, eq=False):
     """One request on its way through the door: `receive` and `send` for the application behind it.
 
-    `answered` are the headers of an answer that has begun, `gone` says that the client has left.
+    `answered` are the headers of an answer that has begun, `gone` says that the client has left. `asked` is when the
+    application began to wait for a piece of the body, in monotonic seconds, `first_asked` for the first one.
     """
 
+    edge: Edge
+    scope: Scope
+    receive_raw: Receive
+    send_raw: Send
+    task: asyncio.Task[Any] | None
     answered: HeaderList | None = None
-    finished = gone = stopped = False
+    finished: bool = False
+    gone: bool = False
+    stopped: bool = False
     refusal: Refusal | None = None
     cors: Sequence[tuple[bytes, bytes]] = ()
-    _is_read = False
-    _received = 0
-    _first_asked = _asked = 0.0
-
-    def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope = scope
-        self.task = asyncio.current_task(edge.loop)
-        self._edge = edge
-        self._receive = receive
-        self._send = send
+    is_read: bool = False
+    received: int = 0
+    first_asked: float = 0.0
+    asked: float = 0.0
 
     async def receive(self) -> Message:
         """ASGI `receive`; raises `Refusal`: 413 (too large) or 400 (the server could not read it)."""
         if self.refusal is not None:
             raise self.refusal
-        if self._is_read:
-            message = await self._receive()
+        if self.is_read:
+            message = await self.receive_raw()
         else:
-            self._asked = monotonic()
-            self._first_asked = self._first_asked or self._asked
+            self.asked = monotonic()
+            self.first_asked = self.first_asked or self.asked
             try:
-                message = await self._receive()
+                message = await self.receive_raw()
             except Exception as error:
                 log.debug("the server could not read a request body", exc_info=error)
                 self._refuse(Refusal(400, "bad_body", "The request body is malformed."))
-            self._asked = 0.0
+            self.asked = 0.0
         if message["type"] == "http.request":
-            self._is_read = not message.get("more_body", False)
-            self._received += len(message.get("body", b""))
-            if self._received > self._edge.limits.body:
-                self.refuse_size()
+            self.is_read = not message.get("more_body", False)
+            self.received += len(message.get("body", b""))
+            if self.received > self.edge.limits.body:
+                self._refuse(too_large(self.edge.limits))
         else:
             self.gone = True
         return message
 
     def is_late(self, now: float) -> bool:
         """Whether the application waits for a piece of the body for too long."""
-        gap, total = now - self._asked, now - self._first_asked
-        return self._asked > 0 and (gap >= self._edge.limits.body_gap or total >= self._edge.limits.body_total)
-
-    def refuse_size(self) -> NoReturn:
-        """Raises `Refusal`: the body is, or would be, too large."""
-        self._refuse(Refusal(413, "body_too_large", f"A request body may have {self._edge.limits.body} bytes."))
+        gap, total = now - self.asked, now - self.first_asked
+        return self.asked > 0 and (gap >= self.edge.limits.body_gap or total >= self.edge.limits.body_total)
 
     def _refuse(self, refusal: Refusal) -> NoReturn:
         """An application that swallows the refusal cannot answer something else instead."""
@@ -214,13 +207,14 @@ class Exchange:
             if self.refusal is not None:
                 return
             self.answered = headers = message.get("headers") or []
-            message = {**message, "headers": [*headers, *self.cors, *self._edge.headers]}
+            message = {**message, "headers": [*headers, *self.cors, *self.edge.headers]}
+            self.finished = "body" in message
         elif self.answered is None:
             return
         elif not message.get("more_body", False):
             self.finished = True
         try:
-            await self._send(message)
+            await self.send_raw(message)
         except OSError:
             self.gone = True
             raise

@@ -10,6 +10,9 @@ from toolway.hookspecs.serving import HeaderList, Limits, Refusal, unreadable
 
 Fields = dict[bytes, bytes]
 
+DIGITS = 18
+"""Most digits of a Content-Length."""
+
 CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
 
 _SINGLE = CODINGS | {b"host", b"origin", b"content-length"}
@@ -45,6 +48,18 @@ def check_head(scope: Scope, limits: Limits) -> Fields:
     if b"host" not in fields:
         raise Refusal(400, "host_missing", "The request must have exactly one Host header.")
     return fields
+
+
+def bad_length(length: bytes, limits: Limits) -> Refusal:
+    """The answer to a body whose length is no number, or more than is taken."""
+    if not length.isdigit() or len(length) > DIGITS:
+        return Refusal(400, "bad_framing", "Content-Length must be a number.")
+    return too_large(limits)
+
+
+def too_large(limits: Limits) -> Refusal:
+    """The answer to a body that has more bytes than are taken."""
+    return Refusal(413, "body_too_large", f"A request body may have {limits.body} bytes.")
 
 
 def check_codings(fields: Fields) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 import msgspec
 
@@ -18,6 +18,7 @@ from toolway.plugin.kernel import Clock
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
+ALLOW, DENY = auth.Decision.ALLOW, auth.Decision.DENY
 NOBODY = Authenticated(ANONYMOUS, math.inf)
 
 
@@ -60,21 +61,25 @@ class Access:
             Unauthenticated: a credential that no authenticator accepts.
             InvalidInput: two credentials.
         """
-        authorization, api_key = visit.authorization, visit.api_key
-        if authorization is None and api_key is None:
-            return NOBODY
-        text = b"%b\0%b\0%b" % ((visit.context.server or "/").encode(), authorization or b"", api_key or b"")
-        key = hashlib.sha256(text).digest()
-        known = self._known.get(key)
-        if known is not None and known.cache_until > self._clock.monotonic():
+        known = self.remembered(visit.context.server, visit.authorization, visit.api_key)
+        if known is not None:
             return known
         before = self._revocations
         verified = await self._ask(visit.credentials(), visit.context)
         if verified.cache_until > self._clock.monotonic() and before == self._revocations:
-            self._known[key] = verified
+            self._known[_key(visit.context.server, visit.authorization, visit.api_key)] = verified
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return verified
+
+    def remembered(
+        self, server: str | None, authorization: bytes | None, api_key: bytes | None
+    ) -> Authenticated | None:
+        """Who presents these on this server; None when somebody has to be asked."""
+        if authorization is None and api_key is None:
+            return NOBODY
+        known = self._known.get(_key(server, authorization, api_key))
+        return known if known is not None and known.cache_until > self._clock.monotonic() else None
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
         """One ALLOW and no DENY; an authorizer that fails denies."""
@@ -85,9 +90,9 @@ class Access:
             except Exception:
                 log.exception("authorizer %r failed; the action is denied", authorizer.name)
                 return False
-            if decision is auth.Decision.DENY:
+            if decision is DENY:
                 return False
-            allowed = allowed or decision is auth.Decision.ALLOW
+            allowed = allowed or decision is ALLOW
         return allowed
 
     def visibility(self, principal: Principal, server: str) -> str:
@@ -116,3 +121,7 @@ class Access:
         raise Unauthenticated(
             "the credential is not valid here; check that it is complete, current and meant for this gateway"
         )
+
+
+def _key(server: str | None, authorization: bytes | None, api_key: bytes | None) -> bytes:
+    return blake2b(b"%b\0%b\0%b" % ((server or "/").encode(), authorization or b"", api_key or b"")).digest()

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from time import monotonic
 
 import msgspec
 from msgspec import UNSET, Raw
 
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.gateway import translate
 from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
-from toolway.gateway.legs import HeldLeg, Legs
+from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
 from toolway.hookspecs import routing
@@ -74,12 +74,41 @@ class Attempts(msgspec.Struct, eq=False):
         view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
-        clock, queues = exchange.clock, self.queues
+        clock, queues, now, tried = exchange.clock, self.queues, self.clock.monotonic, list[Endpoint]()
         clock.slots.append(queues.take(policy, target.upstream) or await queues.enter(policy, target.upstream))
-        call.deadline = self.clock.monotonic() + policy.total
-        clock.start(policy.total, exchange.task)
+        call.deadline = now() + policy.total
+        clock.task, clock.until = exchange.task, monotonic() + policy.total
         try:
-            return await self._try(call, exchange, view, policy)
+            key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
+            while True:
+                has_choice = len(endpoints) > 1 and not tried and key[1] == "modern"
+                endpoint = (
+                    self.balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
+                )
+                attempt, started = Attempt(call, view.upstream, endpoint, len(tried) + 1), now()
+                held = self.legs.get(key, view, endpoint, exchange)
+                held.users += 1
+                try:
+                    request = self._request(call, exchange, held, policy)
+                    if key[1] == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
+                        await held.set_level(call.client.log_level)
+                    reply = await held.connection.request(request)
+                    if reply.kind != "complete":
+                        reply = await self._converse(reply, request, call, exchange, held)
+                    is_done = reply.kind != "complete" or call.client.era == "legacy"
+                    return reply if is_done else self._as_modern(reply, call, exchange, held)
+                except UpstreamError as error:
+                    attempt.error = error
+                    tried.append(endpoint)
+                    if isinstance(error, SessionLost):
+                        self.legs.discard(held)
+                    if len(tried) > policy.retries or not _may_repeat(call, error):
+                        raise
+                finally:
+                    held.users -= 1
+                    held.last_used = now()
+                    attempt.seconds = held.last_used - started
+                    self.balancer.done(attempt)
         except asyncio.CancelledError:
             if not clock.stop():
                 raise
@@ -88,53 +117,23 @@ class Attempts(msgspec.Struct, eq=False):
         finally:
             clock.stop()
 
-    async def _try(self, call: Call, exchange: Exchange, view: UpstreamView, policy: Policy) -> Reply:
-        tried: list[Endpoint] = []
-        legs, monotonic, endpoints = self.legs, self.clock.monotonic, view.upstream.endpoints
-        key = legs.key(view, exchange)
-        while True:
-            endpoint = legs.bound_endpoint(key) if key[1] == "legacy" else None
-            if endpoint is None or endpoint in tried:
-                has_choice = len(endpoints) > 1 and not tried
-                endpoint = self.balancer.pick(endpoints, call) if has_choice else self._pick(view, call, tried)
-            attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
-            started = monotonic()
-            held = legs.get(key, view, endpoint, exchange)
-            held.users += 1
-            try:
-                return await self._converse(call, exchange, held, view, policy)
-            except UpstreamError as error:
-                attempt.error = error
-                tried.append(endpoint)
-                if isinstance(error, SessionLost):
-                    legs.discard(held)
-                if len(tried) > policy.retries or not _may_repeat(call, error):
-                    raise
-            finally:
-                held.users -= 1
-                held.last_used = monotonic()
-                attempt.seconds = held.last_used - started
-                self.balancer.done(attempt)
-
-    def _pick(self, view: UpstreamView, call: Call, tried: list[Endpoint]) -> Endpoint:
-        endpoints: Sequence[Endpoint] = view.upstream.endpoints
-        if tried:
-            endpoints = [endpoint for endpoint in endpoints if endpoint not in tried] or endpoints
-        if not endpoints:
-            raise UpstreamUnreachable(f"upstream {view.upstream.name!r} has no endpoints; add one")
-        return endpoints[0] if len(endpoints) == 1 else self.balancer.pick(endpoints, call)
+    def _pick(self, endpoints: Sequence[Endpoint], call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
+        """One that was not tried before, if any; a legacy leg stays where it is."""
+        bound = self.legs.bound_endpoint(key)
+        if bound is not None and bound not in tried:
+            return bound
+        left = ([endpoint for endpoint in endpoints if endpoint not in tried] if tried else endpoints) or endpoints
+        if not left:
+            raise UpstreamUnreachable(f"upstream {key[0]!r} has no endpoints; add one")
+        return left[0] if len(left) == 1 else self.balancer.pick(left, call)
 
     async def _converse(
-        self, call: Call, exchange: Exchange, held: HeldLeg, view: UpstreamView, policy: Policy
+        self, reply: Reply, request: UpstreamRequest, call: Call, exchange: Exchange, held: HeldLeg
     ) -> Reply:
-        """Send, answer what the upstream asks, translate; raises UpstreamError and ClientCannot."""
-        is_legacy, request = call.client.era == "legacy", self._request(call, exchange, held, policy)
-        if held.era == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
-            await held.set_level(call.client.log_level)
-        reply = await held.connection.request(request)
+        """Have what the upstream asks answered until it is done; raises UpstreamError and ClientCannot."""
         for _ in range(ROUNDS):
             if reply.kind == "complete":
-                return reply if is_legacy else self._as_modern(reply, call, exchange, held)
+                return reply
             if reply.kind != "input_required" or reply.result is None:
                 raise UpstreamProtocol(f"the upstream answered with the unknown resultType {reply.kind!r}")
             wanted = translate.read(reply.result, InputRequired)
@@ -142,7 +141,7 @@ class Attempts(msgspec.Struct, eq=False):
             asked = {key: translate.read(raw, InputRequest) for key, raw in requests.items()}
             for each in asked.values():
                 check_capability(call.client, each.method, each.params)
-            if not is_legacy:
+            if call.client.era == "modern":
                 inner = None if wanted.request_state is UNSET else bytes(wanted.request_state)
                 return input_required(requests, self.parking.seal(exchange, upstream=held.upstream.name, inner=inner))
             params = {key: value for key, value in request.params.items() if key != "requestState"}
@@ -156,7 +155,9 @@ class Attempts(msgspec.Struct, eq=False):
     def _request(self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
         token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers
-        meta = translate.outgoing_meta(call, exchange.introduction if is_modern else {})
+        meta = exchange.introduction if is_modern else {}
+        if call.outgoing_meta or not call.meta.keys() <= translate.NOT_PASSED:
+            meta = translate.outgoing_meta(call, meta)
         if token is not None:
             self.serial += 1
             meta = {**meta, "progressToken": Raw(b'"tw-%d"' % self.serial)}

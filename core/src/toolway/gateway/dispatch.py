@@ -49,13 +49,15 @@ class Dispatch:
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, exchange: Exchange, view: ServerView) -> None:
         """Route, authorize, run and finish; every failure becomes a fault that says what happened, never how."""
-        call, exchange.task = exchange.call, asyncio.current_task()
-        self._young[exchange] = monotonic() + SLOW_SECONDS
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._look)
+            self._loop = asyncio.get_running_loop()  # asks the system each time
+            self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
+        call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
+        self._young[exchange] = monotonic() + SLOW_SECONDS
         try:
             exchange.clock.slots.append(self.calls.take(call.principal))
             call.target = target = self._route(call, view, exchange.found)

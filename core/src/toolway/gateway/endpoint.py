@@ -18,6 +18,7 @@ from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
+from toolway.hookspecs.auth import Authenticated
 from toolway.hookspecs.serving import Refusal
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
@@ -30,7 +31,8 @@ ALL = "all"
 SINGLE = frozenset({"authorization", "x-api-key", "mcp-session-id", "last-event-id"})
 VERSION_KEY = versions.PROTOCOL_VERSION_KEY.encode()
 LEGACY = tuple(version.encode() for version in versions.LEGACY)
-Handler = Callable[[Request, ServerView], Awaitable[None]]
+Handler = Callable[[Request, ServerView], Awaitable[Awaitable[None] | None]]
+"""Answers a request, or returns what does: whoever has nothing more to do with it is not kept on the way."""
 
 
 class Endpoint:
@@ -57,15 +59,18 @@ class Endpoint:
         place = _place(path)
         if place is None:
             return await self._otherwise(scope, receive, send)
-        request = Request(scope, receive, send, dict(scope["headers"]), place[0])
+        request = Request(scope, receive, send, headers := dict(scope["headers"]), place[0])
         try:
-            view = await self._enter(request)
+            if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
+                raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
+            known = self._access.remembered(place[0], headers.get(b"authorization"), headers.get(b"x-api-key"))
+            view = self._enter(request, known or await self._access.authenticate(request.visit()))
             handler, leaf = self._routes.get((place[1], scope["method"])), place[1]
             if handler is None or (leaf == "mcp" and handler != self._post and _is_modern(request.headers)):
                 allow = ", ".join(method for each, method in self._routes if each == leaf)
                 await request.reply(405, b"", (b"allow", allow.encode()))
-            else:
-                await handler(request, view)
+            elif (answer := await handler(request, view)) is not None:
+                await answer
         except Refusal:
             raise  # the door answers for what it refused, such as a body that grew too large
         except ConnectionResetError:
@@ -73,12 +78,10 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             await self._refuse(request, error)
 
-    async def _enter(self, request: Request) -> ServerView:
+    def _enter(self, request: Request, who: Authenticated) -> ServerView:
         """The server, for whom may use it; raises Unauthenticated, Forbidden, NotFound."""
-        if len(request.headers) != len(request.scope["headers"]) and (twice := SINGLE & request.repeated()):
-            raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-        server = request.server
-        principal = request.principal = (await self._access.authenticate(request.visit())).principal
+        principal, server = who.principal, request.server
+        request.principal = principal
         view = self._catalog.snapshot.servers.get(server)
         if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
             if principal.kind == "anonymous":
@@ -88,10 +91,11 @@ class Endpoint:
             raise Forbidden(f"you may not use server {server!r}")
         return view
 
-    async def _post(self, request: Request, view: ServerView) -> None:
+    async def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
         headers = request.headers
         _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
-        body = await request.body()
+        message = await request.receive()
+        body = await request.body(message) if message.get("more_body", True) else message["body"]
         envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         version = headers.get(b"mcp-protocol-version")
@@ -100,9 +104,8 @@ class Endpoint:
         else:
             is_modern = VERSION_KEY in bytes(envelope.members.get("_meta", b""))
         if is_modern:
-            await self._modern.post(request, envelope, view)
-        else:
-            await self._legacy.post(request, envelope, body)
+            return self._modern.post(request, envelope, view)
+        return self._legacy.post(request, envelope, body)
 
     async def _refuse(self, request: Request, error: Exception) -> None:
         refused = fault(error)

@@ -66,7 +66,8 @@ def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
 class Pausable(msgspec.Struct, eq=False):
     """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots.
 
-    Most calls are over long before their deadline, so its timer is only set by `arm`, once a call is slow.
+    `until` is the deadline, in monotonic seconds, for `task`, moved on by pauses. Most calls are over long before: its
+    timer is only set by `arm`, once a call is slow.
     """
 
     slots: list[Slot] = []
@@ -77,13 +78,8 @@ class Pausable(msgspec.Struct, eq=False):
     left: float = math.inf
     timer: asyncio.TimerHandle | None = None
 
-    def start(self, seconds: float, task: asyncio.Task[Any] | None) -> None:
-        """Cancel the task after so many seconds that were not paused; then `stop` says that it was this."""
-        self.task = task
-        self.until = monotonic() + seconds
-
     def arm(self) -> None:
-        """Keep the deadline from now on."""
+        """Keep the deadline from now on: cancel the task when it has passed, then `stop` says that it was this."""
         if self.timer is None and self.until < math.inf:
             self.timer = asyncio.get_running_loop().call_later(self.until - monotonic(), self._expire)
 
@@ -114,12 +110,6 @@ class Pausable(msgspec.Struct, eq=False):
                 self.arm()
             for slot in self.slots:
                 slot.rejoin()
-
-    def end(self) -> None:
-        """The call is over, whatever it still asks."""
-        for slot in self.slots:
-            slot.leave()
-        self.slots = []
 
     def _expire(self) -> None:
         self.expired, self.timer = True, None
@@ -208,7 +198,9 @@ class Exchange(msgspec.Struct, eq=False):
 
         It lets go of what refers back to it: together they would wait for the garbage collector.
         """
-        self.clock.end()
+        for slot in self.clock.slots:
+            slot.leave()
+        self.clock.slots = []
         self.made = self.slow = None
         task, self.task = self.task, None
         return self.given_up and task is not None and task.uncancel() == 0

@@ -11,6 +11,7 @@ import msgspec
 from toolway.gateway.access import NOBODY, Visit
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal
+from toolway.hookspecs.serving import WHOLE
 from toolway.mcp.messages import Envelope, decode, measured
 from toolway.mcp.sse import encode_event
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 STREAM_AFTER = 10.0
 PING_SECONDS = 15.0
@@ -74,11 +74,8 @@ class Request(msgspec.Struct, eq=False):
         context = AuthContext(self.server, client[0] if client else "", scope["path"])
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
-    async def body(self) -> bytes:
-        """The whole body; raises ConnectionResetError when the client leaves before it is complete."""
-        message = await self.receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            return bytes(message.get("body", b""))
+    async def body(self, message: MutableMapping[str, Any]) -> bytes:
+        """All of what begins with a message; raises ConnectionResetError when the client leaves before its end."""
         parts = []
         while message["type"] == "http.request":
             parts.append(message.get("body", b""))
@@ -94,14 +91,11 @@ class Request(msgspec.Struct, eq=False):
             fields.append(JSON)
         if status == 503:
             fields.append((b"retry-after", b"1"))
-        self.started = True
-        await self.send({"type": "http.response.start", "status": status, "headers": fields})
+        self.started, head = True, {"type": "http.response.start", "status": status, "headers": fields}
+        if WHOLE in self.scope.get("extensions", ()):
+            return await self.send({**head, "body": body})
+        await self.send(head)
         await self.send({"type": "http.response.body", "body": body})
-
-    async def start(self, status: int, headers: Headers) -> None:
-        """Send status and headers; from now on the response cannot become an error."""
-        self.started = True
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def write(self, body: bytes = b"", *, more: bool = True) -> None:
         """Send a piece of the body, the last one unless there is `more`."""
@@ -119,7 +113,7 @@ class Answer(msgspec.Struct, eq=False):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
     `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
-    called when the client leaves before the end.
+    called when the client leaves before the end, or does not get all.
     """
 
     request: Request
@@ -133,28 +127,28 @@ class Answer(msgspec.Struct, eq=False):
     watch: asyncio.Future[Any] | None = None
     writing: asyncio.Task[bool] | None = None
 
-    async def reply(self, work: Awaitable[Any], exchange: Exchange) -> bool:
-        """The response while `work` makes the reply and closes the stream; False when the client did not get all.
+    async def reply(self, work: Awaitable[Any], exchange: Exchange) -> None:
+        """The response while `work` makes the reply and closes the stream.
 
         `is_slow` has to be called unless this is over soon.
         """
-        stream = self.stream
-        stream.readers.add(self._news)
+        stream, is_complete = self.stream, False
+        stream.more = self._stream
         try:
             await work
             if self.writing is not None:
-                return await self.writing
-            if self.left:
-                return False
-            if stream.sequence != 1 or not stream.closed:
-                return await self._write(0)
-            await self.request.reply(exchange.status, stream.events[-1][1])
-            return True
+                is_complete = await self.writing
+            elif stream.sequence == 1 and stream.closed and not self.left:
+                await self.request.reply(exchange.status, stream.events[-1][1])
+                is_complete = True
+            elif not self.left:
+                is_complete = await self._write(0)
         finally:
-            self.over = True
-            stream.readers.discard(self._news)
+            self.over, stream.more = True, None
             if self.watch is not None:
                 self._stop()
+            if not is_complete:
+                self.gone()
 
     async def events(self, position: int = 0) -> bool:
         """Server-sent events until the stream is closed; False when the client left before, or read too slowly."""
@@ -173,8 +167,8 @@ class Answer(msgspec.Struct, eq=False):
 
     async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
-        request.streamed = True
-        await request.start(200, SSE_HEADERS)
+        request.started = request.streamed = True
+        await request.send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
         await request.write(self.first())
         while True:
             if events := stream.since(position):
@@ -188,10 +182,6 @@ class Answer(msgspec.Struct, eq=False):
                 return False
             elif not await stream.wait(position, PING_SECONDS):
                 await request.write(PING)
-
-    def _news(self) -> None:
-        if not self.stream.closed:
-            self._stream()
 
     def _stream(self) -> None:
         if self.writing is None and not (self.left or self.request.started):

@@ -24,33 +24,41 @@ class Slot(msgspec.Struct, eq=False):
     held: bool = True
 
     def leave(self) -> None:
-        """Give it back."""
+        """Give it back; it goes to whoever waits longest."""
         if self.held:
             self.held = False
-            self.bound.count(self.key, -1)
+            bound, key = self.bound, self.key
+            if not (bound.waiting and bound.pass_on(key)):
+                bound.total -= 1
+                left = bound.held.pop(key) - 1
+                if left:
+                    bound.held[key] = left
 
     def rejoin(self) -> None:
         """Take it again, even above the bound: what was begun goes on."""
         if not self.held:
             self.held = True
-            self.bound.count(self.key, 1)
+            self.bound.total += 1
+            self.bound.held[self.key] = self.bound.held.get(self.key, 0) + 1
 
 
 class Bound:
-    """Counts what is held, by key and in all."""
+    """Counts what is held, by key and in all; `waiting` are those who want a place."""
 
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
         self.total = 0
+        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def count(self, key: str, by: int) -> None:
-        """So many more (or less) are held."""
-        self.total += by
-        now = self.held.get(key, 0) + by
-        if now:
-            self.held[key] = now
-        else:
-            del self.held[key]
+    def pass_on(self, key: str) -> bool:
+        """Give the place of one who leaves to whoever waits longest; False when nobody waits."""
+        waiting = self.waiting.get(key)
+        while waiting:
+            turn = waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return True
+        return False
 
 
 class Quota(Bound):
@@ -69,19 +77,16 @@ class Quota(Bound):
         """A place; raises Overloaded."""
         if self.total >= self._per_node:
             raise Overloaded(f"the gateway has {self._per_node} {self._what}; try again later")
-        if self.held.get(principal.id, 0) >= self._per_principal and principal.kind != "anonymous":
+        held = self.held.get(principal.id, 0)
+        if held >= self._per_principal and principal.kind != "anonymous":
             raise Overloaded(f"you have {self._per_principal} {self._what}; end some or try again later")
-        self.held[principal.id] = self.held.get(principal.id, 0) + 1
+        self.held[principal.id] = held + 1
         self.total += 1
         return Slot(self, principal.id)
 
 
 class Queues(Bound):
     """The bound on calls in flight to each upstream, with a short queue."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def take(self, policy: Policy, upstream: str) -> Slot | None:
         """A place, if one is free."""
@@ -99,18 +104,8 @@ class Queues(Bound):
         await self._turn(policy, upstream)
         return Slot(self, upstream)
 
-    def count(self, key: str, by: int) -> None:
-        """A place that is given back goes to whoever waits longest."""
-        waiting = self._waiting.get(key) if by < 0 and self._waiting else None
-        while waiting:
-            turn = waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        super().count(key, by)
-
     async def _turn(self, policy: Policy, upstream: str) -> None:
-        waiting = self._waiting.setdefault(upstream, deque())
+        waiting = self.waiting.setdefault(upstream, deque())
         if len(waiting) >= policy.queue:
             raise Overloaded(f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full")
         turn = asyncio.get_running_loop().create_future()
@@ -122,7 +117,7 @@ class Queues(Bound):
             if turn in waiting:
                 waiting.remove(turn)
             elif not turn.cancelled():
-                self.count(upstream, -1)  # it was granted while the caller gave up
+                Slot(self, upstream).leave()  # it was granted while the caller gave up
             if isinstance(error, TimeoutError):
                 what = f"no slot was free within {policy.queue_wait:g} s"
                 raise Overloaded(f"upstream {upstream!r} is busy: {what}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from functools import lru_cache, partial
 from typing import Any, NoReturn
 
@@ -51,14 +52,13 @@ class ModernFront:
         self._plane = plane
         plane.relay.on_stream("resume", self._resume_for_peer)
 
-    async def post(self, request: Request, envelope: Envelope, view: ServerView) -> None:
-        """Answer one message; errors carry the request's id."""
+    def post(self, request: Request, envelope: Envelope, view: ServerView) -> Awaitable[None]:
+        """What answers one message; errors carry the request's id."""
         method, request_id = envelope.method, envelope.id
         if method is UNSET:
             raise RpcError(INVALID_REQUEST, "responses are not accepted here; send requests and notifications")
         if request_id is UNSET or request_id is None:
-            await request.reply(202)
-            return
+            return request.reply(202)
         params = envelope.params or {}
         said = bytes(params.pop("_meta", b"{}"))
         meta, client, about, spoken = (_introduced if len(said) <= REMEMBERED_META else _introduced.__wrapped__)(said)
@@ -66,19 +66,17 @@ class ModernFront:
             _refuse_version(request, client)
         found = _checked_headers(request, method, params, view)
         if method in LIST_METHODS or method == "server/discover":
-            await request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
-            return
+            return request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
         parking, stream = self._plane.parking, EventStream()
         exchange = Exchange(request_id, request.principal, client, about, stream, parking, found=found)
         exchange.begin(method, params, {**meta}, request.server)
         if method in CALL_METHODS:
-            await self._call(request, exchange, view)
-        elif method == "subscriptions/listen":
-            await self._listen(request, exchange, view)
-        else:
-            raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
+            return self._call(request, exchange, view)
+        if method == "subscriptions/listen":
+            return self._listen(request, exchange, view)
+        raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
 
-    async def _call(self, request: Request, exchange: Exchange, view: ServerView) -> None:
+    def _call(self, request: Request, exchange: Exchange, view: ServerView) -> Awaitable[None]:
         """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
         plane, stream = self._plane, exchange.stream
         if "requestState" in exchange.params or (exchange.client.capabilities and can_be_asked(exchange.client)):
@@ -86,17 +84,12 @@ class ModernFront:
             exchange = self._resumed(exchange)
             if exchange.task is None:
                 exchange.task = plane.start(plane.dispatch.run(exchange, view))
-            answer, work = Answer(request, stream, gone=exchange.cancel), stream.ended()
+            answer = Answer(request, stream, gone=exchange.cancel)
             asyncio.get_running_loop().call_later(SLOW_SECONDS, answer.is_slow)
-        else:
-            answer, work = Answer(request, stream, gone=exchange.cancel), plane.dispatch.run(exchange, view)
-            exchange.slow = answer.is_slow
-        complete = False
-        try:
-            complete = await answer.reply(work, exchange)
-        finally:
-            if not complete:
-                exchange.cancel()
+            return answer.reply(stream.ended(), exchange)
+        answer = Answer(request, stream, gone=exchange.cancel)
+        exchange.slow = answer.is_slow
+        return answer.reply(plane.dispatch.run(exchange, view), exchange)
 
     def _resumed(self, exchange: Exchange) -> Exchange:
         """The call that this request continues, or itself; its params are then what the upstream gets."""
@@ -210,11 +203,11 @@ def _refuse_version(request: Request, client: ClientProfile) -> NoReturn:
 def _checked_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> Exposed | None:
     """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
     headers, fields = request.headers, request.scope["headers"]
-    found, raw = None, params.get(NAMED.get(method, ""), NULL)
+    found, raw, name = None, params.get(NAMED.get(method, ""), NULL), headers.get(b"mcp-name", b"")
+    is_named = raw is NULL or (b'"%b"' % name == bytes(raw) and b"\\" not in name)
     if method == "tools/call" and raw is not NULL:
-        found = view.find("tool", decoded(params, "name", str) or "")
+        found = view.find("tool", name.decode() if is_named else decoded(params, "name", str) or "")
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}
-    is_named = raw is NULL or b'"%b"' % headers.get(b"mcp-name", b"") == bytes(raw)
     if parameters or not is_named or headers.get(b"mcp-method") != method.encode() or len(headers) != len(fields):
         said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         validate(method, params, said, request.repeated(), parameters)

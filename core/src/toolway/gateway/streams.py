@@ -24,6 +24,7 @@ class Budget(msgspec.Struct, eq=False):
 class EventStream(msgspec.Struct, eq=False):
     """Messages of one response or of one session's GET stream, numbered from 1; `readers` are called when one comes.
 
+    `more` is called after each message that is not the last.
     With `retain` bytes above 0 sent messages stay for `Last-Event-ID` (legacy); otherwise `sent` drops them.
     A `lossy` stream, which nobody reads at present, keeps the newest only. A stream that keeps more than
     `PENDING_BYTES`, alone or with others of its budget, is closed and marked `overflowed`.
@@ -40,6 +41,7 @@ class EventStream(msgspec.Struct, eq=False):
     lossy: bool = False
     left_at: float | None = None
     readers: set[Callable[[], None]] = set()
+    more: Callable[[], None] | None = None
     size: int = 0
 
     def put(self, message: bytes, *, last: bool = False) -> None:
@@ -47,9 +49,15 @@ class EventStream(msgspec.Struct, eq=False):
         if self.closed:
             return
         self.sequence += 1
-        self._append(self.sequence, message)
+        self.events.append((self.sequence, message))
+        self.size += len(message)
+        self.budget.used += len(message)
+        if len(self.events) > 1:
+            self._keep_bounds()
         if last:
             self.closed = True
+        elif self.more is not None:
+            self.more()
         if self.readers:
             self.wake()
 
@@ -77,8 +85,9 @@ class EventStream(msgspec.Struct, eq=False):
         """Go on where the client's copy of `old` ends: the same numbers, what it has not got yet."""
         self.sequence = self.delivered = old.sequence
         for sequence, message in old.since(position):
-            self.delivered = min(self.delivered, sequence - 1)
-            self._append(sequence, message)
+            self.sequence = sequence - 1
+            self.delivered = min(self.delivered, self.sequence)
+            self.put(message)
         old.clear()
         old.close()
 
@@ -116,17 +125,13 @@ class EventStream(msgspec.Struct, eq=False):
         while not self.closed:
             await self.wait(self.sequence, LONG)
 
-    def _append(self, sequence: int, message: bytes) -> None:
-        self.events.append((sequence, message))
-        self.size += len(message)
-        self.budget.used += len(message)
-        while len(self.events) > 1 and self.size > self.retain > 0 and self._may_drop(self.events[0][0]):
+    def _keep_bounds(self) -> None:
+        while (
+            len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered)
+        ):
             self._drop()
         if self.budget.used > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
-
-    def _may_drop(self, sequence: int) -> bool:
-        return self.lossy or sequence <= self.delivered
 
     def _drop(self) -> None:
         size = len(self.events.popleft()[1])

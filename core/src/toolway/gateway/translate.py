@@ -22,7 +22,8 @@ LEGACY_LEVEL = "info"
 
 T = TypeVar("T")
 PROGRESS = "progressToken"
-_NOT_PASSED = frozenset({PROGRESS, *versions.CLIENT_KEYS})
+NOT_PASSED = frozenset({PROGRESS, *versions.CLIENT_KEYS})
+"""Keys of a client's `_meta` that never go to an upstream as they are."""
 _BRIDGED_EXTENSIONS = frozenset({"io.modelcontextprotocol/ui"})
 
 
@@ -51,8 +52,6 @@ def annotations_allow_repeat(call: Call) -> bool:
 
 def outgoing_meta(call: Call, introduction: dict[str, Raw]) -> dict[str, Raw]:
     """`_meta` of an outgoing request: the client's own keys, and what it says about itself to modern upstreams."""
-    if call.meta.keys() <= _NOT_PASSED and not call.outgoing_meta:
-        return introduction
     own = call.meta.items()
     meta = {key: value for key, value in own if key != PROGRESS and not key.startswith(versions.META_PREFIX)}
     return {**meta, **introduction, **call.outgoing_meta}

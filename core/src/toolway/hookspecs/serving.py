@@ -23,6 +23,7 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CLOSE: Final = (b"connection", b"close")
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
+WHOLE: Final = "toolway.whole"  # an extension of ASGI: `http.response.start` with a `body` is the whole answer
 
 
 class Limits(BaseModel, extra="forbid", frozen=True):

@@ -58,7 +58,7 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _envelope = msgspec.json.Decoder(Envelope)
 _kind = msgspec.json.Decoder(_Kind)
 _members = msgspec.json.Decoder(dict[str, Raw])
-_encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 
 
 def decode(body: bytes, *, is_measured: bool = False) -> Envelope:
@@ -127,7 +127,7 @@ def encode_notification(method: str, params: Mapping[str, Raw] | Raw | None = No
 
 def encode_result(request_id: int | str, result: Raw) -> bytes:
     """A successful response; the result's bytes stay as they are."""
-    return b'{"jsonrpc":"2.0","id":' + _encode(request_id) + b',"result":' + bytes(result) + b"}"
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (_encode(request_id), result)
 
 
 def encode_error(request_id: int | str | None, fault: RpcFault) -> bytes:

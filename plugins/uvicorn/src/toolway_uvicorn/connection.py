@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -15,7 +15,16 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence, unreadable
+from toolway.hookspecs.serving import (
+    CLOSE,
+    WHOLE,
+    ClientConnection,
+    HeaderList,
+    Limits,
+    Refusal,
+    Silence,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -50,23 +59,31 @@ class Cycle:
     """
 
     __slots__ = (
-        *("body", "disconnected", "keep_alive", "more_body", "response_complete", "response_started", "scope"),
-        *("_chunked", "_connection", "_expects", "_head", "_is_news", "_left", "_waiter"),
+        *(
+            "body",
+            "disconnected",
+            "is_news",
+            "keep_alive",
+            "more_body",
+            "response_complete",
+            "response_started",
+            "scope",
+        ),
+        *("waiter", "_chunked", "_connection", "_head", "_left", "_may_expect"),
     )
 
-    def __init__(self, connection: Connection, scope: Any, *, expects: bool, keep_alive: bool) -> None:
-        """`expects` says that the client waits for 100 before it sends the body (RFC 9110 section 10.1.1)."""
+    def __init__(self, connection: Connection, scope: Any, *, keep_alive: bool) -> None:
+        """`is_news` says that there is something new for who receives, and `waiter` that somebody does."""
         self.scope = scope
         self.keep_alive = keep_alive
         self.body = b""
         self.more_body = True
-        self.disconnected = self.response_started = self.response_complete = False
+        self.disconnected = self.response_started = self.response_complete = self.is_news = self._chunked = False
+        self.waiter: asyncio.Future[None] | None = None
         self._connection = connection
-        self._expects = expects
-        self._chunked = self._is_news = False
+        self._may_expect = True
         self._head = b""
         self._left = 0
-        self._waiter: asyncio.Future[None] | None = None
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; what it leaves undone ends the connection."""
@@ -81,77 +98,76 @@ class Cycle:
 
     async def receive(self) -> dict[str, Any]:
         """ASGI `receive`."""
-        if self._expects:
-            self._expects = False
-            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if not self._is_news:
+        if not self.is_news:
+            if self._may_expect and dict(self.scope["headers"]).get(b"expect", b"").lower() == b"100-continue":
+                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
+            self._may_expect = False
             self._connection.flow.resume_reading()
-            self._waiter = self._connection.loop.create_future()
-            await self._waiter
+            self.waiter = self._connection.loop.create_future()
+            await self.waiter
         if self.disconnected or self.response_complete:
             return {"type": "http.disconnect"}
-        body, self.body, self._is_news = self.body, b"", False
+        body, self.body, self.is_news, self._may_expect = self.body, b"", False, False
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
-    def set(self) -> None:
-        """Something is new for who receives."""
-        self._is_news = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def wake(self) -> None:
+        """Something is new."""
+        self.is_news = True
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     async def send(self, message: Any) -> None:
         """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
-        flow = self._connection.flow
-        if flow.write_paused:
-            await flow.drain()
+        connection = self._connection
+        if connection.flow.write_paused:
+            await connection.flow.drain()
         if self.disconnected:
             raise ConnectionResetError("the client is gone")
-        if self.response_started:
-            self._send_body(message.get("body", b""), message.get("more_body", False))
-        else:
+        if not self.response_started:
             self._send_head(message["status"], message["headers"])
-
-    def _send_head(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in headers]]
-        fields = dict(headers)
-        if b"connection" in fields:
-            self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
-        elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        if b"content-length" in fields:
-            self._left = int(fields[b"content-length"])
-        elif self.scope["method"] != "HEAD" and status not in (204, 304):
-            self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join(lines)
-        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(lines):
-            raise ValueError("a header field of an answer contains a line end")
-        self.response_started, self._expects = True, False
-        if self._chunked:
-            self._connection.transport.write(head + b"\r\n")
-        else:
-            self._head = head + b"\r\n"  # goes out together with the body
-
-    def _send_body(self, data: bytes, more: bool) -> None:
-        if self.response_complete:
+            if "body" not in message:
+                return
+        elif self.response_complete:
             raise RuntimeError("the answer is complete already")
+        data, more = message.get("body", b""), message.get("more_body", False)
         if self._chunked:
-            last = b"" if more else b"0\r\n\r\n"
-            self._connection.transport.write((b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last)
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"" if more else b"0\r\n\r\n")
         elif self.scope["method"] == "HEAD":
-            self._left = 0
-            self._connection.transport.write(self._head)
+            data, self._left = b"", 0
         else:
             self._left -= len(data)
-            self._connection.transport.write(self._head + data)
+        connection.transport.write(self._head + data)
         self._head = b""
         if self._left < 0 or (self._left > 0 and not more):
             raise RuntimeError("the body of an answer does not have its Content-Length")
         if not more:
             self.response_complete = True
-            if self._waiter is not None:
-                self.set()
-            self._connection.answered(self)
+            if self.waiter is not None:
+                self.wake()
+            connection.answered(self)
+
+    def _send_head(self, status: int, headers: HeaderList) -> None:
+        fields = dict(headers)
+        if b"connection" in fields:
+            self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
+        elif not self.keep_alive:
+            headers = [*headers, CLOSE]
+        if b"content-length" in fields:
+            self._left = int(fields[b"content-length"])
+        elif self.scope["method"] != "HEAD" and status not in (204, 304):
+            self._chunked = True
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
+        parts = [STATUS_LINE[status]]
+        for name, value in headers:
+            parts += name, b": ", value, b"\r\n"
+        head = b"".join(parts)
+        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 1):
+            raise ValueError("a header field of an answer contains a line end")
+        self.response_started, self._may_expect = True, False
+        if self._chunked:
+            self._connection.transport.write(head + b"\r\n")
+        else:
+            self._head = head + b"\r\n"  # goes out together with the body
 
 
 class Connection(HttpToolsProtocol, ClientConnection):
@@ -191,7 +207,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
     def _disconnect(self) -> None:
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
-            self._running.set()
+            self._running.wake()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client; what comes after the end is dropped."""
@@ -241,6 +257,10 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if self._running is not None:
             self._running.keep_alive = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A field of a head."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """A request is there: as in uvicorn, without upgrades, for a plain path only."""
         scope = self.scope
@@ -253,11 +273,12 @@ class Connection(HttpToolsProtocol, ClientConnection):
         scope["http_version"] = version
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
+        scope["extensions"] = {WHOLE: {}}
         scope["query_string"] = url.query or b""
         self._head_size = 0
         self._requests += 1
         keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        cycle = Cycle(self, scope, expects=self.expect_100_continue, keep_alive=keep_alive)
+        cycle = Cycle(self, scope, keep_alive=keep_alive)
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = cycle
         if is_first:
@@ -273,12 +294,16 @@ class Connection(HttpToolsProtocol, ClientConnection):
             cycle.body = cycle.body + body if cycle.body else body
             if len(cycle.body) > HIGH_WATER_LIMIT:
                 self.flow.pause_reading()
-            cycle.set()
+            cycle.is_news = True
+            if cycle.waiter is not None:
+                cycle.wake()
 
     def on_message_complete(self) -> None:
         """The end of a request."""
-        self.cycle.more_body = False
-        self.cycle.set()
+        cycle = self.cycle
+        cycle.more_body, cycle.is_news = False, True
+        if cycle.waiter is not None:
+            cycle.wake()
 
     def _start(self, cycle: Cycle) -> None:
         self._running = cycle

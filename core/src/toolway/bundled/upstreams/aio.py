@@ -43,6 +43,8 @@ class AiohttpAnswer:
             return await read_body(self._response, limit)
         except (aiohttp.ClientError, ConnectionError) as error:
             raise dial_error(error, self._who) from None
+        finally:
+            self.close()
 
     async def chunk(self) -> bytes:
         """See `http1.Answer.chunk`."""

@@ -106,7 +106,8 @@ class HttpKind:
 
         calls, streams = (self._transport(settings, endpoint.id, use) for use in ("calls", "streams"))
         own = own_headers if settings.headers else None
-        return Wire(upstream.name, endpoint.id, calls, streams, leg.authorize, own)
+        authorize = leg.authorize if upstream.auth is not None else None
+        return Wire(upstream.name, endpoint.id, calls, streams, authorize, own)
 
     def _transport(self, settings: HttpUpstream, url: str, use: str) -> Transport:
         """The one of that use; all legs share it."""

@@ -60,7 +60,7 @@ class Answer(Struct, eq=False):
         return self.fields.get(name.encode(), b"").decode("latin-1")
 
     async def read(self, limit: int) -> bytes:
-        """The whole body.
+        """The whole body; whatever goes wrong, nothing is left to close.
 
         Raises:
             UpstreamProtocol: it is larger than `limit` bytes.
@@ -69,12 +69,14 @@ class Answer(Struct, eq=False):
         if self.connection is None and self.error is None and self.size <= limit:
             return b"".join(self.chunks) if len(self.chunks) > 1 else self.chunks.pop() if self.chunks else b""
         chunks, size = [], 0
-        while chunk := await self.chunk():
-            size += len(chunk)
-            if size > limit:
-                self.close()
-                raise UpstreamProtocol(f"the answer is larger than {limit} bytes")
-            chunks.append(chunk)
+        try:
+            while chunk := await self.chunk():
+                size += len(chunk)
+                if size > limit:
+                    raise UpstreamProtocol(f"the answer is larger than {limit} bytes")
+                chunks.append(chunk)
+        finally:
+            self.close()
         return b"".join(chunks)
 
     async def chunk(self) -> bytes:
@@ -155,8 +157,8 @@ class Http1Connection(asyncio.Protocol):
         """What was due has not come: a head, or another exchange."""
         self.abandon(UpstreamTimeout(f"{self._who} did not answer in time; the outcome is unknown"))
 
-    def abandon(self, error: UpstreamError) -> None:
-        """Close at once; `error` is for who waits for the answer."""
+    def abandon(self, error: UpstreamError | None) -> None:
+        """Close at once; `error` is for who waits for the answer, None when all of it is there."""
         self._transport.abort()
         self._owner.lost(self)
         self._end(error)
@@ -182,14 +184,19 @@ class Http1Connection(asyncio.Protocol):
                 what = f"answered with bad HTTP/1.1, or with a head of more than {MAX_HEAD} bytes"
                 self.abandon(UpstreamProtocol(f"{self._who} {what}"))
         if self._is_complete:
-            self._complete()
+            is_written = not self._transport.get_write_buffer_size()
+            if self._stays and is_written and not self.is_closing():
+                if self._is_paused:
+                    self.resume()
+                self._end(None)
+            else:  # its request is not written yet, or it has more to say
+                self.abandon(None)
 
     def eof_received(self) -> None:
         """The end of a body without length, or of the connection."""
         answer = self._answer
         if answer is not None and answer.status and not answer.is_delimited:
-            self._stays = False
-            self._complete()
+            self.abandon(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.BaseProtocol`; the request may have arrived, however early the connection broke."""
@@ -206,7 +213,8 @@ class Http1Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
-        fields = {name.lower(): value for name, value in reversed(self._fields.items())}  # the first of a name counts
+        names, values = map(bytes.lower, reversed(self._fields)), reversed(self._fields.values())
+        fields = dict(zip(names, values, strict=True))  # the first of a name counts
         status, answer = self._parser.get_status_code(), self._answer
         if status < 100 or status == 101 or fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise HttpParserError("a status or coding that nobody asked for")
@@ -238,16 +246,6 @@ class Http1Connection(asyncio.Protocol):
         """The end of an interim answer, or of the answer."""
         self._is_complete = self._answer is not None and self._answer.status > 0
         self._stays = self._parser.should_keep_alive()
-
-    def _complete(self) -> None:
-        """Hand the answer over; a connection whose request is not written yet or that has more to say is not reused."""
-        if self._stays and not self.is_closing() and not self._transport.get_write_buffer_size():
-            if self._is_paused:
-                self.resume()
-        else:
-            self._transport.abort()
-            self._owner.lost(self)
-        self._end(None)
 
     def _end(self, error: UpstreamError | None) -> None:
         answer, self._answer = self._answer, None

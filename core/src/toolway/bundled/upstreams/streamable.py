@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import closing, suppress
 from math import inf
+from typing import Any
 
 from msgspec import UNSET, Raw, Struct
 
@@ -94,22 +95,12 @@ class StreamableHttp:
             stream = repeat(lambda: self._hold(place, missed), f"the event stream of {self._who} broke")
             self._listener = self._tasks.start(stream)
 
-    async def call(self, request: UpstreamRequest) -> Reply:
+    def call(self, request: UpstreamRequest) -> Coroutine[Any, Any, Reply]:
         """POST and read until the response; a legacy stream that drops before is resumed by GET."""
         self._serial += 1
-        request_id = self._serial
-        try:
-            if request.deadline == inf:  # whoever calls sees to it
-                return await self._exchange(request, request_id)
-            async with in_time(request.deadline, self._who):
-                return await self._exchange(request, request_id)
-        except (asyncio.CancelledError, UpstreamTimeout):
-            if not self._modern and request.method != "initialize":
-                self._tasks.start(self._post(cancellation(request_id)))
-            raise
-        finally:
-            if self._questions.waiting:
-                self._questions.drop(request.peer)
+        if self._modern and request.deadline == inf:  # whoever calls sees to it
+            return self._exchange(request, self._serial)
+        return self._in_time(request, self._serial)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """POST a notification; modern HTTP has none of the client (MCP 2026-07-28, transports)."""
@@ -125,21 +116,36 @@ class StreamableHttp:
                 (await self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS)).close()
                 self._session = {}
 
+    async def _in_time(self, request: UpstreamRequest, request_id: int) -> Reply:
+        try:
+            if request.deadline == inf:
+                return await self._exchange(request, request_id)
+            async with in_time(request.deadline, self._who):
+                return await self._exchange(request, request_id)
+        except (asyncio.CancelledError, UpstreamTimeout):
+            if not self._modern and request.method != "initialize":
+                self._tasks.start(self._post(cancellation(request_id)))
+            raise
+
     async def _exchange(self, request: UpstreamRequest, request_id: int) -> Reply:
         method = request.method
         body = encode_request(request_id, method, request.params)
         if self._modern and method != LISTEN:
-            answer = await self._wire.send("POST", request.headers, body, seconds=request.first_byte)
+            answer = await self._wire.post(request.headers, body, request.first_byte)
+            if answer.status >= 300 or answer.encoding:
+                self._wire.check(answer)
         else:
             answer = await self._send("POST", request.headers, body, request.first_byte, held=method == LISTEN)
+        if answer.content_type == "application/json" and answer.status < 300:
+            if method == "initialize":
+                self._begun(answer)
+            return matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
         try:
-            if answer.content_type == "application/json" and answer.status < 300:
-                if method == "initialize":
-                    self._begun(answer)
-                return matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
             return await self._converse(answer, request_id, request)
         finally:
             answer.close()
+            if self._questions.waiting:
+                self._questions.drop(request.peer)
 
     async def _converse(self, answer: Answer, request_id: int, request: UpstreamRequest) -> Reply:
         """The reply out of what is not plain JSON."""

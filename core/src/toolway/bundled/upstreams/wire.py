@@ -41,7 +41,11 @@ class Answer(Protocol):
         """The first value of a header, named in lower case; empty when there is none."""
 
     async def read(self, limit: int) -> bytes:
-        """The whole body; raises UpstreamError when it breaks off or is larger than `limit` bytes."""
+        """The whole body, after which nothing is left to close.
+
+        Raises:
+            UpstreamError: it breaks off or is larger than `limit` bytes.
+        """
 
     async def chunk(self) -> bytes:
         """What has come of the body, as soon as there is something; empty at its end, UpstreamError if it broke off."""
@@ -68,10 +72,13 @@ class Wire:
         url: str,
         calls: Transport,
         streams: Transport,
-        authorize: Authorize,
+        authorize: Authorize | None,
         own_headers: OwnHeaders | None,
     ) -> None:
-        """Streams that stay open use connections of their own, so that they never block calls."""
+        """Streams that stay open use connections of their own, so that they never block calls.
+
+        `authorize` is None for an upstream that wants no credential.
+        """
         self.upstream = upstream
         self.url = url
         self._who = f"upstream {upstream!r}"
@@ -96,8 +103,29 @@ class Wire:
             UpstreamError: not reachable, not in time, redirected, compressed or unauthorized.
         """
         transport = self._streams if held else self._calls
+        answer = await self._ask(transport, method, headers, body, seconds, target)
+        self.check(answer)
+        return answer
+
+    def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Awaitable[Answer]:
+        """The answer to a request as that of `send`, but it still has to be checked."""
+        if self._authorize is None and self._own_headers is None:
+            return self._calls.request("POST", headers, body, seconds)
+        return self._ask(self._calls, "POST", headers, body, seconds)
+
+    async def _ask(
+        self,
+        transport: Transport,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        seconds: float,
+        target: str = "",
+    ) -> Answer:
         if self._own_headers is not None:
             headers = {**await self._own_headers(), **headers}
+        if self._authorize is None:
+            return await transport.request(method, headers, body, seconds, target)
         credentials = await self._authorize(None)
         answer = await transport.request(method, {**headers, **credentials}, body, seconds, target)
         if answer.status in (401, 403):
@@ -105,11 +133,10 @@ class Wire:
             renewed = await self._authorize(Challenge(answer.status, answer.header("www-authenticate")))
             if renewed != credentials:
                 answer = await transport.request(method, {**headers, **renewed}, body, seconds, target)
-        if answer.status >= 300 or answer.encoding:
-            self._check(answer)
         return answer
 
-    def _check(self, answer: Answer) -> None:
+    def check(self, answer: Answer) -> None:
+        """Close and refuse what is no answer; raises UpstreamError."""
         if answer.status in (401, 403):
             answer.close()
             raise UpstreamUnauthorized(f"{self._who} refused the gateway's credential with {answer.status}", sent=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from toolway_testing.edge.node import OpenGate, RunnerContract
+from toolway_testing.edge.node import PATIENCE, OpenGate, RunnerContract
 
 SECOND = b"GET /second HTTP/1.1\r\nHOST\r\n\r\n"
 
@@ -109,6 +111,21 @@ class FramingContract(RunnerContract):
         assert answer.raw.count(b"HTTP/1.1 200") == 3
         assert answer.raw.count(b"abcde") == 2
         assert answer.raw.endswith(b"fghij")
+
+    async def test_a_client_that_waits_with_its_body_is_told_to_go_on(self, gate: OpenGate) -> None:
+        node = await gate()
+        reader, writer = await node.connect()
+        head = b"POST /echo HTTP/1.1\r\n%bExpect: 100-continue\r\nContent-Length: 5\r\nConnection: close\r\n\r\n"
+
+        writer.write(head % node.host)
+        told = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), PATIENCE)
+        writer.write(b"fghij")
+        answer = await asyncio.wait_for(reader.read(), PATIENCE)
+        writer.close()
+
+        assert told.startswith(b"HTTP/1.1 100 ")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\nfghij")
 
     async def test_a_compressed_body_is_refused(self, gate: OpenGate) -> None:
         answer = await (await gate()).get("/echo", "Content-Encoding: gzip", "Content-Length: 0", method="POST")
