@@ -173,7 +173,7 @@ class Attempts(msgspec.Struct, eq=False):
             if (requests := translate.url_questions(reply.fault, exchange.client)) is not None:
                 return input_required(requests, self.parking.seal(exchange))
             reply.fault = translate.modern_fault(reply.fault)
-        elif reply.result is not None and (held.era == "legacy" or b'"cacheScope"' in bytes(reply.result)):
+        elif reply.result is not None and (held.era == "legacy" or call.method == "resources/read"):
             server = self.catalog.snapshot.servers.get(call.server)
             shared = server is not None and server.settings.access == "public"
             reply.result = translate.modern_result(reply.result, call.method, held.era, shared=shared)

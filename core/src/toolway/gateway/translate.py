@@ -78,7 +78,7 @@ def _bridged(capabilities: dict[str, Any]) -> dict[str, Any]:
 
 def modern_result(result: Raw, method: str, era: Era, *, shared: bool) -> Raw:
     """With what the modern era requires, and private unless everybody sees the same; values stay byte for byte."""
-    if era == "modern" and shared:
+    if era == "modern" and (shared or b'"cacheScope"' not in bytes(result)):
         return result
     fields: dict[str, Any] = read(result, dict[str, Raw])
     if era == "legacy":

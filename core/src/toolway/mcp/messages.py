@@ -56,6 +56,7 @@ _NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b'[]{}:,"')
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 _envelope = msgspec.json.Decoder(Envelope)
+_COMPLETE = re.compile(rb'\{\s*"resultType"\s*:\s*"complete"\s*[,}]')
 _kind = msgspec.json.Decoder(_Kind)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
@@ -136,8 +137,11 @@ def encode_error(request_id: int | str | None, fault: RpcFault) -> bytes:
 
 
 def result_kind(result: Raw) -> str:
-    """The `resultType` of a result, `complete` where it has none; anything that is no object is complete too."""
-    if b'"resultType"' not in bytes(result):
+    """The `resultType` of a result, `complete` where it has none; anything that is no object is complete too.
+
+    Of a result that begins with it, as most do, the rest is not looked at.
+    """
+    if _COMPLETE.match(result) or b'"resultType"' not in bytes(result):
         return "complete"
     try:
         return _kind.decode(result).result_type

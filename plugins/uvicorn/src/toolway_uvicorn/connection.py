@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("toolway.edge")
 
 _AHEAD = 64 * 1024
+_JOINED = 16 * 1024
+"""Bytes of a body that are joined to their head, which is cheaper than to write both."""
+
 _LINE_ENDS = b"\r\n\0"
 
 
@@ -136,7 +139,10 @@ class Cycle:
             data, self._left = b"", 0
         else:
             self._left -= len(data)
-        connection.transport.write(self._head + data)
+        if len(data) <= _JOINED:
+            connection.transport.write(self._head + data)
+        else:
+            connection.transport.writelines((self._head, data))
         self._head = b""
         if self._left < 0 or (self._left > 0 and not more):
             raise RuntimeError("the body of an answer does not have its Content-Length")
