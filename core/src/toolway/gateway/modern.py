@@ -204,7 +204,8 @@ def _checked_headers(request: Request, method: str, params: dict[str, Raw], view
     """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
     headers, fields = request.headers, request.scope["headers"]
     found, raw, name = None, params.get(NAMED.get(method, ""), NULL), headers.get(b"mcp-name", b"")
-    is_named = raw is NULL or (b'"%b"' % name == bytes(raw) and b"\\" not in name)
+    is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
+    is_named = raw is NULL or (is_plain and b'"%b"' % name == bytes(raw))
     if method == "tools/call" and raw is not NULL:
         found = view.find("tool", name.decode() if is_named else decoded(params, "name", str) or "")
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}

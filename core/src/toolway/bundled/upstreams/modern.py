@@ -88,8 +88,8 @@ class ModernConnection(Conversation):
         headers = {**request.headers, "mcp-protocol-version": version, "mcp-method": request.method}
         if request.name is not None:
             headers["mcp-name"] = encode_header_value(request.name)
-        params = {**request.params, "_meta": self._known_raw}
-        return msgspec.structs.replace(request, params=params, headers=headers)
+        request.params, request.headers = {**request.params, "_meta": self._known_raw}, headers
+        return request
 
     async def _report(self, wants: Wants, tried: asyncio.Event) -> None:
         """Listen again and again; what was missed in between is made up for once a new stream is in force."""

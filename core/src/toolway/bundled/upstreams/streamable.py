@@ -200,7 +200,7 @@ class StreamableHttp:
             raise
         is_of_old = answer.status == 400 and reply.fault.code in (-32000, -32600)
         if is_of_old and "mcp-session-id" in self._session and "session" in reply.fault.message.lower():
-            raise self._session_lost()
+            raise self._session_lost(self._session)
         if is_of_old and self._may_be_older:
             raise UpstreamProtocol(f"{self._who} answers as before 2026-07-28: {reply.fault.message}", sent=False)
         return reply
@@ -224,11 +224,13 @@ class StreamableHttp:
         answer = await self._wire.send(method, {**session, **headers}, body, seconds=seconds, held=held)
         if answer.status == 404 and "mcp-session-id" in session and not held:
             answer.close()
-            raise self._session_lost()
+            raise self._session_lost(session)
         return answer
 
-    def _session_lost(self) -> SessionLost:
-        self.lost.set()
+    def _session_lost(self, session: dict[str, str]) -> SessionLost:
+        """There may be a new one already, which is not lost."""
+        if session is self._session:
+            self.lost.set()
         return SessionLost(f"{self._who} does not know the session any more", sent=False)
 
     async def _hold(self, place: Place, missed: Callable[[], None]) -> bool:
