@@ -61,7 +61,7 @@ def fastmcp(folder: Path, direct: Target, kind: str) -> Iterator[Target]:
     python = environment("py-fastmcp", FASTMCP) / "python"
     command: Command = [python, SCRIPTS / "fastmcp_proxy.py", direct.url, str(port), kind]
     with _serving(command, folder / f"fastmcp-{kind}.log", port) as pid:
-        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=3 if kind == "default" else 1)
+        yield Target(f"FastMCP {kind}", f"http://127.0.0.1:{port}/mcp", pid, patience=8 if kind == "default" else 1)
 
 
 @contextlib.contextmanager

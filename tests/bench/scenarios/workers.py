@@ -14,7 +14,9 @@ from machine import GATEWAY_CORE, LOAD_CORE
 from outcome import Outcome, Verdict
 from scenarios.calls import table
 
-CONCURRENCY = 32
+CONCURRENCY = 128
+"""So many that the kernel spreads them evenly over the workers' sockets."""
+
 GOAL = 1.8
 RUNNER = "hypercorn"
 """The runner whose own cost is large against that of the load, which takes its share of the same two cores."""

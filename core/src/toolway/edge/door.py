@@ -8,12 +8,12 @@ import logging
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from toolway.edge.edge import Edge
+from toolway.edge.edge import STEP, Edge
 from toolway.edge.proxies import parse_address
 from toolway.edge.settings import EdgeSettings
 from toolway.errors import ConfigError
@@ -119,10 +119,12 @@ class Door:
             if not self._sources[visit.source]:
                 del self._sources[visit.source]
 
-    def sweep(self) -> None:
-        """End the connections that have waited too long; call it often enough for the shortest limit."""
+    def sweep(self) -> Iterator[None]:
+        """End the connections that have waited too long, in steps; do it often enough for the shortest limit."""
         now = monotonic()
-        for connection, visit in list(self._visits.items()):
+        for number, (connection, visit) in enumerate(list(self._visits.items()), start=1):
+            if number % STEP == 0:
+                yield
             waits_for = connection.waits_for() if visit.is_open else None
             if waits_for != visit.waits_for:
                 visit.waits_for, visit.since = waits_for, now

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from time import monotonic
@@ -25,12 +25,15 @@ log = logging.getLogger("toolway.edge")
 _RARE = CODINGS | FORWARDED | {b"origin"}
 _KNOWN_HOSTS = 256
 
+STEP = 500
+"""Connections or requests that are looked at before others are served: ten thousand would take 10 ms."""
+
 
 class Edge:
     """Wraps the gateway for any ASGI server. Assign `app` to swap it; requests in flight stay with the old one.
 
     `bind` is the configured `host:port`, `public_url` what clients are told: both name the gateway. `sweep` must be
-    called about once a second.
+    gone through about once a second.
     """
 
     def __init__(self, app: ASGIApp, settings: EdgeSettings, *, bind: str, public_url: str = "") -> None:
@@ -45,7 +48,7 @@ class Edge:
         self._names = Names(settings, bind, public_url)
         self._known_hosts: set[bytes] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.sweep()
+        self._write_headers()
 
     @property
     def drain_delay(self) -> float:
@@ -119,18 +122,23 @@ class Edge:
             scope["path"] = root + scope["path"]
             scope["raw_path"] = root.encode() + (scope.get("raw_path") or b"")
 
-    def sweep(self) -> None:
-        """Refuse whoever takes too long to send a body, and see that answers carry the right date."""
+    def sweep(self) -> Iterator[None]:
+        """See that answers carry the right date, and refuse, in steps, whoever takes too long to send a body."""
+        self._write_headers()
         now = monotonic()
-        self.headers = [(b"date", formatdate(usegmt=True).encode()), NOSNIFF, *([CLOSE] if self.draining else [])]
-        for exchange in self.in_flight:
-            if exchange.is_late(now):
+        for number, exchange in enumerate(list(self.in_flight), start=1):
+            if number % STEP == 0:
+                yield
+            if exchange.asked and exchange.is_late(now):
                 exchange.stop(Refusal(408, "body_too_slow", "The request body did not arrive in time."))
+
+    def _write_headers(self) -> None:
+        self.headers = [(b"date", formatdate(usegmt=True).encode()), NOSNIFF, *([CLOSE] if self.draining else [])]
 
     def drain(self) -> None:
         """Before a stop: /ready is 503, no connection is used for another request."""
         self.draining = True
-        self.sweep()
+        self._write_headers()
 
     def end_streams(self) -> None:
         """End every unsolicited event stream (GET) with a clean last chunk."""

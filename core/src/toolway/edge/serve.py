@@ -8,6 +8,7 @@ import gc
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 import anyio
 import uvloop
@@ -92,8 +93,8 @@ async def _sweep(edge: Edge, door: Door) -> None:
     shortest = min(limits.first_byte, limits.head, limits.body_gap, limits.body_total, limits.keep_alive)
     interval = min(1.0, shortest / 4)
     while True:
-        edge.sweep()
-        door.sweep()
+        for _ in chain(edge.sweep(), door.sweep()):
+            await asyncio.sleep(0)
         await asyncio.sleep(interval)
 
 
