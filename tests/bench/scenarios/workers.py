@@ -14,7 +14,7 @@ from machine import GATEWAY_CORE, LOAD_CORE
 from outcome import Outcome, Verdict
 from scenarios.calls import table
 
-CONCURRENCY = 128
+CONCURRENCY = 64
 """So many that the kernel spreads them evenly over the workers' sockets."""
 
 GOAL = 1.8

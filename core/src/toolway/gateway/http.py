@@ -169,19 +169,22 @@ class Answer(msgspec.Struct, eq=False):
         request, stream = self.request, self.stream
         request.started = request.streamed = True
         await request.send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
-        await request.write(self.first())
+        text = self.first()
         while True:
             if events := stream.since(position):
-                await request.write(b"".join(self.frame(*event) for event in events))
+                text += b"".join([self.frame(*event) for event in events])
                 position = events[-1][0]
+            if text or stream.closed:
+                is_last = stream.closed
+                await request.write(text, more=not is_last)
                 stream.sent(position)
-            elif stream.closed:
-                await request.write(more=False)
-                return not stream.overflowed
+                if is_last:
+                    return not stream.overflowed
+                text = b""
             elif self.left:
                 return False
             elif not await stream.wait(position, PING_SECONDS):
-                await request.write(PING)
+                text = PING
 
     def _stream(self) -> None:
         if self.writing is None and not (self.left or self.request.started):

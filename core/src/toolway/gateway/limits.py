@@ -15,9 +15,6 @@ from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Policy
 from toolway.plugin.kernel import Clock
 
-STEP = 500
-"""Streams that are looked at before others are served."""
-
 
 class Slot(msgspec.Struct, eq=False):
     """A place that is held: given back once however often that is said, taken again without waiting."""
@@ -171,9 +168,7 @@ class Stays(msgspec.Struct, eq=False):
 
     async def check(self) -> None:
         """End what stayed long enough, and what came with a credential that is not accepted any more."""
-        for number, stay in enumerate(list(self.open), start=1):
-            if number % STEP == 0:
-                await asyncio.sleep(0)
+        for stay in list(self.open):
             now = self.clock.monotonic()
             if stay.until <= now or (stay.ask_at <= now and not await self._may_stay(stay)):
                 stay.end()

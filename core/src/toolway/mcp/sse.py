@@ -109,9 +109,11 @@ def encode_event(
     Raises:
         ValueError: a line break in `id` or `event` would begin another field.
     """
-    fields = {"event": event, "id": id, "retry": retry}
-    head = [f"{name}: {value}" for name, value in fields.items() if value is not None]
-    if any("\n" in field or "\r" in field for field in head):
+    fields = ((b"event", event), (b"id", id), (b"retry", retry))
+    lines = [b"%b: %b\n" % (name, str(value).encode()) for name, value in fields if value is not None]
+    head = b"".join(lines)
+    if b"\r" in head or head.count(b"\n") != len(lines):
         raise ValueError("id and event must be one line")
-    lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    return b"\n".join([*(field.encode() for field in head), *(b"data: " + line for line in lines), b"\n"])
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
+    return b"%bdata: %b\n\n" % (head, data)
