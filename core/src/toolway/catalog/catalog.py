@@ -114,12 +114,10 @@ class Catalog:
         if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
             return
         self.snapshot = new
-        for name, view in new.servers.items():
-            if name not in old.servers or old.servers[name].collisions != view.collisions:
-                for each in view.collisions:
-                    log.warning(
-                        "server %s: %s want one name, %s (%s)", name, " and ".join(each.items), each.name, each.resolved
-                    )
+        known = {collision for view in old.servers.values() for collision in view.collisions}
+        for each in {collision for view in new.servers.values() for collision in view.collisions} - known:
+            what = f"{' and '.join(each.items)} want one name, {each.name}"
+            log.warning("server %s: %s (%s)", each.server, what, each.resolved)
         for listener in self._listeners:
             listener(old, new)
 
