@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -35,9 +36,7 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
     try:
         config = load_config(config_file)
         gateway = config.gateway
-        plugins = load_plugins(config)
-        plugins.refuse_broken()
-        refuse_open_doors(config, guarded=plugins.implement(toolway_authenticators))
+        refuse_open_doors(config, lambda: _may_be_guarded(config))
         serve.raise_file_limit()
         if gateway.workers > 1:
             return Supervisor(partial(_work, config, demo), gateway.workers, gateway.bind, gateway.hard_stop).run()
@@ -65,7 +64,7 @@ async def _serve(config: Config, demo: bool, post: Post) -> None:
     keeper = Keeper()
     gateway = await build_gateway(config, keeper.holder(), demo=demo)
     _write_logs(gateway)
-    refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
+    refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
     token = await ensure_first_token(gateway.kernel.database, gateway.kernel.clock)
     edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -106,9 +105,16 @@ def claim_data_directory(config: Config) -> int | None:
     return descriptor
 
 
-def refuse_open_doors(config: Config, *, guarded: bool) -> None:
+def _may_be_guarded(config: Config) -> bool:
+    """What can be told before anything is built: whether a plugin says that it authenticates."""
+    plugins = load_plugins(config)
+    plugins.refuse_broken()
+    return plugins.implement(toolway_authenticators)
+
+
+def refuse_open_doors(config: Config, guarded: Callable[[], bool]) -> None:
     """Unless a plugin authenticates, the gateway serves this machine only. Raises ConfigError."""
-    if guarded or is_loopback(config.gateway.address[0]):
+    if is_loopback(config.gateway.address[0]) or guarded():
         return
     raise ConfigError(
         f"gateway.bind is {config.gateway.bind}, but no enabled plugin authenticates clients, so anybody who "

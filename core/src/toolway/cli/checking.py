@@ -66,7 +66,7 @@ async def _check(config: Config, findings: list[Finding]) -> None:
     with TemporaryDirectory() as scratch:
         try:
             gateway = await build_gateway(await _spared(config, holder, Path(scratch), findings), holder)
-            refuse_open_doors(config, guarded=is_guarded(gateway.plugins, gateway.kernel))
+            refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
             findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
             await gateway.kernel.close()
         finally:

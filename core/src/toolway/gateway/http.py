@@ -61,10 +61,7 @@ class Request(msgspec.Struct, eq=False):
 
     def repeated(self) -> frozenset[str]:
         """Names of headers that came more than once."""
-        fields = self.scope["headers"]
-        if len(fields) == len(self.headers):
-            return frozenset()
-        names = [name.decode("latin-1") for name, _ in fields]
+        names = [name.decode("latin-1") for name, _ in self.scope["headers"]]
         return frozenset(name for name in names if names.count(name) > 1)
 
     def visit(self) -> Visit:
