@@ -12,19 +12,18 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from toolway.hookspecs.serving import (
-    CLOSE,
     WHOLE,
     ClientConnection,
-    HeaderList,
     Limits,
     Refusal,
     Silence,
     unreadable,
 )
+from toolway_uvicorn.cycle import Cycle
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("toolway.edge")
 
 _AHEAD = 64 * 1024
-_JOINED = 16 * 1024
-"""Bytes of a body that are joined to their head, which is cheaper than to write both."""
-
-_LINE_ENDS = b"\r\n\0"
 
 
 class UvicornRunner:
@@ -52,128 +47,6 @@ class UvicornRunner:
         config = Config(app, interface="asgi3", ws="none", lifespan="off", log_config=None, access_log=False)
         config.proxy_headers = False
         return Connection(config, self._state, limits, closed)
-
-
-class Cycle:
-    """One request and its answer, as the application sees them.
-
-    As uvicorn's, with a plainer way to send, as nothing is logged and no lenient name is corrected; and a client that
-    is gone is an error for the sender, who would go on for ever.
-    """
-
-    __slots__ = (
-        *(
-            "body",
-            "disconnected",
-            "is_news",
-            "keep_alive",
-            "more_body",
-            "response_complete",
-            "response_started",
-            "scope",
-        ),
-        *("waiter", "_chunked", "_connection", "_head", "_left", "_may_expect"),
-    )
-
-    def __init__(self, connection: Connection, scope: Any, *, keep_alive: bool) -> None:
-        """`is_news` says that there is something new for who receives, and `waiter` that somebody does."""
-        self.scope = scope
-        self.keep_alive = keep_alive
-        self.body = b""
-        self.more_body = True
-        self.disconnected = self.response_started = self.response_complete = self.is_news = self._chunked = False
-        self.waiter: asyncio.Future[None] | None = None
-        self._connection = connection
-        self._may_expect = True
-        self._head = b""
-        self._left = 0
-
-    async def run(self, app: ASGIApp) -> None:
-        """Let the application answer; what it leaves undone ends the connection."""
-        try:
-            await app(self.scope, self.receive, self.send)
-        except Exception:
-            log.exception("the application failed")
-        finally:
-            if not (self.response_complete or self.disconnected):
-                self._connection.transport.write(self._head)
-                self._connection.hang_up()
-
-    async def receive(self) -> dict[str, Any]:
-        """ASGI `receive`."""
-        if not self.is_news:
-            if self._may_expect and dict(self.scope["headers"]).get(b"expect", b"").lower() == b"100-continue":
-                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
-            self._may_expect = False
-            self._connection.flow.resume_reading()
-            self.waiter = self._connection.loop.create_future()
-            await self.waiter
-        if self.disconnected or self.response_complete:
-            return {"type": "http.disconnect"}
-        body, self.body, self.is_news, self._may_expect = self.body, b"", False, False
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
-
-    def wake(self) -> None:
-        """Something is new."""
-        self.is_news = True
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    async def send(self, message: Any) -> None:
-        """ASGI `send`; raises `ConnectionResetError` if the client is gone."""
-        connection = self._connection
-        if connection.flow.write_paused:
-            await connection.flow.drain()
-        if self.disconnected:
-            raise ConnectionResetError("the client is gone")
-        if not self.response_started:
-            self._send_head(message["status"], message["headers"])
-            if "body" not in message:
-                return
-        elif self.response_complete:
-            raise RuntimeError("the answer is complete already")
-        data, more = message.get("body", b""), message.get("more_body", False)
-        if self._chunked:
-            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"" if more else b"0\r\n\r\n")
-        elif self.scope["method"] == "HEAD":
-            data, self._left = b"", 0
-        else:
-            self._left -= len(data)
-        if len(data) <= _JOINED:
-            connection.transport.write(self._head + data)
-        else:
-            connection.transport.writelines((self._head, data))
-        self._head = b""
-        if self._left < 0 or (self._left > 0 and not more):
-            raise RuntimeError("the body of an answer does not have its Content-Length")
-        if not more:
-            self.response_complete = True
-            if self.waiter is not None:
-                self.wake()
-            connection.answered(self)
-
-    def _send_head(self, status: int, headers: HeaderList) -> None:
-        fields = dict(headers)
-        if b"connection" in fields:
-            self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
-        elif not self.keep_alive:
-            headers = [*headers, CLOSE]
-        if b"content-length" in fields:
-            self._left = int(fields[b"content-length"])
-        elif self.scope["method"] != "HEAD" and status not in (204, 304):
-            self._chunked = True
-            headers = [*headers, (b"transfer-encoding", b"chunked")]
-        parts = [STATUS_LINE[status]]
-        for name, value in headers:
-            parts += name, b": ", value, b"\r\n"
-        head = b"".join(parts)
-        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 1):
-            raise ValueError("a header field of an answer contains a line end")
-        self.response_started, self._may_expect = True, False
-        if self._chunked:
-            self._connection.transport.write(head + b"\r\n")
-        else:
-            self._head = head + b"\r\n"  # goes out together with the body
 
 
 class Connection(HttpToolsProtocol, ClientConnection):
