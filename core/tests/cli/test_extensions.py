@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from toolway.cli.app import run
-
 SOURCE = """
 import typer
 from toolway.plugin import InvalidInput
@@ -35,30 +33,16 @@ Toolway = Callable[..., int]
 
 
 @pytest.fixture
-def toolway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolway:
+def toolway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Callable[..., int], install: Callable[..., None]
+) -> Toolway:
     """The command, with the distribution toolway-tokens installed; its exit code."""
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    info = tmp_path / "toolway_tokens-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toolway-tokens\nVersion: 1.0\n")
-    lines = [
-        "tokens = tokens_commands:app",
-        "broken = tokens_missing:app",
-        "number = json:scanner",
-        "serve = json:dumps",
-    ]
-    (info / "entry_points.txt").write_text("\n".join(["[toolway.commands]", *lines, ""]))
+    modules = ("tokens = tokens_commands:app", "broken = tokens_missing:app")
+    install("tokens", "1.0", "toolway.commands", *modules, "number = json:scanner", "serve = json:dumps")
     (tmp_path / "tokens_commands.py").write_text(SOURCE)
-
-    def command(*arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["toolway", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run()
-        return int(ended.value.code or 0)
-
     monkeypatch.delitem(sys.modules, "tokens_commands", raising=False)
-    return command
+    return typed
 
 
 def test_they_are_listed_by_name_without_being_imported(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,6 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from toolway.cli.app import run
-
 SOURCE = """
 from pydantic import Field
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
@@ -33,9 +31,10 @@ Toolway = Callable[..., int]
 
 
 @pytest.fixture
-def toolway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolway:
+def toolway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Callable[..., int], install: Callable[..., None]
+) -> Toolway:
     """The command, with the plugins greet, spare and torn installed; its exit code."""
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "toolway_greet.py").write_text(SOURCE)
     (tmp_path / "toolway_torn.py").write_text("import no_such_module\n")
@@ -44,17 +43,11 @@ def toolway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toolway:
         ("spare", "toolway_greet:Greet"),
         ("torn", "toolway_torn:P"),
     ):
-        info = tmp_path / f"toolway_{name}-1.2.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: toolway-{name}\nVersion: 1.2\n")
-        (info / "entry_points.txt").write_text(f"[toolway.plugins]\n{name} = {module}\n")
+        install(name, "1.2", "toolway.plugins", f"{name} = {module}")
 
     def command(*arguments: str, enable: list[str]) -> int:
         (tmp_path / "toolway.toml").write_text(f"[plugins]\nenable = {json.dumps(enable)}\n")
-        monkeypatch.setattr(sys, "argv", ["toolway", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            run()
-        return int(ended.value.code or 0)
+        return typed(*arguments)
 
     monkeypatch.delitem(sys.modules, "toolway_greet", raising=False)
     return command
