@@ -40,6 +40,14 @@ class RevisionRow(SQLModel, table=True):
     number: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
+class RevocationRow(SQLModel, table=True):
+    """A revoke key whose credentials every node forgets; `number` is the revision that brought it."""
+
+    __tablename__ = "revocation"
+    number: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    key: str = Field(primary_key=True, max_length=128)
+
+
 class KeyRow(SQLModel, table=True):
     """A key of the ring, wrapped by the root key."""
 

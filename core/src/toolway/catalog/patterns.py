@@ -1,26 +1,19 @@
-"""Which items a server selects: glob patterns over canonical names, where `*` matches anything, `/` included."""
+"""Which items a server selects: glob patterns over canonical names."""
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable
 
-
-def _compiled(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all patterns; only `*` is special. No pattern at all matches nothing."""
-    literal = (re.sub(r"([\[?])", r"[\1]", pattern) for pattern in patterns)
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in literal) or r"(?!)")
-
+from toolway.patterns import compiled
 
 class Selection:
     """The include and exclude patterns of one server; exclusion wins over inclusion."""
 
     def __init__(self, include: Iterable[str], exclude: Iterable[str] = ()) -> None:
         include, exclude = tuple(include), tuple(exclude)
-        self._included, self._excluded = _compiled(include), _compiled(exclude)
-        self._begun = _compiled(pattern[:end] for pattern in include for end in range(1, len(pattern) + 1))
-        self._covered = _compiled(pattern for pattern in exclude if pattern.endswith("*"))
+        self._included, self._excluded = compiled(include), compiled(exclude)
+        self._begun = compiled(pattern[:end] for pattern in include for end in range(1, len(pattern) + 1))
+        self._covered = compiled(pattern for pattern in exclude if pattern.endswith("*"))
 
     def excludes(self, canonical: str) -> bool:
         """Whether an exclude pattern matches."""

@@ -13,16 +13,19 @@ import msgspec
 from sqlalchemy import Connection, event, func, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
-from sqlmodel import select
+from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from toolway.catalog.models import RevisionRow
+from toolway.catalog.models import RevisionRow, RevocationRow
 from toolway.errors import ConfigError, Conflict, StoreUnavailable
 from toolway.hookspecs.system import Transaction
 
 log = logging.getLogger(__name__)
 
 REVISIONS_CHANNEL = "toolway.revisions"
+REVOCATIONS = "revocations"
+KEPT_REVOCATIONS = 1_000
+"""How many changes that revoked something are kept; a node that missed older ones forgets every credential."""
 BUSY_SECONDS = 5.0
 POOL_SECONDS = 2.0
 STATEMENT_MS = 5000
@@ -39,6 +42,11 @@ class Change(msgspec.Struct, eq=False):
     action: str = ""
     subject: str = ""
     revision: int = 0
+    revoked: list[str] = []
+
+    async def revoke(self, *keys: str) -> None:
+        """See `hookspecs.system.Transaction`."""
+        self.revoked.extend(keys)
 
 
 class Store:
@@ -69,6 +77,10 @@ class Store:
         """A transaction that is committed at the end, rolled back on any error; SQLite has one at a time."""
         async with self._writing, self._transaction(self._write) as tx:
             yield tx
+            if tx.revoked:
+                await self._revoke(tx)
+        if tx.revoked:
+            await self._tell(REVOCATIONS)
 
     @asynccontextmanager
     async def change(self, part: str, actor: str, action: str, subject: str) -> AsyncIterator[Change]:
@@ -107,6 +119,13 @@ class Store:
             await session.connection(execution_options={"toolway_begin": begin})
             yield Change(session)
             await session.commit()
+
+    async def _revoke(self, tx: Change) -> None:
+        """Record what was revoked, under a number that no earlier transaction can still get; forget old ones."""
+        number = await self._bump(tx, REVOCATIONS)
+        tx.session.add_all(RevocationRow(number=number, key=key) for key in dict.fromkeys(tx.revoked))
+        old = col(RevocationRow.number) <= number - KEPT_REVOCATIONS
+        await tx.session.exec(delete(RevocationRow).where(old))
 
     async def _bump(self, tx: Change, part: str) -> int:
         await self.alone(tx, f"revision:{part}")

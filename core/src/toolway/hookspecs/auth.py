@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from toolway.hookspecs.definitions import Visibility
 from toolway.hookspecs.markers import hookspec
+from toolway.hookspecs.permissions import Limits, Network
 
 if TYPE_CHECKING:
     from toolway.plugin import Kernel
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who is asking. `id` is stable and unique over all providers; `credential` is a name, never a value."""
+    """Who is asking. `id` is stable and unique over all providers; `credential` is a name, never a value.
+
+    `limits` are those of the credential: the gateway itself keeps to them, whatever authorizers say. A `single_use`
+    credential is used up by one call or administrative request.
+    """
 
     id: str
     kind: Literal["user", "service", "anonymous"] = "user"
@@ -24,6 +30,8 @@ class Principal(msgspec.Struct, frozen=True):
     groups: tuple[str, ...] = ()
     scopes: frozenset[str] = frozenset()
     credential: str = ""
+    limits: Limits | None = None
+    single_use: bool = False
 
 
 ANONYMOUS = Principal(id="anonymous", kind="anonymous", name="anonymous")
@@ -37,22 +45,30 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class AuthContext(msgspec.Struct, frozen=True):
-    """Where a credential was presented: the virtual server's name (None for the admin API), client address and path."""
+    """Where a credential was presented: the virtual server's name (None for the admin API), client address and path.
+
+    `client` is what the client calls itself (`User-Agent`), not to be trusted.
+    """
 
     server: str | None
     address: str
     path: str
+    client: str = ""
 
 
 class Authenticated(msgspec.Struct, frozen=True):
     """A verified credential. It may be cached until `cache_until` (monotonic seconds; 0 means never).
 
-    Revoking any of `revoke_keys` drops it at once from every cache, with the streams and legs that it opened.
+    Revoking any of `revoke_keys` drops it at once from every cache, with the streams and legs that it opened. It is
+    accepted from clients in `networks` only, if there are any; that is looked at for every request. `claim` uses up a
+    single-use credential before an administrative request, or raises Unauthenticated; calls are its provider's matter.
     """
 
     principal: Principal
     cache_until: float = 0.0
     revoke_keys: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    claim: Callable[[], Awaitable[None]] | None = None
 
 
 @runtime_checkable
@@ -80,12 +96,22 @@ class Decision(Enum):
 class Resource(msgspec.Struct, frozen=True):
     """What a decision is about: `name` is canonical (`upstream/item`, or a server's or upstream's name).
 
-    `server` is the virtual server of the request and `access` that server's setting, where there is one.
+    `server` is the virtual server of the request and `access` that server's setting, where there is one. `owner` is
+    the id of a principal (`user:alice`) or a team (`team:ops`), or empty; whom of those who have the permission the
+    object is for says `visibility`: its owner, the owning team, everybody.
     """
 
     name: str
     server: str = ""
     access: Literal["public", "authenticated", ""] = ""
+    owner: str = ""
+    visibility: Visibility = "public"
+
+    def is_for(self, principal: Principal) -> bool:
+        """Whether its visibility lets this principal see it; administrators may all the same."""
+        if self.visibility == "public" or self.owner == principal.id:
+            return True
+        return self.visibility == "team" and self.owner.removeprefix("team:") in principal.teams
 
 
 @runtime_checkable

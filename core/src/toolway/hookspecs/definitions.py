@@ -31,6 +31,14 @@ Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern":
 SecretRef = Annotated[str, AfterValidator(_reference), Field(json_schema_extra={"format": "secret-reference"})]
 """A reference `scheme:rest` to a secret, never the secret itself."""
 
+OWNER = re.compile(rf"(?:user|service|team):{NAME.pattern}|")
+
+Owner = Annotated[str, Field(pattern=f"^(?:{OWNER.pattern})$")]
+"""The id of a user, service account or team, such as `team:ops`; empty for the gateway's own."""
+
+Visibility = Literal["private", "team", "public"]
+"""Whom something is for, of those who have the permission: its owner, the owning team, everybody."""
+
 Seconds = Annotated[float, Field(ge=0)]
 """A duration in seconds."""
 
@@ -55,6 +63,10 @@ class UpstreamSettings(Definition):
     kind: str = Field(description="Which kind of upstream this is.")
     enabled: bool = Field(True, description="A disabled upstream is not contacted and offers nothing.")
     description: str = Field("", max_length=1000, description="For people.")
+    owner: Owner = Field("", description="Whose it is: `user:<name>`, `team:<name>`, or empty.")
+    visibility: Visibility = Field(
+        "public", description="Who may see it, of those with the permission: the owner, the owning team, everybody."
+    )
     auth: Any = Field(None, description="How the gateway authenticates itself; `type` chooses.")
     sharing: Literal["session", "principal", "shared"] = Field(
         "session",
@@ -84,6 +96,10 @@ class ServerSettings(Definition):
 
     name: Name = Field(description="Unique name; served at /servers/<name>/mcp.")
     description: str = Field("", max_length=1000, description="For people.")
+    owner: Owner = Field("", description="Whose it is: `user:<name>`, `team:<name>`, or empty.")
+    visibility: Visibility = Field(
+        "public", description="Who may see it, of those with the permission: the owner, the owning team, everybody."
+    )
     instructions: str | None = Field(None, description="For models; default: those of its upstreams, joined.")
     access: Literal["public", "authenticated"] = Field(
         "authenticated", description="Whether clients without a credential are let in."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -26,6 +26,9 @@ class Transaction(Protocol):
     def session(self) -> AsyncSession:
         """The SQLModel session."""
 
+    async def revoke(self, *keys: str) -> None:
+        """When this is committed, forget credentials with these revoke keys: every node does, within a second."""
+
 
 class Stored(msgspec.Struct, frozen=True):
     """One object of a collection as the API shows it: credentials are references, never values.
@@ -43,10 +46,13 @@ class Stored(msgspec.Struct, frozen=True):
 class Entity(Protocol):
     """A named collection of declared objects. REST, CLI `get/apply`, export and UI are derived from it.
 
-    `kind` is the plural used in paths and permissions (`upstreams:read`, `upstreams:write`); `schema` validates bodies.
+    `kind` is the plural used in paths and permissions (`upstreams:read`, `upstreams:write`); `part` is the part of the
+    snapshot that a change of them makes anew; `schema` validates bodies. Objects with an `owner` and a `visibility`
+    (see `Resource`) are shown to whom they are for.
     """
 
     kind: str
+    part: str
     schema: Any
 
     async def list(self, tx: Transaction) -> Sequence[Stored]:
@@ -68,6 +74,20 @@ class Entity(Protocol):
 
 
 @runtime_checkable
+class SnapshotPart(Protocol):
+    """A named, immutable value that requests read as `kernel.parts[name]`; made anew when its revision moved.
+
+    It is also made anew when one of the parts `after` which it is loaded was.
+    """
+
+    name: str
+    after: tuple[str, ...]
+
+    async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> Any:
+        """The value now; `parts` has those loaded before it, and under its own name what it was until now."""
+
+
+@runtime_checkable
 class Service(Protocol):
     """Something that runs as long as the gateway."""
 
@@ -83,6 +103,30 @@ class MigrationSource(msgspec.Struct, frozen=True):
     name: str
     location: str
     metadata: MetaData
+
+
+@hookspec
+def toolway_snapshot_parts(kernel: Kernel) -> Iterable[SnapshotPart]:
+    """Offer values that requests read.
+
+    Called: once, when the gateway is built.
+    Used: loaded in one read transaction when the gateway starts and when a change bumped a revision; swapped together.
+    On error: at the start, the gateway does not start; later the previous values stay, and `/ready` says so.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_entities(kernel: Kernel) -> Iterable[Entity]:
+    """Offer collections of declared objects.
+
+    Called: once, when the gateway is built.
+    Used: the REST API of the collection is made of it.
+    On error: the request fails, its transaction is rolled back.
+    Since: 1.0
+    """
+    return ()
 
 
 @hookspec

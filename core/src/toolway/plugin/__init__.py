@@ -26,8 +26,10 @@ from toolway.errors import (
 from toolway.hookspecs.definitions import (
     Definition as Definition,
     Name as Name,
+    Owner as Owner,
     Seconds as Seconds,
     SecretRef as SecretRef,
+    Visibility as Visibility,
 )
 from toolway.hookspecs.markers import (
     hookimpl as hookimpl,

@@ -15,14 +15,14 @@ import msgspec
 import pluggy
 
 from toolway.errors import PluginError
-from toolway.hookspecs import auth, caching, routing, secrets, system
+from toolway.hookspecs import api, auth, caching, routing, secrets, system
 from toolway.hookspecs.markers import PROJECT
 from toolway.plugin.installed import Origin, cause
 from toolway.validation import did_you_mean
 
 P = TypeVar("P")
 
-SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
+SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
 
 FAIL_CLOSED = frozenset({"toolway_authenticators", "toolway_authorizers", "toolway_secret_schemes"})
 """Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from toolway.hookspecs.accounts import Accounts
+from toolway.hookspecs.auth import Principal, Resource
 from toolway.hookspecs.caching import KeyValueStore, PubSub
-from toolway.hookspecs.system import Transaction
+from toolway.hookspecs.catalog import Catalog
+from toolway.hookspecs.system import Entity, Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from toolway.hookspecs.api import Operation
     from toolway.plugin.http import OutgoingHttp
 
 
@@ -93,6 +98,44 @@ class Kernel(Protocol):
     @property
     def database(self) -> Database:
         """The only place that opens transactions."""
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """The values of all snapshot parts, as they are now; read it anew for each request."""
+
+    @property
+    def accounts(self) -> Accounts:
+        """Users, service accounts and teams, as they are now."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """Upstreams and servers with what they offer."""
+
+    @property
+    def entities(self) -> Sequence[Entity]:
+        """Every collection of declared objects."""
+
+    @property
+    def operations(self) -> Sequence[Operation]:
+        """Every operation of the REST API, once the gateway is built."""
+
+    @property
+    def plugins(self) -> Sequence[Mapping[str, Any]]:
+        """What is known of each plugin, installed or enabled: `name`, `state` and more."""
+
+    @property
+    def public_url(self) -> str:
+        """Where clients reach the gateway, without a slash at the end."""
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder for files of this node, mode 0700."""
+
+    def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
+        """Whether the principal may do this: what all authorizers together say."""
+
+    def describe(self, action: str, name: str) -> Resource:
+        """What a decision about this action on this object is about, with its owner and visibility."""
 
     @property
     def keyvalue(self) -> KeyValueStore:
