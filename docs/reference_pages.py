@@ -234,7 +234,7 @@ def _default(option: Any) -> str:
 
 def error_classes() -> list[type[errors.ToolwayError]]:
     """Every error with a code of its own, in the order of the codes."""
-    import toolway.admin.problems
+    import toolway.bundled.api.problems
     import toolway.mcp.errors  # noqa: F401 - their subclasses count too
 
     found: dict[str, type[errors.ToolwayError]] = {}

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-import msgspec
-from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from toolway import __version__
-from toolway.admin.api import admin_routes
-from toolway.admin.operations import AdminContext, Phase, ReadyCheck
-from toolway.admin.problems import problem_handlers
 from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.config import Config
-from toolway.errors import ConfigError
-from toolway.gateway.access import Access, Visit
+from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
-from toolway.hookspecs import auth, routing, secrets as secret_hooks, system
-from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Principal
+from toolway.hookspecs import api, auth, routing, secrets as secret_hooks, system
+from toolway.hookspecs.auth import ANONYMOUS
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
@@ -47,7 +39,6 @@ class Gateway:
     holder: Holder
     services: tuple[system.Service, ...]
     runner: ServerRunner
-    phase: Phase = "starting"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -60,12 +51,12 @@ class Gateway:
                 await stack.enter_async_context(service.run())
             sweeper = asyncio.create_task(self.plane.tend())
             stack.callback(sweeper.cancel)
-            self.phase = "serving"
+            self.kernel.phase = "serving"
             yield
 
     async def drain(self) -> None:
         """Streams end properly, calls in flight finish."""
-        self.phase = "draining"
+        self.kernel.phase = "draining"
         await self.plane.drain()
 
     async def _closed(self) -> None:
@@ -91,10 +82,11 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     definitions = Definitions(kinds, auths)
     upstreams = UpstreamEntity(definitions, kernel.seal, kernel.secrets.schemes(), config.gateway.api_references)
     servers = ServerEntity(definitions)
-    catalog = Catalog(
+    catalog = kernel.catalog = Catalog(
         store=kernel.database,
         upstreams=upstreams,
         servers=servers,
+        parts=plugins.collect(system.toolway_snapshot_parts, kernel, builtin="first"),
         configured=configured(
             config, definitions, guarded=is_guarded(plugins, kernel) or bool(plugins.quarantined), demo=demo
         ),
@@ -102,7 +94,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         pubsub=kernel.pubsub,
         clock=kernel.clock,
     )
-    access = Access(
+    access = kernel.access = Access(
         plugins.collect(auth.toolway_authenticators, kernel),
         plugins.collect(auth.toolway_authorizers, kernel, builtin="fallback"),
         kernel.clock,
@@ -115,26 +107,16 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         plugins.collect(routing.toolway_request_middleware, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)
+    kernel.entities = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel, builtin="first"))
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    gateway = Gateway(config, plugins, kernel, plane, _refuse_all, holder, services, runner)
-    context = AdminContext(
-        catalog=catalog,
-        store=kernel.database,
-        entities=(upstreams, servers),
-        authenticate=_admin_authentication(access),
-        authorize=access.allowed,
-        plugins=lambda: msgspec.to_builtins(plugins.report()),
-        phase=lambda: gateway.phase,
-        checks=(ReadyCheck("database", kernel.database.check),),
-        version=__version__,
-    )
-    admin = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
-    gateway.app = Endpoint(plane, otherwise=admin)
-    return gateway
+    kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
+    kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
+    rest, *_ = plugins.collect(system.toolway_applications, kernel)
+    return Gateway(config, plugins, kernel, plane, Endpoint(plane, kernel.challenges, rest), holder, services, runner)
 
 
 def load_plugins(config: Config) -> Plugins:
@@ -146,17 +128,3 @@ def load_plugins(config: Config) -> Plugins:
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:
     """Whether a plugin authenticates clients."""
     return any(not each.builtin for each in plugins.provided(auth.toolway_authenticators, kernel))
-
-
-def _admin_authentication(access: Access) -> Callable[[Headers, str], Awaitable[Principal]]:
-    async def authenticate(headers: Headers, address: str) -> Principal:
-        fields = dict(headers.raw)
-        context = AuthContext(None, address, "/api/v1")
-        visit = Visit(fields.get(b"authorization"), fields.get(b"x-api-key"), context)
-        return (await access.authenticate(visit)).principal
-
-    return authenticate
-
-
-async def _refuse_all(scope: Scope, receive: Receive, send: Send) -> None:
-    raise ConfigError("the gateway is not built yet")

@@ -47,6 +47,13 @@ class Unauthenticated(ToolwayError):
     status = 401
 
 
+class TooManyFailures(ToolwayError):
+    """Too many bad credentials or passwords came from one place; `retry_after` says in how many seconds to go on."""
+
+    code = "too_many_failures"
+    status = 429
+
+
 class Forbidden(ToolwayError):
     """The principal is known and may not do this."""
 

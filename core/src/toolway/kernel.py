@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from toolway.catalog.catalog import Catalog
 from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
 from toolway.errors import ConfigError
+from toolway.gateway.access import Access
 from toolway.hookspecs import caching, secrets as secret_hooks, system
+from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
+from toolway.hookspecs.api import Operation
+from toolway.hookspecs.auth import Authenticated, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
+from toolway.hookspecs.challenge import Challenges
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
 from toolway.migrations.run import kernel_history, migrate
 from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
-from toolway.plugin.kernel import Clock
+from toolway.plugin.kernel import Clock, Phase
 from toolway.secrets import SecretResolver
+
+OF_UPSTREAMS = frozenset({"upstreams", "items", "tools", "prompts", "resources"})
+"""What has the owner and visibility of an upstream, whose name its own begins with."""
 
 
 class GatewayKernel:
@@ -28,6 +41,14 @@ class GatewayKernel:
     pubsub: PubSub
     seal: KeyRing
     database: Store
+    host: Plugins
+    catalog: Catalog
+    access: Access
+    challenges: Challenges
+    phase: Phase = "starting"
+    entities: Sequence[system.Entity] = ()
+    health_checks: Sequence[system.HealthCheck] = ()
+    operations: Sequence[Operation] = ()
 
     def __init__(self, config: Config, holder: Holder, clock: Clock) -> None:
         self.config = config
@@ -36,6 +57,7 @@ class GatewayKernel:
         self.secrets = SecretResolver(clock)
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
+        self.challenges = Challenges(config.gateway.public_url, config.gateway.authorization_servers)
 
     @classmethod
     def bare(cls, config: Config, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
@@ -54,6 +76,7 @@ class GatewayKernel:
             StoreUnavailable: the database does not answer.
         """
         kernel = cls.bare(config, holder, clock)
+        kernel.host = plugins
         gateway = config.gateway
         prepare_directory(gateway.data_dir)
         kernel.database = await kernel.connect(plugins)
@@ -74,6 +97,52 @@ class GatewayKernel:
         database, file = self.config.gateway.database, (self.config.gateway.data_dir / "toolway.db").absolute()
         url = await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
         return await self.keep("store", url, lambda: _connected(url), Store.close)
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """See `plugin.Kernel`."""
+        return self.catalog.snapshot.parts
+
+    @property
+    def accounts(self) -> Accounts:
+        """See `plugin.Kernel`."""
+        found: Accounts = self.catalog.snapshot.parts.get("accounts", NO_ACCOUNTS)
+        return found
+
+    @property
+    def public_url(self) -> str:
+        """See `plugin.Kernel`."""
+        return self.config.gateway.public_url
+
+    @property
+    def data_dir(self) -> Path:
+        """See `plugin.Kernel`."""
+        return self.config.gateway.data_dir
+
+    @property
+    def plugins(self) -> Sequence[Mapping[str, Any]]:
+        """See `plugin.Kernel`."""
+        reports: Sequence[Mapping[str, Any]] = msgspec.to_builtins(self.host.report())
+        return reports
+
+    async def authenticate(self, visit: Visit) -> Authenticated:
+        """See `plugin.Kernel`."""
+        return await self.access.authenticate(visit)
+
+    def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
+        """See `plugin.Kernel`."""
+        return self.access.allowed(principal, action, resource)
+
+    def describe(self, action: str, name: str) -> Resource:
+        """See `plugin.Kernel`."""
+        kind, snapshot = action.partition(":")[0], self.catalog.snapshot
+        if kind == "servers" and (server := snapshot.servers.get(name)) is not None:
+            return server.resource
+        upstream = snapshot.upstreams.get(name.partition("/")[0])
+        if kind not in OF_UPSTREAMS or upstream is None:
+            return Resource(name)
+        settings = upstream.upstream.settings
+        return Resource(name, owner=settings.owner, visibility=settings.visibility)
 
     async def close(self) -> None:
         """Close what belongs to this gateway only."""

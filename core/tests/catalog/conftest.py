@@ -33,6 +33,7 @@ from toolway.hookspecs.routing import (
     Wants,
 )
 from toolway.hookspecs.secrets import Challenge
+from toolway.hookspecs.system import SnapshotPart
 from toolway.keyring import KeyRing
 
 
@@ -166,6 +167,7 @@ class Shelf:
     def __init__(self, store: SharedStore, kind: LocalKind, clock: Clock) -> None:
         self.store, self.kind, self.clock = store, kind, clock
         self.messages, self.file = Messages(), File()
+        self.parts: list[SnapshotPart] = []
         self.definitions = Definitions({"local": kind}, {})
         self.upstreams = UpstreamEntity(self.definitions, KeyRing([(b"newest", b"1" * 32)]), ("env",))
         self.servers = ServerEntity(self.definitions)
@@ -176,6 +178,7 @@ class Shelf:
             upstreams=self.upstreams,
             servers=self.servers,
             configured=self.file.whole,
+            parts=self.parts,
             authorize=lambda upstream: no_headers,
             pubsub=self.messages,
             clock=self.clock,

@@ -7,8 +7,8 @@ import pytest
 import pytest_asyncio
 
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import NotFound, UpstreamUnreachable
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.definitions import UpstreamSettings
 from toolway.hookspecs.routing import Eras
 

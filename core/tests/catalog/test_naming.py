@@ -2,8 +2,9 @@
 
 from hypothesis import given, strategies as st
 
-from toolway.catalog.naming import LONGEST, Collision, fit, name_items
+from toolway.catalog.naming import LONGEST, fit, name_items
 from toolway.catalog.uris import own_uri, parse_own_uri, unexpand
+from toolway.hookspecs.catalog import Collision
 from toolway.hookspecs.definitions import ItemOverride, ServerSettings
 
 

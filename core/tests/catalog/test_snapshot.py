@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from toolway.catalog.snapshot import ServerView, Snapshot, UpstreamView, build_snapshot
+from toolway.catalog.snapshot import ServerView, Snapshot, build_snapshot
 from toolway.catalog.uris import UnknownUri
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import Discovery, Eras, Item, ItemKind, Upstream
 

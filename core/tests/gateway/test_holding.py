@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlmodel import delete
 
+from toolway.bundled.defaults.admin_token import AdminTokenRow
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -149,9 +151,11 @@ async def test_a_revoked_credential_takes_its_streams_and_parked_calls_along(
         assert len(plane.parked.open) == len(plane.streams.open) == 1
         (stay,) = plane.streams.open
         assert stay.visit is not None
-        (key,) = (await plane.access.authenticate(stay.visit)).revoke_keys
+        who = await plane.access.authenticate(stay.visit)
 
-        plane.access.revoke(key)
+        async with gate.gateway.kernel.database.change("tests", "admin", "revoke", "everything") as tx:
+            await tx.session.exec(delete(AdminTokenRow))
+            await tx.revoke(*who.revoke_keys)
 
         assert (await stream.content.read()).startswith(b"id: ")
     await eventually(lambda: not (plane.parked.open or plane.streams.open))

@@ -12,11 +12,11 @@ from toolway.bundled.upstreams.http import HttpKind
 from toolway.bundled.upstreams.stdio import StdioKind
 from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.definitions import Definitions
-from toolway.catalog.entities import HIDDEN, ServerEntity, UpstreamEntity, hidden
+from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.catalog.models import UpstreamRow
 from toolway.catalog.store import Store
 from toolway.errors import Conflict, InvalidInput, NotFound, SecretUnavailable
-from toolway.hookspecs.definitions import Definition, SecretRef, UpstreamSettings
+from toolway.hookspecs.definitions import HIDDEN, Definition, SecretRef, UpstreamSettings, hidden
 from toolway.hookspecs.routing import Endpoint
 from toolway.hookspecs.system import Stored
 from toolway.keyring import KeyRing

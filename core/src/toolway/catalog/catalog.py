@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 from sqlmodel import select
@@ -15,12 +15,14 @@ from toolway.catalog.declared import Declared, load
 from toolway.catalog.discovery import Authorize, Watcher
 from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.catalog.models import DiscoveryRow
-from toolway.catalog.snapshot import EMPTY, Snapshot, UpstreamView, build_snapshot, is_same
+from toolway.catalog.parts import Parts
+from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot, is_same
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.routing import Desired, Discovery, Upstream
-from toolway.hookspecs.system import Transaction
+from toolway.hookspecs.system import SnapshotPart, Transaction
 from toolway.plugin.kernel import Clock
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class Catalog:
     `failure` says why the last load failed, empty when it did not.
     """
 
+    name = "catalog"
+
     def __init__(
         self,
         *,
@@ -45,6 +49,7 @@ class Catalog:
         upstreams: UpstreamEntity,
         servers: ServerEntity,
         configured: Desired,
+        parts: Sequence[SnapshotPart],
         authorize: Callable[[Upstream], Authorize],
         pubsub: PubSub,
         clock: Clock,
@@ -54,6 +59,7 @@ class Catalog:
         self._upstreams, self._servers = upstreams, servers
         self.configured, self._authorize = configured, authorize
         self._declared = Declared()
+        self._parts = Parts(parts)
         self._revisions: Mapping[str, int] = {}
         self._saved: Mapping[str, Discovery] = {}
         self._watchers: dict[str, Watcher] = {}
@@ -61,6 +67,15 @@ class Catalog:
         self._news, self._check = asyncio.Event(), asyncio.Event()
         self._loading = asyncio.Lock()
         self._background, self._is_running = Background(), False
+
+    async def check(self) -> str:
+        """What is wrong with the snapshot, empty when nothing is; for `/ready`."""
+        return self.failure
+
+    @property
+    def critical(self) -> bool:
+        """A catalog that cannot be loaded is only told while an older one is in force."""
+        return self.snapshot.number == 0
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -73,7 +88,7 @@ class Catalog:
         self._listeners.append(listener)
 
     async def reload(self) -> None:
-        """Read everything declared anew and swap; on failure the old snapshot stays and `problems` says so."""
+        """Read everything declared, and all parts, anew and swap; on failure the old snapshot stays: see `problems`."""
         async with self._loading:
             try:
                 await self._load()
@@ -110,8 +125,9 @@ class Catalog:
     def rebuild(self) -> None:
         """Make a snapshot of what is known now and swap, if anything changed."""
         old, views = self.snapshot, [watcher.view for watcher in self._watchers.values()]
-        new = build_snapshot(old.number + 1, views, self._declared.servers, old)
-        if new.upstreams == old.upstreams and new.servers == old.servers and new.problems == old.problems:
+        new = build_snapshot(old.number + 1, views, self._declared.servers, old, self._parts.values)
+        is_same_catalog = (new.upstreams, new.servers, new.problems) == (old.upstreams, old.servers, old.problems)
+        if is_same_catalog and new.parts is old.parts:
             return
         self.snapshot = new
         known = {collision for view in old.servers.values() for collision in view.collisions}
@@ -139,9 +155,12 @@ class Catalog:
     async def _load(self) -> None:
         """One consistent read; the views of unchanged upstreams stay."""
         async with self._store.read() as tx:
-            self._revisions = await self._store.revisions(tx)
+            revisions = await self._store.revisions(tx)
+            parts = await self._parts.load(tx, revisions)
             self._declared = await load(tx, self.configured, self._upstreams, self._servers)
             self._saved = await saved_discoveries(tx)
+        self._parts.use(parts, revisions)
+        self._revisions = revisions
         old, self._watchers = self._watchers, {}
         for name, upstream in self._declared.upstreams.items():
             self._watchers[name] = self._watcher(upstream, old.get(name))

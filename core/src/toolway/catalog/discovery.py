@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.snapshot import UpstreamView
 from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Era, Eras, Leg, UpstreamKind, Wants
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock

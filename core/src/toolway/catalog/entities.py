@@ -13,17 +13,12 @@ from toolway.catalog.credentials import credential_purpose
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.models import ServerRow, UpstreamRow
 from toolway.errors import Conflict, InvalidInput, NotFound
-from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.definitions import HIDDEN, ServerSettings, UpstreamSettings
 from toolway.hookspecs.system import Stored, Transaction
 from toolway.plugin.kernel import Seal
 
 HOST_SCHEMES = frozenset({"env", "file"})
 """Secret schemes that read the host: with them, whoever may change upstreams could send its files anywhere."""
-
-HIDDEN = "sealed:hidden"
-"""How a stored credential looks when it is read back; sent again it means: keep it."""
-
-_VALUES = ("sealed:", "literal:")
 
 
 class Rowed:
@@ -138,15 +133,6 @@ class UpstreamEntity(Rowed):
             return self.definitions.settings(raw)
         except InvalidInput:  # its kind or auth came from a plugin that is gone; whoever uses it gets the reason
             return UnreadUpstream.model_construct(**raw)
-
-
-def hidden(value: Any) -> Any:
-    """A JSON value with every credential hidden that is in the value itself, for whoever reads it."""
-    if isinstance(value, dict):
-        return {key: hidden(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [hidden(entry) for entry in value]
-    return HIDDEN if isinstance(value, str) and value.startswith(_VALUES) else value
 
 
 def _with_old_credentials(new: Any, old: Any, where: str = "") -> Any:

@@ -6,10 +6,8 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
-import msgspec
-
+from toolway.hookspecs.catalog import Collision
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.hookspecs.routing import ItemKind
 
@@ -17,20 +15,6 @@ LONGEST = 64
 """Characters of an exposed name: what the function-calling interfaces of language models accept."""
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9_.-]")
-
-
-class Collision(msgspec.Struct, frozen=True):
-    """Items of one server that want the same name, as canonical names such as `ServerA/toolX`.
-
-    `resolved` tells what became of them: left out (`error`), prefixed (`prefix`), or listed in the gateway's own form
-    (`uri`).
-    """
-
-    server: str
-    kind: ItemKind
-    name: str
-    items: tuple[str, ...]
-    resolved: Literal["error", "prefix", "uri"]
 
 
 def fit(text: str, *, marked: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""The parts of the snapshot that plugins offer, and the revocation of credentials, which reaches every node like them."""
+"""The parts of the snapshot that plugins offer, and revoked credentials, which reach every node like them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from toolway.catalog.models import RevocationRow
 from toolway.catalog.store import REVOCATIONS
 from toolway.hookspecs.system import SnapshotPart, Transaction
 
-
 EVERY_KEY = "*"
 """In place of revoke keys: which ones were revoked is not known any more."""
 
@@ -22,7 +21,7 @@ class Parts:
 
     def __init__(self, providers: Sequence[SnapshotPart]) -> None:
         self.values: Mapping[str, Any] = {}
-        self._providers = (Revocations(), *providers)
+        self._providers: tuple[SnapshotPart, ...] = (Revocations(), *providers)
         self._revisions: Mapping[str, int] = {}
 
     async def load(self, tx: Transaction, revisions: Mapping[str, int]) -> Mapping[str, Any]:
@@ -51,7 +50,7 @@ class Revocations:
     """Reads which credentials were revoked since the last time."""
 
     name = REVOCATIONS
-    after = ()
+    after: tuple[str, ...] = ()
 
     async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> Revoked:
         """See `SnapshotPart`."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from toolway.patterns import compiled
 
+
 class Selection:
     """The include and exclude patterns of one server; exclusion wins over inclusion."""
 

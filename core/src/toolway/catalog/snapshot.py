@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from toolway.catalog.entries import UI, Entry, Parsed, parse, render
-from toolway.catalog.naming import Collision, name_items
+from toolway.catalog.naming import name_items
 from toolway.catalog.patterns import Selection
 from toolway.catalog.uris import UriTable
 from toolway.hookspecs.auth import Resource
-from toolway.hookspecs.definitions import ServerSettings
-from toolway.hookspecs.routing import Discovery, Item, ItemKind, Target, Upstream
+from toolway.hookspecs.catalog import Collision, Exposed, UpstreamView
+from toolway.hookspecs.definitions import ServerSettings, Visibility
+from toolway.hookspecs.routing import ItemKind, Target, Upstream
 
 ITEM_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource", "template")
 
 Offers = Mapping[str, Parsed | None]
 """Parsed discoveries by upstream; None where nothing was discovered yet."""
 
-
-class Exposed(msgspec.Struct, frozen=True):
-    """One item as one server shows it: its exposed name (or URI, or URI template) and the list entry with it.
-
-    `resource` is what decisions about it are about, `own` its upstream's name for it as JSON.
-    """
-
-    item: Item
-    name: str
-    raw: bytes
-    target: Target
-    resource: Resource
-    own: Raw
-
-
-class UpstreamView(msgspec.Struct, frozen=True):
-    """An upstream with its last good discovery. `since` is when `status` began, in seconds since 1970."""
-
-    upstream: Upstream
-    discovery: Discovery | None = None
-    status: Literal["pending", "up", "down"] = "pending"
-    error: str = ""
-    since: float = 0.0
+Owners = Mapping[str, tuple[str, Visibility]]
+"""Owner and visibility of each upstream."""
 
 
 def is_same(old: Upstream, new: Upstream) -> bool:
@@ -54,11 +35,13 @@ def is_same(old: Upstream, new: Upstream) -> bool:
 class ServerView:
     """What one virtual server shows and where its names lead; immutable."""
 
-    def __init__(self, settings: ServerSettings, offers: Offers) -> None:
+    def __init__(self, settings: ServerSettings, offers: Offers, owners: Owners = MappingProxyType({})) -> None:
         self.settings = settings
-        self.resource = Resource(settings.name, settings.name, settings.access)
+        self.resource = Resource(settings.name, settings.name, settings.access, settings.owner, settings.visibility)
         self._selection = Selection(settings.include, settings.exclude)
         self._offers = self._reached(offers)
+        self._owners = {name: owners[name] for name in self._offers if name in owners}
+        self.is_for_all = all(visibility == "public" for _, visibility in self._owners.values())
         known = {name: parsed for name, parsed in self._offers.items() if parsed}
         self.capabilities = _capabilities(self._offers.values())
         self.instructions = settings.instructions or _joined_instructions(known.values())
@@ -83,13 +66,19 @@ class ServerView:
         """Where a resource URI leads (architecture, "The way back"); raises UnknownUri."""
         return self._uris.resolve(uri)
 
+    def about(self, upstream: str, canonical: str) -> Resource:
+        """What decisions about an item of the upstream on this server are about, listed or not."""
+        owner, visibility = self._owners.get(upstream, ("", "public"))
+        return Resource(canonical, self.settings.name, self.settings.access, owner, visibility)
+
     def upstreams(self) -> tuple[str, ...]:
         """The upstreams of which this server shows items, or would if they had some."""
         return tuple(self._offers)
 
-    def is_made_of(self, settings: ServerSettings, offers: Offers) -> bool:
+    def is_made_of(self, settings: ServerSettings, offers: Offers, owners: Owners) -> bool:
         """Whether building it anew from these would give the same."""
-        return settings == self.settings and self._reached(offers) == self._offers
+        is_owned = all(owners.get(name) == owner for name, owner in self._owners.items())
+        return settings == self.settings and is_owned and self._reached(offers) == self._offers
 
     def _reached(self, offers: Offers) -> Offers:
         return {name: offers[name] for name in sorted(offers) if self._selection.reaches(name)}
@@ -127,33 +116,46 @@ class ServerView:
         ui = self._uris.exposed("resource", item.upstream, entry.ui) if entry.ui else ""
         fixed = override.arguments if override and item.kind == "tool" else {}
         target = Target(item.upstream, item.name, item, fixed)
-        resource = Resource(item.canonical, self.settings.name, self.settings.access)
+        resource = self.about(item.upstream, item.canonical)
         own = Raw(msgspec.json.encode(item.name))
         return Exposed(item, name, render(entry, name, override, ui), target, resource, own)
 
 
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
-    """One state of the catalog; `number` grows with each. `parsed` is kept so that the next one can reuse it."""
+    """One state of the catalog; `number` grows with each. `parsed` is kept so that the next one can reuse it.
+
+    `parts` are the values of the other snapshot parts, swapped together with it.
+    """
 
     number: int
     upstreams: dict[str, UpstreamView]
     servers: dict[str, ServerView]
     problems: tuple[str, ...] = ()
     parsed: dict[str, Parsed | None] = {}
+    parts: Mapping[str, Any] = {}
 
 
 EMPTY = Snapshot(0, {}, {})
 
 
 def build_snapshot(
-    number: int, upstreams: Iterable[UpstreamView], servers: Iterable[ServerSettings], previous: Snapshot = EMPTY
+    number: int,
+    upstreams: Iterable[UpstreamView],
+    servers: Iterable[ServerSettings],
+    previous: Snapshot = EMPTY,
+    parts: Mapping[str, Any] = MappingProxyType({}),
 ) -> Snapshot:
     """Make the snapshot; what did not change is taken over from `previous`."""
     views = {view.upstream.name: view for view in upstreams}
     parsed = {name: _parsed(view, previous) for name, view in views.items() if view.upstream.settings.enabled}
     problems = tuple(problem for offer in parsed.values() if offer for problem in offer.problems)
-    shown = {settings.name: _server_view(settings, parsed, previous) for settings in servers}
-    return Snapshot(number, views, shown, problems, parsed)
+    owners = {name: _owner(view) for name, view in views.items()}
+    shown = {settings.name: _server_view(settings, parsed, owners, previous) for settings in servers}
+    return Snapshot(number, views, shown, problems, parsed, parts)
+
+
+def _owner(view: UpstreamView) -> tuple[str, Visibility]:
+    return view.upstream.settings.owner, view.upstream.settings.visibility
 
 
 def _parsed(view: UpstreamView, previous: Snapshot) -> Parsed | None:
@@ -163,9 +165,9 @@ def _parsed(view: UpstreamView, previous: Snapshot) -> Parsed | None:
     return known if known and known.discovery is view.discovery else parse(view.discovery)
 
 
-def _server_view(settings: ServerSettings, offers: Offers, previous: Snapshot) -> ServerView:
+def _server_view(settings: ServerSettings, offers: Offers, owners: Owners, previous: Snapshot) -> ServerView:
     known = previous.servers.get(settings.name)
-    return known if known and known.is_made_of(settings, offers) else ServerView(settings, offers)
+    return known if known and known.is_made_of(settings, offers, owners) else ServerView(settings, offers, owners)
 
 
 def _offered(parsed: Parsed) -> dict[str, Any]:

@@ -52,6 +52,8 @@ class Change(msgspec.Struct, eq=False):
 class Store:
     """The database of one node. `publish` tells the other nodes of changed parts, once set."""
 
+    name, critical = "database", True
+
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.publish: Publish | None = None

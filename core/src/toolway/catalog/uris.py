@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote, unquote
 
-from toolway.catalog.naming import Collision
 from toolway.catalog.patterns import Selection
 from toolway.errors import NotFound
+from toolway.hookspecs.catalog import Collision
 from toolway.hookspecs.routing import Item, ItemKind, Target
 from toolway.mcp import templates
 

@@ -56,6 +56,9 @@ class GatewaySettings(EdgeSettings):
         description='Of "env" and "file", the secret schemes that upstreams declared by API may use too; they let an '
         "administrator send what is on this host to any upstream.",
     )
+    authorization_servers: tuple[Annotated[str, AfterValidator(_is_base_url)], ...] = Field(
+        default=(), description="Issuer URLs of OAuth authorization servers whose tokens a plugin accepts (RFC 9728)."
+    )
     keyvalue: str | None = Field(default=None, description="Name of the key-value store, where several are there.")
     pubsub: str | None = Field(default=None, description="Name of the publish/subscribe, where several are there.")
     balancer: str | None = Field(default=None, description="Name of the balancer, where several are there.")

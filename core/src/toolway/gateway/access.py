@@ -6,43 +6,42 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
 
 import msgspec
 
-from toolway.errors import InvalidInput, Unauthenticated
+from toolway.catalog.parts import EVERY_KEY
+from toolway.errors import StoreUnavailable, TooManyFailures, Unauthenticated
 from toolway.hookspecs import auth
-from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal, Resource
+from toolway.hookspecs.auth import (
+    ANONYMOUS,
+    AuthContext,
+    Authenticated,
+    Credentials,
+    Principal,
+    Resource,
+    Visit,
+    credential_key,
+)
+from toolway.hookspecs.permissions import is_within
 from toolway.plugin.kernel import Clock
 
+replace = msgspec.structs.replace
 log = logging.getLogger(__name__)
 
 REMEMBERED = 10_000
+REFUSED_SECONDS = 5.0
+"""How long a bad credential is refused without being verified again."""
+FAILURES, FAILURE_SECONDS = 60, 60.0
+"""How many bad credentials of one address are answered in which time."""
 ALLOW, DENY = auth.Decision.ALLOW, auth.Decision.DENY
 NOBODY = Authenticated(ANONYMOUS, math.inf)
 
 
-class Visit(msgspec.Struct, frozen=True):
-    """The two headers of a request that may carry a credential, and where it was presented."""
-
-    authorization: bytes | None
-    api_key: bytes | None
-    context: AuthContext
-
-    def credentials(self) -> Credentials:
-        """The one credential; raises InvalidInput when there are two, Unauthenticated when it is malformed."""
-        if self.authorization is not None and self.api_key is not None:
-            raise InvalidInput("the request carries two credentials; send either Authorization or X-API-Key")
-        if self.api_key is not None:
-            return Credentials("x-api-key", self.api_key.decode("latin-1"))
-        scheme, _, value = (self.authorization or b"").decode("latin-1").partition(" ")
-        if not value.strip():
-            raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
-        return Credentials(scheme.lower(), value.strip())
-
-
 class Access:
-    """Authentication and authorization for every request; `dropped` hears whose credential is revoked."""
+    """Authentication and authorization for every request.
+
+    `dropped` hears which principals lost a credential and have no other one here, after a revocation.
+    """
 
     def __init__(
         self, authenticators: Sequence[auth.Authenticator], authorizers: Sequence[auth.Authorizer], clock: Clock
@@ -51,38 +50,43 @@ class Access:
         self._authorizers = tuple(authorizers)
         self._clock = clock
         self._known: OrderedDict[bytes, Authenticated] = OrderedDict()
+        self._refusals = Refusals(clock)
         self._revocations = 0
-        self.dropped: Callable[[Callable[[str], bool]], None] = lambda matches: None
+        self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
 
     async def authenticate(self, visit: Visit) -> Authenticated:
         """Who this is, asked again once it may not be trusted any more; anonymous means no credential at all.
 
         Raises:
-            Unauthenticated: a credential that no authenticator accepts.
+            Unauthenticated: a credential that no authenticator accepts, or not from there.
             InvalidInput: two credentials.
+            StoreUnavailable: a credential that cannot be looked up now.
+            TooManyFailures: one of many bad credentials from this address.
         """
-        known = self.remembered(visit.context.server, visit.authorization, visit.api_key)
-        if known is not None:
-            return known
-        before = self._revocations
-        verified = await self._ask(visit.credentials(), visit.context)
-        if verified.cache_until > self._clock.monotonic() and before == self._revocations:
-            self._known[_key(visit.context.server, visit.authorization, visit.api_key)] = verified
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return verified
+        if (known := self._remembered(visit)) is None:
+            known = await self._verified(visit)
+        if known.networks and not is_within(visit.context.address, known.networks):
+            raise Unauthenticated(
+                "the credential is not accepted from this address; use it where it is meant to be used"
+            )
+        return known
 
     def remembered(
         self, server: str | None, authorization: bytes | None, api_key: bytes | None
     ) -> Authenticated | None:
-        """Who presents these on this server; None when somebody has to be asked."""
+        """Who presents these on this server; None when more has to be looked at."""
         if authorization is None and api_key is None:
             return NOBODY
-        known = self._known.get(_key(server, authorization, api_key))
-        return known if known is not None and known.cache_until > self._clock.monotonic() else None
+        known = self._known.get(credential_key(server, authorization, api_key))
+        if known is None or known.networks:
+            return None
+        return known if known.cache_until > self._clock.monotonic() else None
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
-        """One ALLOW and no DENY; an authorizer that fails denies."""
+        """One ALLOW and no DENY, within the limits of the credential; an authorizer that fails denies."""
+        limits = principal.limits
+        if limits is not None and not limits.permit(action, resource.name, resource.server):
+            return False
         allowed = False
         for authorizer in self._authorizers:
             try:
@@ -95,23 +99,60 @@ class Access:
             allowed = allowed or decision is ALLOW
         return allowed
 
-    def visibility(self, principal: Principal, server: str) -> str:
-        """Equal keys mean equal lists on this server within one snapshot."""
-        return "|".join(authorizer.visibility(principal, server) for authorizer in self._authorizers)
+    def out_of_scope(self, principal: Principal, action: str, resource: Resource) -> bool:
+        """Whether only the limits of the credential are in the way: its holder may do this with another one."""
+        limits = principal.limits
+        if limits is None or limits.permit(action, resource.name, resource.server):
+            return False
+        return self.allowed(replace(principal, limits=None), action, resource)
 
-    def revoke(self, key: str) -> None:
-        """Forget every credential with this revoke key, with all that it opened."""
+    def visibility(self, principal: Principal, server: str, *, is_for_all: bool = True) -> str:
+        """Equal keys mean equal lists on this server within one snapshot; `is_for_all`: all of it is public."""
+        keys = [authorizer.visibility(principal, server) for authorizer in self._authorizers]
+        if principal.limits is not None:
+            keys.append(repr(principal.limits))
+        if not is_for_all:
+            keys.append(f"{principal.id} {principal.teams}")
+        return "|".join(keys)
+
+    def revoke(self, keys: frozenset[str]) -> None:
+        """Forget every credential with one of these revoke keys; `EVERY_KEY` is in all of them."""
         self._revocations += 1  # what is being verified just now is not remembered
-        gone = {digest: known.principal.id for digest, known in self._known.items() if key in known.revoke_keys}
+        self._refusals.forget()
+        gone = {
+            digest: known.principal.id
+            for digest, known in self._known.items()
+            if EVERY_KEY in keys or not keys.isdisjoint(known.revoke_keys)
+        }
         for digest in gone:
             del self._known[digest]
-        self.dropped(set(gone.values()).__contains__)
+        self.dropped(frozenset(gone.values()) - {known.principal.id for known in self._known.values()})
+
+    def _remembered(self, visit: Visit) -> Authenticated | None:
+        if visit.authorization is None and visit.api_key is None and visit.cookie is None:
+            return NOBODY
+        known = self._known.get(visit.key)
+        return known if known is not None and known.cache_until > self._clock.monotonic() else None
+
+    async def _verified(self, visit: Visit) -> Authenticated:
+        before = self._revocations
+        self._refusals.check(visit)
+        try:
+            verified = await self._ask(visit.credentials(), visit.context)
+        except Unauthenticated:
+            self._refusals.count(visit)
+            raise
+        if verified.cache_until > self._clock.monotonic() and before == self._revocations:
+            self._known[visit.key] = verified
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return verified
 
     async def _ask(self, credentials: Credentials, context: AuthContext) -> Authenticated:
         for authenticator in self._authenticators:
             try:
                 verified = await authenticator.authenticate(credentials, context)
-            except Unauthenticated:
+            except (Unauthenticated, StoreUnavailable):
                 raise
             except Exception:
                 log.exception("authenticator %r failed; the request is refused", authenticator.name)
@@ -123,5 +164,41 @@ class Access:
         )
 
 
-def _key(server: str | None, authorization: bytes | None, api_key: bytes | None) -> bytes:
-    return blake2b(b"%b\0%b\0%b" % ((server or "/").encode(), authorization or b"", api_key or b"")).digest()
+class Refusals:
+    """Bad credentials: not verified again for a while, and from one address only so many are told from each other.
+
+    Whoever presents a good one is never in the way of this: it is verified first.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def check(self, visit: Visit) -> None:
+        """Raise Unauthenticated for what was refused a moment ago."""
+        if self._refused.get(visit.key, 0.0) > self._clock.monotonic():
+            self._fail(visit.context.address)
+            raise Unauthenticated("the credential was refused a moment ago; get a valid one before the next request")
+
+    def count(self, visit: Visit) -> None:
+        """It was refused; raises TooManyFailures when that happened too often from there."""
+        self._refused[visit.key] = self._clock.monotonic() + REFUSED_SECONDS
+        if len(self._refused) > REMEMBERED:
+            self._refused.popitem(last=False)
+        self._fail(visit.context.address)
+
+    def forget(self) -> None:
+        """What was refused may be good now."""
+        self._refused.clear()
+
+    def _fail(self, address: str) -> None:
+        now = self._clock.monotonic()
+        until, count = self._failures.pop(address, (0.0, 0))
+        until, count = (until, count + 1) if until > now else (now + FAILURE_SECONDS, 1)
+        self._failures[address] = until, count
+        if len(self._failures) > REMEMBERED:
+            self._failures.popitem(last=False)
+        if count > FAILURES:
+            wait = math.ceil(until - now)
+            raise TooManyFailures(f"too many bad credentials came from there; try again in {wait} s", retry_after=wait)

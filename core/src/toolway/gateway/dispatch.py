@@ -12,15 +12,17 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.snapshot import Exposed, ServerView
+from toolway.catalog.snapshot import ServerView
 from toolway.catalog.uris import UnknownUri
-from toolway.errors import Overloaded, PluginError, ToolwayError
+from toolway.errors import Forbidden, Overloaded, PluginError, ToolwayError, Unauthenticated
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
 from toolway.gateway.lists import ACTIONS, Lists
 from toolway.gateway.parked import bad_state
 from toolway.hookspecs import routing
+from toolway.hookspecs.auth import Resource
+from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of
 
@@ -42,7 +44,7 @@ class Dispatch:
     """Runs the four calls; `calls` counts those in flight."""
 
     def __init__(self, attempts: Attempts, lists: Lists, quota: Quota, middleware: Sequence[RequestMiddleware]) -> None:
-        self._lists = lists
+        self._lists, self._access = lists, lists.access
         self._allowed = lists.access.allowed
         self.calls = quota
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
@@ -71,6 +73,7 @@ class Dispatch:
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             reply = routing.Reply(fault=fault(error))
             exchange.status = 503 if isinstance(error, Overloaded) else 200
+            exchange.refused = error if isinstance(error, Forbidden | Unauthenticated) else None
         finally:
             exchange.end()
             if self._young.pop(exchange, None) is None:
@@ -114,19 +117,37 @@ class Dispatch:
     def _find(self, call: Call, view: ServerView, kind: ItemKind, what: str, name: str) -> Exposed:
         found = view.find(kind, name)
         if found is None or not self._allowed(call.principal, ACTIONS[kind], found.resource):
+            if found is not None:
+                self._refuse_out_of_scope(call, ACTIONS[kind], found.resource)
             raise RpcError(INVALID_PARAMS, f"Unknown {what}: {name}")
         return found
+
+    def _refuse_out_of_scope(self, call: Call, action: str, resource: Resource) -> None:
+        """Tell what the credential lacks, if nothing else is in the way: its holder can get a better one."""
+        if self._access.out_of_scope(call.principal, action, resource):
+            scope = f"servers:connect:{resource.server} {action}:{resource.name}"
+            raise Forbidden(
+                "the credential is not meant for this; get one with the scopes of the challenge", scope=scope
+            )
 
     def _uri(self, call: Call, view: ServerView) -> Target:
         uri = text_of(call.params, "uri")
         try:
             target = view.resolve_uri(uri)
         except UnknownUri as unknown:
-            raise not_found(uri, unknown.candidates) from None
-        if not self._lists.may_use(view, "resource", f"{target.upstream}/{target.name}", call.principal):
+            canonical = (name if "/" in name else f"{name}/{uri}" for name in unknown.candidates)
+            about = [view.about(name.partition("/")[0], name) for name in canonical]
+            visible = [name for name, each in zip(unknown.candidates, about, strict=True) if self._may_read(call, each)]
+            raise not_found(uri, visible) from None
+        resource = view.about(target.upstream, f"{target.upstream}/{target.name}")
+        if not self._may_read(call, resource):
+            self._refuse_out_of_scope(call, "resources:read", resource)
             raise not_found(uri)
         _replace(call, "uri", target.name)
         return target
+
+    def _may_read(self, call: Call, resource: Resource) -> bool:
+        return self._allowed(call.principal, "resources:read", resource)
 
     def _completion(self, call: Call, view: ServerView) -> Target:
         raw = call.params.get("ref", Raw(b"null"))

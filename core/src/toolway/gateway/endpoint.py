@@ -10,7 +10,7 @@ from functools import lru_cache
 from starlette.types import ASGIApp
 
 from toolway.catalog.snapshot import ServerView
-from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
+from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, TooManyFailures, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
 from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently
@@ -19,6 +19,7 @@ from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
 from toolway.hookspecs.auth import Authenticated
+from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.serving import Refusal
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
@@ -38,8 +39,8 @@ Handler = Callable[[Request, ServerView], Awaitable[Awaitable[None] | None]]
 class Endpoint:
     """An ASGI app for `/mcp`, `/sse`, `/messages` and the same below `/servers/<name>`; `otherwise` has all else."""
 
-    def __init__(self, plane: DataPlane, otherwise: ASGIApp) -> None:
-        self._access, self._catalog = plane.access, plane.catalog
+    def __init__(self, plane: DataPlane, challenges: Challenges, otherwise: ASGIApp) -> None:
+        self._access, self._catalog, self._challenges = plane.access, plane.catalog, challenges
         self._otherwise = otherwise
         methods = LegacyMethods(plane)
         self._modern = ModernFront(plane)
@@ -86,9 +87,10 @@ class Endpoint:
         if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
             if principal.kind == "anonymous":
                 raise Unauthenticated("send a credential: Authorization: Bearer <token>")
-            if view is None:
-                raise NotFound(f"there is no server {server!r}")
-            raise Forbidden(f"you may not use server {server!r}")
+            if view is not None and self._access.out_of_scope(principal, "servers:connect", view.resource):
+                what = f"the credential is not meant for server {server!r}; get one with the scopes of the challenge"
+                raise Forbidden(what, scope=f"servers:connect:{server}")
+            raise NotFound(f"there is no server {server!r}")
         return view
 
     async def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
@@ -114,7 +116,12 @@ class Endpoint:
         status = error.status if isinstance(error, ToolwayError) else 500
         if isinstance(error, RpcError) and status == 200:
             status = RPC_STATUS.get(refused.code, 200)
-        headers = [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthenticated) else []
+        is_presented = b"authorization" in request.headers or b"x-api-key" in request.headers
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        challenge = self._challenges.header(error, path, presented=is_presented)
+        headers = [(b"www-authenticate", challenge.encode())] if challenge else []
+        if isinstance(error, TooManyFailures):
+            headers.append((b"retry-after", b"%d" % error.details["retry_after"]))
         request_id = error.request_id if isinstance(error, NotAMessage) else request.id
         await request.reply(status, encode_error(request_id, refused), *headers)
 

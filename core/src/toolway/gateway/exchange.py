@@ -12,17 +12,16 @@ import msgspec
 from msgspec import Raw
 
 from toolway.errors import ClientCannot
-from toolway.gateway.access import Visit
 from toolway.gateway.limits import Slot
 from toolway.gateway.streams import EventStream
-from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.auth import Principal, Visit
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
 from toolway.mcp.messages import encode_error, encode_notification, encode_result
 
 if TYPE_CHECKING:
-    from toolway.catalog.snapshot import Exposed
     from toolway.gateway.parked import State
     from toolway.gateway.sessions import ClientSession
+    from toolway.hookspecs.catalog import Exposed
 
 ASK_SECONDS = 600.0
 NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
@@ -130,6 +129,7 @@ class Exchange(msgspec.Struct, eq=False):
     `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
     upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE). `found` is the
     item that the call names, where that is known already. `slow` is called when the call was not over soon.
+    `refused` is why the credential is not good enough, where it is not.
     """
 
     request_id: int | str
@@ -151,6 +151,7 @@ class Exchange(msgspec.Struct, eq=False):
     late: Reply | None = None
     found: Exposed | None = None
     slow: Callable[[], None] | None = None
+    refused: Exception | None = None
 
     @property
     def call(self) -> Call:

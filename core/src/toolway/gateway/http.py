@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from toolway.gateway.access import NOBODY, Visit
+from toolway.gateway.access import NOBODY
 from toolway.gateway.streams import EventStream
-from toolway.hookspecs.auth import AuthContext, Principal
+from toolway.hookspecs.auth import AuthContext, Principal, Visit
 from toolway.hookspecs.serving import WHOLE
 from toolway.mcp.messages import Envelope, decode, measured
 from toolway.mcp.sse import encode_event
@@ -68,7 +68,8 @@ class Request(msgspec.Struct, eq=False):
         """What authenticators need to know."""
         scope, headers = self.scope, self.headers
         client = scope.get("client")
-        context = AuthContext(self.server, client[0] if client else "", scope["path"])
+        agent = headers.get(b"user-agent", b"").decode("latin-1")
+        context = AuthContext(self.server, client[0] if client else "", scope["path"], agent)
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
     async def body(self, message: MutableMapping[str, Any]) -> bytes:
@@ -127,7 +128,8 @@ class Answer(msgspec.Struct, eq=False):
     async def reply(self, work: Awaitable[Any], exchange: Exchange) -> None:
         """The response while `work` makes the reply and closes the stream.
 
-        `is_slow` has to be called unless this is over soon.
+        `is_slow` has to be called unless this is over soon. Raises what the exchange was refused for, if nothing was
+        written yet: the front door has the challenge for it.
         """
         stream, is_complete = self.stream, False
         stream.more = self._stream
@@ -136,6 +138,8 @@ class Answer(msgspec.Struct, eq=False):
             if self.writing is not None:
                 is_complete = await self.writing
             elif stream.sequence == 1 and stream.closed and not self.left:
+                if exchange.refused is not None:
+                    raise exchange.refused
                 await self.request.reply(exchange.status, stream.events[-1][1])
                 is_complete = True
             elif not self.left:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from toolway.errors import InvalidInput, Overloaded, Unauthenticated
-from toolway.gateway.access import Access, Visit
-from toolway.hookspecs.auth import Principal
+from toolway.errors import InvalidInput, Overloaded, StoreUnavailable, TooManyFailures, Unauthenticated
+from toolway.gateway.access import Access
+from toolway.hookspecs.auth import Principal, Visit
 from toolway.hookspecs.routing import Policy
 from toolway.plugin.kernel import Clock
 
@@ -160,17 +160,19 @@ class Stays(msgspec.Struct, eq=False):
         self.open.discard(stay)
         stay.slot.leave()
 
-    def end(self, matches: Callable[[str], bool] = lambda principal: True) -> None:
-        """End those of the principals that `matches` names: a revoked credential, or all when the gateway stops."""
+    def end(self) -> None:
+        """End all of them: the gateway stops."""
         for stay in list(self.open):
-            if matches(stay.principal.id):
-                stay.end()
+            stay.end()
 
-    async def check(self) -> None:
-        """End what stayed long enough, and what came with a credential that is not accepted any more."""
+    async def check(self, *, anew: bool = False) -> None:
+        """End what stayed long enough, and what came with a credential that is not accepted any more.
+
+        That is asked when it may not be remembered any longer, or `anew`.
+        """
         for stay in list(self.open):
             now = self.clock.monotonic()
-            if stay.until <= now or (stay.ask_at <= now and not await self._may_stay(stay)):
+            if stay.until <= now or ((anew or stay.ask_at <= now) and not await self._may_stay(stay)):
                 stay.end()
 
     async def _may_stay(self, stay: Stay) -> bool:
@@ -178,7 +180,9 @@ class Stays(msgspec.Struct, eq=False):
             return True
         try:
             verified = await self.access.authenticate(stay.visit)
-        except (Unauthenticated, InvalidInput):
+        except (Unauthenticated, InvalidInput, TooManyFailures):
             return False
+        except StoreUnavailable:
+            return True  # it was good when it was last looked at
         stay.ask_at = verified.cache_until
         return verified.principal.id == stay.principal.id

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.snapshot import Exposed, ServerView, Snapshot
+from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.gateway.access import Access
 from toolway.gateway.translate import SERVER_INFO
-from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
+from toolway.hookspecs.auth import ANONYMOUS, Principal
+from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import Era, ItemKind
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
 from toolway.mcp.versions import SERVER_INFO_KEY
@@ -56,7 +57,7 @@ class Lists(msgspec.Struct, eq=False):
         self, snapshot: Snapshot, view: ServerView, method: str, era: Era, principal: Principal, params: dict[str, Raw]
     ) -> Raw:
         """The encoded result; raises RpcError -32602 for a cursor that is not of this list."""
-        visibility = self.access.visibility(principal, view.settings.name)
+        visibility = self.visibility(view, principal)
         after = self._after(method, view.settings.name, visibility, params.get("cursor"))
         key = (snapshot.number, view.settings.name, method, era, visibility, after)
         known = self.pages.get(key)
@@ -73,14 +74,17 @@ class Lists(msgspec.Struct, eq=False):
         allowed, action = self.access.allowed, ACTIONS[kind]
         return [item for item in view.listed(kind) if allowed(principal, action, item.resource)]
 
-    def may_use(self, view: ServerView, kind: ItemKind, canonical: str, principal: Principal) -> bool:
+    def may_use(self, view: ServerView, kind: ItemKind, upstream: str, name: str, principal: Principal) -> bool:
         """Whether the principal may use this item on this server, listed or not."""
-        resource = Resource(canonical, view.settings.name, view.settings.access)
-        return self.access.allowed(principal, ACTIONS[kind], resource)
+        return self.access.allowed(principal, ACTIONS[kind], view.about(upstream, f"{upstream}/{name}"))
+
+    def visibility(self, view: ServerView, principal: Principal) -> str:
+        """Equal keys mean equal lists of this server."""
+        return self.access.visibility(principal, view.settings.name, is_for_all=view.is_for_all)
 
     def fields(self, view: ServerView) -> dict[str, Any]:
         """What a modern result adds: type, lifetime and scope of the copy a client may keep, who answered."""
-        shared = view.settings.access == "public" and self.access.visibility(ANONYMOUS, view.settings.name) == ""
+        shared = view.settings.access == "public" and not self.visibility(view, ANONYMOUS).strip("|")
         return {
             "resultType": "complete",
             "ttlMs": LIST_TTL_MS,

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import UNSET, Raw
 
-from toolway.catalog.snapshot import Exposed, ServerView
+from toolway.catalog.snapshot import ServerView
 from toolway.errors import CallLost
 from toolway.gateway import relay
 from toolway.gateway.dispatch import SLOW_SECONDS, fault
@@ -22,6 +22,7 @@ from toolway.gateway.plane import DataPlane
 from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import KINDS, Listener
 from toolway.gateway.translate import SERVER_INFO, introduction, tool_facts
+from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, ClientProfile, Reply, Wants
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError

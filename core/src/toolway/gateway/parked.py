@@ -10,10 +10,10 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from toolway.errors import Overloaded
-from toolway.gateway.access import Visit
 from toolway.gateway.exchange import Exchange
 from toolway.gateway.limits import Quota, Stay, Stays
 from toolway.gateway.streams import EventStream
+from toolway.hookspecs.auth import Visit
 from toolway.hookspecs.routing import Reply
 from toolway.mcp.errors import INVALID_PARAMS, RpcError
 from toolway.plugin.kernel import Clock, Seal

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from toolway.background import Background
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.snapshot import ServerView
+from toolway.catalog.parts import Revoked
+from toolway.catalog.snapshot import ServerView, Snapshot
+from toolway.catalog.store import REVOCATIONS
 from toolway.config import GatewaySettings
 from toolway.errors import NotFound
 from toolway.gateway.access import Access
@@ -65,6 +67,7 @@ class DataPlane:
         catalog.on_swap(self.legs.swapped)
         catalog.on_swap(self.hub.swapped)
         access.dropped = self.drop
+        catalog.on_swap(self._revoke)
 
     def view(self, server: str) -> ServerView:
         """The virtual server as it is now; raises NotFound when it is gone."""
@@ -77,12 +80,18 @@ class DataPlane:
         """Run something that may outlive its HTTP request; drained when the gateway stops."""
         return self.background.start(work, "a request")
 
-    def drop(self, matches: Callable[[str], bool]) -> None:
-        """End all that is open for principals that `matches` names (a revoked credential)."""
-        self.streams.end(matches)
-        self.parked.end(matches)
-        self.sessions.drop(matches)
-        self.legs.discard_all(lambda held: matches(held.principal))
+    def drop(self, principals: frozenset[str]) -> None:
+        """End the sessions and legs of principals who have no accepted credential any more."""
+        self.sessions.drop(principals.__contains__)
+        self.legs.discard_all(lambda held: held.principal in principals)
+
+    def _revoke(self, old: Snapshot, new: Snapshot) -> None:
+        """Forget revoked credentials once the parts of the snapshot know it too, and end what they opened."""
+        revoked: Revoked | None = new.parts.get(REVOCATIONS)
+        if revoked is not None and revoked.keys and revoked is not old.parts.get(REVOCATIONS):
+            self.access.revoke(revoked.keys)
+            for stays in (self.streams, self.parked):
+                self.background.start(stays.check(anew=True), "ending what revoked credentials opened")
 
     async def tend(self) -> None:
         """End what stayed too long or lost its credential, forget what nobody used for a while; never returns."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
 
 import msgspec
 from msgspec import Raw
@@ -41,6 +42,7 @@ class Listener(msgspec.Struct, eq=False):
     uris: frozenset[str] = frozenset()
     exposed: dict[Uri, str] = {}
     legs: list[HeldLeg] = []
+    seen: dict[str, bytes] = {}
     due: set[str] = set()
     quiet_until: float = 0.0
 
@@ -74,8 +76,9 @@ class Hub(msgspec.Struct, eq=False):
     background: Background = msgspec.field(default_factory=Background)
 
     def add(self, listener: Listener, wants: Wants) -> None:
-        """Report changed lists to this listener."""
+        """Report lists that change from now on to this listener."""
         listener.wants = wants
+        listener.seen = self._lists_of(listener, {})
         self.listeners.add(listener)
 
     async def remove(self, listener: Listener) -> None:
@@ -106,25 +109,33 @@ class Hub(msgspec.Struct, eq=False):
         return frozenset(in_force)
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
-        """Tell listeners whose lists changed; watch again what may be elsewhere now."""
-        known: dict[tuple[str, str, str], bool] = {}
+        """Tell listeners whose lists changed, by what is offered or by what they may use; watch again what moved."""
+        known: dict[tuple[str, str, str], bytes] = {}
         for listener in list(self.listeners):
-            visibility = self.lists.access.visibility(listener.principal, listener.server)
-            for kind in KINDS:
-                key = (listener.server, visibility, kind)
-                if getattr(listener.wants, kind):
-                    if key not in known:
-                        known[key] = self._entries(old, listener, kind) != self._entries(new, listener, kind)
-                    if known[key]:
-                        listener.changed(kind)
+            before, listener.seen = listener.seen, self._lists_of(listener, known)
+            for kind, digest in listener.seen.items():
+                if before.get(kind) != digest:
+                    listener.changed(kind)
             if listener.uris:
                 self.background.start(self.watch(listener, listener.uris), "watching resources again")
 
-    def _entries(self, snapshot: Snapshot, listener: Listener, kind: str) -> list[bytes]:
-        view = snapshot.servers.get(listener.server)
+    def _lists_of(self, listener: Listener, known: dict[tuple[str, str, str], bytes]) -> dict[str, bytes]:
+        """A digest of each list that the listener wants to hear of, as it sees it; `known` are those of others."""
+        view = self.snapshot().servers.get(listener.server)
         if view is None:
-            return []
-        return [entry.raw for item in KINDS[kind] for entry in self.lists.visible(view, item, listener.principal)]
+            return {}
+        visibility = self.lists.visibility(view, listener.principal)
+        wanted = [kind for kind in KINDS if getattr(listener.wants, kind)]
+        for kind in wanted:
+            if (key := (listener.server, visibility, kind)) not in known:
+                known[key] = self._digest(view, listener.principal, kind)
+        return {kind: known[listener.server, visibility, kind] for kind in wanted}
+
+    def _digest(self, view: ServerView, principal: Principal, kind: str) -> bytes:
+        digest = blake2b(digest_size=16)
+        for entry in (entry for item in KINDS[kind] for entry in self.lists.visible(view, item, principal)):
+            digest.update(b"%d\n%b" % (len(entry.raw), entry.raw))
+        return digest.digest()
 
     def _resolve(self, view: ServerView, listener: Listener) -> dict[Uri, str]:
         found = {}
@@ -133,7 +144,7 @@ class Hub(msgspec.Struct, eq=False):
                 target = view.resolve_uri(uri)
             except UnknownUri:
                 continue
-            if self.lists.may_use(view, "resource", f"{target.upstream}/{target.name}", listener.principal):
+            if self.lists.may_use(view, "resource", target.upstream, target.name, listener.principal):
                 found[target.upstream, target.name] = uri
         return found
 

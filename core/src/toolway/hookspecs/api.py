@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -27,7 +27,10 @@ PUBLIC = "public"
 """In place of a permission: everybody, with or without a credential."""
 
 SIGNED_IN = "signed-in"
-"""In place of a permission: whoever has a valid credential; the handler sees to it that only own objects are touched."""
+"""In place of a permission: whoever has a valid credential; the handler keeps everybody to their own objects."""
+
+PROBLEM_TYPE = "application/problem+json"
+"""The media type of error answers (RFC 9457)."""
 
 _UNNAMEABLE = re.compile(r"[^a-zA-Z0-9]+")
 
@@ -73,8 +76,10 @@ class Incoming(msgspec.Struct, eq=False):
         resource = self.describe(action, name) if isinstance(name, str) else name
         return self.allowed(self.principal, action, resource)
 
-    def demand(self, action: str, name: str | Resource) -> None:
+    def demand(self, action: str, name: str | Resource, *, is_new: bool = False) -> None:
         """Refuse what the principal may not do. What it may not even read looks as if it did not exist.
+
+        That something `is_new` is refused whether or not there is one of that name.
 
         Raises:
             Unauthenticated: nobody asks; a credential may help.
@@ -86,9 +91,22 @@ class Incoming(msgspec.Struct, eq=False):
         if self.principal.kind == "anonymous":
             raise Unauthenticated("a credential is needed here; send 'Authorization: Bearer <token>'")
         kind, object_name = action.partition(":")[0], name if isinstance(name, str) else name.name
-        if object_name != ANY and not self.may(f"{kind}:read", name):
+        if object_name != ANY and not is_new and not self.may(f"{kind}:read", name):
             raise NotFound(f"{kind} has no {object_name!r}")
-        raise Forbidden(f"permission {action!r} is needed here", permission=action)
+        scope = f"{action}:{object_name}"
+        raise Forbidden(f"permission {action!r} is needed here", permission=action, scope=scope)
+
+
+class Problem(BaseModel):
+    """What every error answer of the REST API looks like; some codes add members."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="`urn:toolway:error:` and the code.")
+    title: str = Field(description="The meaning of the HTTP status.")
+    status: int = Field(description="The HTTP status.")
+    code: str = Field(description="Stable code of the error.")
+    detail: str = Field(description="What went wrong, where, and what to do next.")
 
 
 class NoQuery(BaseModel, extra="forbid"):
@@ -145,6 +163,11 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next_cursor: str | None = Field(None, description="For the next page; null on the last one.")
+
+
+def adapter_of(schema: Any) -> TypeAdapter[Any]:
+    """What validates values of a model, a union of models or a prepared adapter."""
+    return schema if isinstance(schema, TypeAdapter) else TypeAdapter(schema)
 
 
 def listing(

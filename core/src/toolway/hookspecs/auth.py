@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from toolway.errors import InvalidInput, Unauthenticated
 from toolway.hookspecs.definitions import Visibility
 from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.permissions import Limits, Network
@@ -38,10 +40,18 @@ ANONYMOUS = Principal(id="anonymous", kind="anonymous", name="anonymous")
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a request presented: the scheme in lower case (`bearer`, `basic`, `x-api-key`) and its value."""
+    """What a request presented: the scheme in lower case (`bearer`, `basic`, `x-api-key`) and its value.
+
+    The scheme of a session cookie is `session`; only the REST API takes one.
+    """
 
     scheme: str
     value: str
+
+
+def csrf_token(cookie: str) -> str:
+    """What a page must send as `X-CSRF-Token` with a change that a session cookie authenticates."""
+    return blake2b(cookie.encode(), digest_size=24, person=b"csrf").hexdigest()
 
 
 class AuthContext(msgspec.Struct, frozen=True):
@@ -54,6 +64,48 @@ class AuthContext(msgspec.Struct, frozen=True):
     address: str
     path: str
     client: str = ""
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """The headers of a request that may carry a credential, and where it was presented.
+
+    `cookie` is that of a session: a header is preferred to it, and only the REST API looks for one.
+    """
+
+    authorization: bytes | None
+    api_key: bytes | None
+    context: AuthContext
+    cookie: str | None = None
+
+    @property
+    def is_cookie(self) -> bool:
+        """Whether the cookie is the credential."""
+        return self.cookie is not None and self.authorization is None and self.api_key is None
+
+    @property
+    def key(self) -> bytes:
+        """A digest of the credential and of where it is presented."""
+        if self.cookie is not None and self.is_cookie:
+            return credential_key(None, b"session " + self.cookie.encode(), None)
+        return credential_key(self.context.server, self.authorization, self.api_key)
+
+    def credentials(self) -> Credentials:
+        """The one credential; raises InvalidInput when there are two, Unauthenticated when it is malformed."""
+        if self.authorization is not None and self.api_key is not None:
+            raise InvalidInput("the request carries two credentials; send either Authorization or X-API-Key")
+        if self.cookie is not None and self.is_cookie:
+            return Credentials("session", self.cookie)
+        if self.api_key is not None:
+            return Credentials("x-api-key", self.api_key.decode("latin-1"))
+        scheme, _, value = (self.authorization or b"").decode("latin-1").partition(" ")
+        if not value.strip():
+            raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
+        return Credentials(scheme.lower(), value.strip())
+
+
+def credential_key(server: str | None, authorization: bytes | None, api_key: bytes | None) -> bytes:
+    """A digest of a credential and of the server where it is presented; None is the REST API."""
+    return blake2b(b"%b\0%b\0%b" % ((server or "/").encode(), authorization or b"", api_key or b"")).digest()
 
 
 class Authenticated(msgspec.Struct, frozen=True):

@@ -5,68 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
+import msgspec
+from msgspec import Raw
+
+from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.definitions import ServerSettings
-from toolway.hookspecs.routing import Discovery, Item, ItemKind, Upstream
+from toolway.hookspecs.routing import Discovery, Item, ItemKind, Target, Upstream
 
 
-class UpstreamState(Protocol):
-    """An upstream with its last good discovery; `since` is when `status` began, in seconds since 1970."""
+class UpstreamView(msgspec.Struct, frozen=True):
+    """An upstream with its last good discovery. `since` is when `status` began, in seconds since 1970."""
 
-    @property
-    def upstream(self) -> Upstream:
-        """What is declared."""
-
-    @property
-    def discovery(self) -> Discovery | None:
-        """What it offers."""
-
-    @property
-    def status(self) -> Literal["pending", "up", "down"]:
-        """Whether the last discovery succeeded."""
-
-    @property
-    def error(self) -> str:
-        """Why it is down; empty otherwise."""
-
-    @property
-    def since(self) -> float:
-        """When `status` began."""
+    upstream: Upstream
+    discovery: Discovery | None = None
+    status: Literal["pending", "up", "down"] = "pending"
+    error: str = ""
+    since: float = 0.0
 
 
-class ShownItem(Protocol):
-    """An item as one server shows it: its exposed name (or URI, or URI template) and its list entry."""
+class Exposed(msgspec.Struct, frozen=True):
+    """One item as one server shows it: its exposed name (or URI, or URI template) and the list entry with it.
 
-    @property
-    def item(self) -> Item:
-        """As its upstream offers it."""
+    `resource` is what decisions about it are about, `own` its upstream's name for it as JSON.
+    """
 
-    @property
-    def name(self) -> str:
-        """As the server calls it."""
-
-    @property
-    def raw(self) -> bytes:
-        """The list entry, JSON."""
+    item: Item
+    name: str
+    raw: bytes
+    target: Target
+    resource: Resource
+    own: Raw
 
 
-class NameCollision(Protocol):
-    """Items (by canonical name) of one server that want the same name."""
+class Collision(msgspec.Struct, frozen=True):
+    """Items of one server that want the same name, as canonical names such as `ServerA/toolX`.
 
-    @property
-    def kind(self) -> ItemKind:
-        """What they are."""
+    `resolved` tells what became of them: left out (`error`), prefixed (`prefix`), or listed in the gateway's own form
+    (`uri`).
+    """
 
-    @property
-    def name(self) -> str:
-        """The name or URI that they share."""
-
-    @property
-    def items(self) -> Sequence[str]:
-        """Their canonical names."""
-
-    @property
-    def resolved(self) -> str:
-        """What became of them."""
+    server: str
+    kind: ItemKind
+    name: str
+    items: tuple[str, ...]
+    resolved: Literal["error", "prefix", "uri"]
 
 
 class ShownServer(Protocol):
@@ -77,10 +59,10 @@ class ShownServer(Protocol):
         """What is declared."""
 
     @property
-    def collisions(self) -> Sequence[NameCollision]:
+    def collisions(self) -> Sequence[Collision]:
         """Whose names collide."""
 
-    def listed(self, kind: ItemKind) -> Sequence[ShownItem]:
+    def listed(self, kind: ItemKind) -> Sequence[Exposed]:
         """All items of a kind, sorted by exposed name."""
 
 
@@ -92,7 +74,7 @@ class CatalogSnapshot(Protocol):
         """Which one it is."""
 
     @property
-    def upstreams(self) -> Mapping[str, UpstreamState]:
+    def upstreams(self) -> Mapping[str, UpstreamView]:
         """By name."""
 
     @property

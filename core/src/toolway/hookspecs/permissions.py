@@ -1,4 +1,4 @@
-"""Permissions: an action and a pattern over names, such as `tools:call:billing/*`; and what a credential is limited to."""
+"""Permissions: an action and a pattern over names, such as `tools:call:billing/*`; and limits of credentials."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class Permission(msgspec.Struct, frozen=True, order=True):
             return cls("*", "*")
         match = _PERMISSION.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*")
+            raise ValueError(
+                f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
+            )
         return cls(match[1], match[2])
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from toolway.hookspecs.serving import ServerRunner
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
     from sqlmodel.ext.asyncio.session import AsyncSession
+    from starlette.types import Receive, Scope, Send
 
     from toolway.plugin import Kernel
 
@@ -74,6 +75,30 @@ class Entity(Protocol):
 
 
 @runtime_checkable
+class HealthCheck(Protocol):
+    """One thing that `/ready` looks at. A critical one that fails makes the node unready; the others are only told."""
+
+    name: str
+
+    @property
+    def critical(self) -> bool:
+        """Whether it is critical, now."""
+
+    async def check(self) -> str:
+        """What is wrong, empty when nothing is; waited for 2 s."""
+
+
+@runtime_checkable
+class Application(Protocol):
+    """An ASGI application."""
+
+    name: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+
+@runtime_checkable
 class SnapshotPart(Protocol):
     """A named, immutable value that requests read as `kernel.parts[name]`; made anew when its revision moved.
 
@@ -124,6 +149,30 @@ def toolway_entities(kernel: Kernel) -> Iterable[Entity]:
     Called: once, when the gateway is built.
     Used: the REST API of the collection is made of it.
     On error: the request fails, its transaction is rolled back.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_health_checks(kernel: Kernel) -> Iterable[HealthCheck]:
+    """Offer what tells whether this node should get requests.
+
+    Called: once, when the gateway is built.
+    Used: for each request for `/ready`, all at once.
+    On error: the check counts as failed; the log has the reason.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_applications(kernel: Kernel) -> Iterable[Application]:
+    """Offer what answers requests that are not for MCP.
+
+    Called: once, when the gateway is built, after every other hook.
+    Used: the first one answers; without any plugin's, that is the REST API of `toolway_routes`.
+    On error: the connection is cut; applications answer for their own errors.
     Since: 1.0
     """
     return ()

@@ -12,10 +12,13 @@ from toolway.errors import (
     InvalidInput as InvalidInput,
     NotFound as NotFound,
     Overloaded as Overloaded,
+    PluginError as PluginError,
+    PreconditionFailed as PreconditionFailed,
     SecretUnavailable as SecretUnavailable,
     SessionLost as SessionLost,
     StoreUnavailable as StoreUnavailable,
     ToolwayError as ToolwayError,
+    TooManyFailures as TooManyFailures,
     Unauthenticated as Unauthenticated,
     UpstreamError as UpstreamError,
     UpstreamProtocol as UpstreamProtocol,
@@ -44,4 +47,7 @@ from toolway.plugin.kernel import (
 from toolway.plugin.plugin import (
     Plugin as Plugin,
     Settings as Settings,
+)
+from toolway.validation import (
+    refusal as refusal,
 )

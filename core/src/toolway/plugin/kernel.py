@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from toolway.hookspecs.accounts import Accounts
-from toolway.hookspecs.auth import Principal, Resource
+from toolway.hookspecs.auth import Authenticated, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.catalog import Catalog
-from toolway.hookspecs.system import Entity, Transaction
+from toolway.hookspecs.challenge import Challenges
+from toolway.hookspecs.system import Entity, HealthCheck, Transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+Phase = Literal["starting", "serving", "draining"]
 
 
 class Clock(Protocol):
@@ -130,6 +132,28 @@ class Kernel(Protocol):
     @property
     def data_dir(self) -> Path:
         """The folder for files of this node, mode 0700."""
+
+    @property
+    def phase(self) -> Phase:
+        """What the gateway is doing."""
+
+    @property
+    def health_checks(self) -> Sequence[HealthCheck]:
+        """Every check, once the gateway is built."""
+
+    @property
+    def challenges(self) -> Challenges:
+        """What refused clients are told."""
+
+    async def authenticate(self, visit: Visit) -> Authenticated:
+        """Who presents a credential.
+
+        Raises:
+            Unauthenticated: nobody accepts it, or not from there.
+            InvalidInput: the request has two.
+            StoreUnavailable: it cannot be looked up now.
+            TooManyFailures: one of many bad ones from that address.
+        """
 
     def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
         """Whether the principal may do this: what all authorizers together say."""

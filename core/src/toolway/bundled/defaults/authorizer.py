@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from toolway.hookspecs.accounts import ADMIN
 from toolway.hookspecs.auth import Decision, Principal, Resource
-
-ADMIN = "admin"
-ITEM_ACTIONS = frozenset({"tools:call", "prompts:get", "resources:read"})
+from toolway.hookspecs.permissions import ITEM_ACTIONS
 
 
 class BuiltinAuthorizer:
-    """Admins may do everything; whoever may connect to a server may use what it shows; nothing else is allowed."""
+    """Admins may do everything; whoever may connect to a server may use what it shows and is for them; no more."""
 
     name = "builtin"
 
@@ -17,6 +16,8 @@ class BuiltinAuthorizer:
         """See `Authorizer`."""
         if ADMIN in principal.scopes:
             return Decision.ALLOW
+        if not resource.is_for(principal):
+            return Decision.DENY
         if action == "servers:connect" or action in ITEM_ACTIONS:
             known = principal.kind != "anonymous"
             return Decision.ALLOW if known or resource.access == "public" else Decision.ABSTAIN

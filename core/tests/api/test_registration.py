@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from toolway.admin import collections
+from toolway.bundled.api import collections
 from toolway_testing.gateway import StartGateway
 from toolway_testing.polling import eventually
 from toolway_testing.servers import free_port

@@ -1,6 +1,6 @@
 """An admin API over collections in memory and a catalog with two upstreams."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -9,18 +9,18 @@ import msgspec
 import pytest
 import pytest_asyncio
 from pydantic import BaseModel
-from starlette.applications import Starlette
-from starlette.datastructures import Headers
 
-from toolway.admin.api import admin_routes
-from toolway.admin.operations import AdminContext, Phase, ReadyCheck
-from toolway.admin.problems import problem_handlers
-from toolway.catalog.snapshot import Snapshot, UpstreamView, build_snapshot
+from toolway.bundled.api.endpoint import RestApi, routes
+from toolway.bundled.api.plugin import ApiPlugin
+from toolway.catalog.snapshot import Snapshot, build_snapshot
 from toolway.errors import Conflict, NotFound, Unauthenticated, UpstreamUnreachable
-from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
+from toolway.hookspecs.auth import ANONYMOUS, Authenticated, Principal, Resource, Visit
+from toolway.hookspecs.catalog import UpstreamView
+from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.routing import Discovery, Eras, Item, Upstream
 from toolway.hookspecs.system import Stored, Transaction
+from toolway.plugin import Settings
 
 
 class HttpSettings(UpstreamSettings):
@@ -34,7 +34,7 @@ class MemoryEntity:
     """A collection that lives in a dict."""
 
     def __init__(self, kind: str, schema: Any, *stored: Stored) -> None:
-        self.kind, self.schema = kind, schema
+        self.kind, self.part, self.schema = kind, kind, schema
         self.objects = {one.name: one for one in stored}
 
     async def list(self, tx: Transaction) -> Sequence[Stored]:
@@ -105,6 +105,16 @@ def upstream(name: str, *tools: str) -> UpstreamView:
     return UpstreamView(Upstream(name, "http", settings, ()), Discovery(Eras("2026-07-28"), items=items), "up", "", 5.0)
 
 
+class Check:
+    """A health check that says what the test wants."""
+
+    def __init__(self, name: str, failing: Callable[[], str], *, critical: bool) -> None:
+        self.name, self.critical, self._failing = name, critical, failing
+
+    async def check(self) -> str:
+        return self._failing()
+
+
 class Gate:
     """The API with everything a test wants to turn."""
 
@@ -120,37 +130,32 @@ class Gate:
         self.store = MemoryStore()
         self.denied: set[tuple[str, str]] = set()
         self.failing = ""
-        self.phase: Phase = "serving"
-        context = AdminContext(
-            catalog=self.catalog,  # type: ignore[arg-type]
-            store=self.store,  # type: ignore[arg-type]
-            entities=[self.upstreams, self.servers],
-            authenticate=self.authenticate,
-            authorize=self.authorize,
-            plugins=lambda: [{"name": "cache", "status": "enabled"}],
-            phase=lambda: self.phase,
-            checks=[ReadyCheck("database", self.check), ReadyCheck("collector", self.complain, critical=False)],
-            version="1.2.3",
-        )
-        self.context = context
-        self.app = Starlette(routes=admin_routes(context), exception_handlers=problem_handlers())
+        self.phase = "serving"
+        self.database = self.store
+        self.entities = [self.upstreams, self.servers]
+        self.plugins = [{"name": "cache", "status": "enabled"}]
+        self.health_checks = [
+            Check("database", lambda: self.failing, critical=True),
+            Check("catalog", lambda: self.catalog.failure, critical=False),
+            Check("collector", lambda: "collector http://127.0.0.1:4318 does not answer", critical=False),
+        ]
+        self.challenges = Challenges("http://gate", ())
+        self.operations = list(ApiPlugin(Settings()).toolway_routes(self))  # type: ignore[arg-type]
+        self.app = RestApi(self)  # type: ignore[arg-type]
+        self.routes = routes(self, self.operations)  # type: ignore[arg-type]
 
-    async def authenticate(self, headers: Headers, address: str) -> Principal:
-        credential = headers.get("authorization")
-        if credential is None:
-            return ANONYMOUS
-        if credential != "Bearer good":
+    def describe(self, action: str, name: str) -> Resource:
+        return Resource(name)
+
+    async def authenticate(self, visit: Visit) -> Authenticated:
+        if visit.authorization is None:
+            return Authenticated(ANONYMOUS)
+        if visit.authorization != b"Bearer good":
             raise Unauthenticated("the credential is not valid here")
-        return Principal("u1", name="admin")
+        return Authenticated(Principal("u1", name="admin"))
 
-    def authorize(self, principal: Principal, action: str, resource: Resource) -> bool:
+    def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
         return principal.kind != "anonymous" and not {(action, resource.name), (action, "")} & self.denied
-
-    async def check(self) -> str:
-        return self.failing
-
-    async def complain(self) -> str:
-        return "collector http://127.0.0.1:4318 does not answer"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The admin API as Starlette routes and as an OpenAPI 3.1 document, both made from its operations."""
+"""The OpenAPI 3.1 document of the REST API, made from its operations."""
 
 from __future__ import annotations
 
@@ -7,37 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
-from starlette.routing import Route
 
-from toolway.admin.collections import Collection
-from toolway.admin.endpoint import adapter_of, routes
-from toolway.admin.operations import AdminContext, Incoming, Operation
-from toolway.admin.problems import MEDIA_TYPE, Problem
-from toolway.admin.state import KERNEL_OPERATIONS
+from toolway.hookspecs.api import PROBLEM_TYPE, PUBLIC, Operation, Problem, adapter_of
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _ETAG = {"ETag": {"schema": {"type": "string"}, "description": "Revision of the object, for `If-Match`."}}
 _IF_MATCH = {"name": "If-Match", "in": "header", "schema": {"type": "string"}}
-
-
-def admin_routes(context: AdminContext) -> list[Route]:
-    """`/health`, `/ready` and everything under `/api/v1`."""
-    return routes(context, admin_operations(context))
-
-
-def admin_operations(context: AdminContext) -> list[Operation]:
-    """All operations: those of the kernel and of each entity, and the one that describes them."""
-    described = [*KERNEL_OPERATIONS, *(each for entity in context.entities for each in Collection(entity).operations())]
-    document: dict[str, Any] = {}
-
-    async def openapi_document(incoming: Incoming) -> dict[str, Any]:
-        """Describe this API in OpenAPI 3.1."""
-        if not document:
-            document.update(openapi(described, context.version))
-        return document
-
-    described.append(Operation("GET", "/api/v1/openapi.json", None, openapi_document, answer=dict[str, Any]))
-    return described
 
 
 def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
@@ -49,7 +24,7 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     bearer = {"bearer": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Toolway admin API", "version": version or "0"},
+        "info": {"title": "Toolway REST API", "version": version or "0"},
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "security": [{"bearer": []}],
         "paths": paths,
@@ -76,10 +51,10 @@ def _operation(one: Operation, schemas: Schemas) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": one.id,
         "summary": one.summary,
-        "tags": [one.permission.partition(":")[0] if one.permission else "public"],
+        "tags": [one.permission.partition(":")[0]],
         "parameters": _parameters(one, schemas[one.id, "query"]),
-        "responses": {"default": _content("An error.", schemas["", "problem"], MEDIA_TYPE)},
-        **({"x-permission": one.permission} if one.permission else {"security": []}),
+        "responses": {"default": _content("An error.", schemas["", "problem"], PROBLEM_TYPE)},
+        **({"security": []} if one.permission == PUBLIC else {"x-permission": one.permission}),
     }
     if one.body is not None:
         described["requestBody"] = {"required": True, **_content("", schemas[one.id, "body"])}

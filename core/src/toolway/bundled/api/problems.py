@@ -9,28 +9,15 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from toolway.errors import InvalidInput, NotFound, ToolwayError, Unauthenticated
+from toolway.hookspecs.api import PROBLEM_TYPE
+from toolway.hookspecs.challenge import Challenges
+from toolway.plugin import InvalidInput, NotFound, ToolwayError, TooManyFailures
 
 log = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
-
-
-class Problem(BaseModel):
-    """What every error answer of the admin API looks like; some codes add members."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str = Field(description="`urn:toolway:error:` and the code.")
-    title: str = Field(description="The meaning of the HTTP status.")
-    status: int = Field(description="The HTTP status.")
-    code: str = Field(description="Stable code of the error.")
-    detail: str = Field(description="What went wrong, where, and what to do next.")
 
 
 class MethodNotAllowed(ToolwayError):
@@ -51,8 +38,11 @@ class UnsupportedMediaType(InvalidInput):
     status = 415
 
 
-def answer_for(error: Exception) -> Response:
-    """The answer for any exception; the text of an unexpected one is only in the log, under an error id."""
+def answer_for(error: Exception, challenges: Challenges, *, presented: bool = False) -> Response:
+    """The answer for any exception; the text of an unexpected one is only in the log, under an error id.
+
+    `presented` says whether the request had a credential.
+    """
     if not isinstance(error, ToolwayError):
         error_id = secrets.token_hex(8)
         log.error("request failed, error id %s", error_id, exc_info=error)
@@ -66,27 +56,25 @@ def answer_for(error: Exception) -> Response:
         "code": error.code,
         "detail": error.message,
     }
-    return Response(msgspec.json.encode(body), error.status, _headers(error), MEDIA_TYPE)
+    headers = _headers(error)
+    if challenge := challenges.header(error, presented=presented):
+        headers["www-authenticate"] = challenge
+    return Response(msgspec.json.encode(body), error.status, headers, PROBLEM_TYPE)
 
 
 def _headers(error: ToolwayError) -> dict[str, str]:
     if isinstance(error, MethodNotAllowed):
         return {"allow": error.allow}
-    if isinstance(error, Unauthenticated):
-        return {"www-authenticate": 'Bearer realm="toolway"'}
+    if isinstance(error, TooManyFailures):
+        return {"retry-after": str(error.details["retry_after"])}
     return {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
 
 
-def document(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A JSON answer that no cache keeps; `value` is JSON or a model."""
-    body = msgspec.json.encode(value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
-    return Response(body, status, {"cache-control": "no-store", **(headers or {})}, "application/json")
-
-
-def problem_handlers() -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
+def problem_handlers(challenges: Challenges) -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
     """Exception handlers for Starlette: paths that no route has are answered with a problem document too."""
 
     async def missing(request: Request, error: HTTPException) -> Response:
-        return answer_for(NotFound(f"there is no {request.scope['path']}; /api/v1/openapi.json lists what there is"))
+        what = f"there is no {request.scope['path']}; /api/v1/openapi.json lists what there is"
+        return answer_for(NotFound(what), challenges)
 
     return {HTTPStatus.NOT_FOUND: missing}

@@ -1,28 +1,66 @@
-"""The ASGI endpoints of the admin API: one for each path, which runs that path's operations."""
+"""The ASGI endpoints of the REST API: one for each path, which runs that path's operations."""
 
 from __future__ import annotations
 
+import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
+from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from toolway.admin.operations import AdminContext, Incoming, Operation
-from toolway.admin.problems import MethodNotAllowed, UnsupportedMediaType, answer_for, document
-from toolway.errors import InvalidInput, PluginError
-from toolway.validation import refusal
+from toolway.bundled.api.problems import MethodNotAllowed, UnsupportedMediaType, answer_for, problem_handlers
+from toolway.hookspecs.api import PUBLIC, SIGNED_IN, Incoming, Operation, adapter_of, document
+from toolway.hookspecs.auth import AuthContext, Authenticated, Visit, csrf_token
+from toolway.plugin import Forbidden, InvalidInput, Kernel, PluginError, Unauthenticated, refusal
 
-PUBLIC: frozenset[tuple[str, str]] = frozenset({("GET", "/health"), ("GET", "/ready"), ("GET", "/api/v1/openapi.json")})
+COOKIE = "__Host-toolway-session"
+SAFE = frozenset({"GET", "HEAD"})
 
 
-def routes(context: AdminContext, operations: Iterable[Operation]) -> list[Route]:
+class RestApi:
+    """The application that answers what is not for MCP."""
+
+    name = "api"
+
+    def __init__(self, kernel: Kernel) -> None:
+        handlers = problem_handlers(kernel.challenges)
+        self._app = Starlette(routes=routes(kernel, kernel.operations), exception_handlers=handlers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `Application`."""
+        await self._app(scope, receive, send)
+
+
+async def enter(kernel: Kernel, request: Request) -> Authenticated:
+    """Who asks; a change that a cookie authenticates needs the token of the page (reliability, CSRF).
+
+    Raises:
+        Unauthenticated, InvalidInput, StoreUnavailable, TooManyFailures: see `Kernel`; anonymous is refused too.
+        Forbidden: the token is missing or wrong.
+    """
+    fields, cookie = dict(request.headers.raw), request.cookies.get(COOKIE)
+    address = request.client.host if request.client else ""
+    context = AuthContext(None, address, request.scope["path"], request.headers.get("user-agent", ""))
+    visit = Visit(fields.get(b"authorization"), fields.get(b"x-api-key"), context, cookie)
+    who = await kernel.authenticate(visit)
+    if who.principal.kind == "anonymous":
+        raise Unauthenticated("a credential is needed here; send 'Authorization: Bearer <token>'")
+    if cookie is not None and visit.is_cookie and request.method not in SAFE:
+        said = request.headers.get("x-csrf-token", "")
+        if not hmac.compare_digest(said.encode(), csrf_token(cookie).encode()):
+            raise Forbidden("a change with a session cookie needs X-CSRF-Token; GET /api/v1/session has it")
+    return who
+
+
+def routes(kernel: Kernel, operations: Iterable[Operation]) -> list[Route]:
     """One route per path; fixed paths come before those with parameters.
 
     Raises:
@@ -30,51 +68,53 @@ def routes(context: AdminContext, operations: Iterable[Operation]) -> list[Route
     """
     by_path: dict[str, dict[str, Operation]] = defaultdict(dict)
     for one in operations:
-        if one.permission is None and (one.method, one.path) not in PUBLIC:
-            raise PluginError(f"{one.method} {one.path} declares no permission and is not on the public list")
+        if one.permission not in (PUBLIC, SIGNED_IN) and one.permission.count(":") != 1:
+            raise PluginError(f"{one.name} declares no permission such as tokens:read; give it one")
         if one.method in by_path[one.path]:
-            raise PluginError(
-                f"two collections offer {one.method} {one.path}; disable one of the plugins in plugins.enable"
-            )
+            raise PluginError(f"two plugins offer {one.name}; disable one of them in plugins.enable")
         by_path[one.path][one.method] = one
     ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
-    return [Route(path, PathEndpoint(context, by_path[path])) for path in ordered]
+    return [Route(path, PathEndpoint(kernel, by_path[path])) for path in ordered]
 
 
 class PathEndpoint:
     """Answers all methods of one path; every failure becomes a problem document."""
 
-    def __init__(self, context: AdminContext, operations: Mapping[str, Operation]) -> None:
-        self._context = context
+    def __init__(self, kernel: Kernel, operations: Mapping[str, Operation]) -> None:
+        self._kernel = kernel
         self._operations = operations
         self._bodies = {method: Reader(one.body) for method, one in operations.items() if one.body is not None}
         self._queries = {method: Reader(one.query) for method, one in operations.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application of the path."""
+        request = Request(scope, receive)
         try:
-            response = await self._respond(Request(scope, receive))
+            response = await self._respond(request)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - answered; what is unexpected is logged with an error id
-            response = answer_for(error)
+            is_presented = not {"authorization", "x-api-key", "cookie"}.isdisjoint(request.headers)
+            response = answer_for(error, self._kernel.challenges, presented=is_presented)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
+        method, kernel = "GET" if request.method == "HEAD" else request.method, self._kernel
         chosen = self._operations.get(method)
         if chosen is None:
             raise MethodNotAllowed({*self._operations, *({"HEAD"} if "GET" in self._operations else ())})
-        incoming = Incoming(self._context, request.headers, request.path_params)
-        if chosen.permission is not None:
-            address = request.client.host if request.client else ""
-            incoming.principal = await self._context.authenticate(request.headers, address)
-            if not chosen.filters:
+        incoming, who = Incoming(request, kernel.authorized, kernel.describe), None
+        if chosen.permission != PUBLIC:
+            who = await enter(kernel, request)
+            incoming.principal = who.principal
+            if chosen.permission != SIGNED_IN and not chosen.filters:
                 incoming.demand(chosen.permission, incoming.name)
         incoming.query = self._queries[method].query(request.query_params.multi_items())
         if method in self._bodies:
             _check_content_type(request.headers)
             incoming.body = self._bodies[method].body(await request.body())
+        if who is not None and who.claim is not None:
+            await who.claim()
         result = await chosen.handler(incoming)
         return result if isinstance(result, Response) else document(result)
 
@@ -114,11 +154,6 @@ class Reader:
             return self._adapter.validate_json(msgspec.json.encode(values), strict=strict)
         except ValidationError as error:
             raise refusal(error, self._schema) from None
-
-
-def adapter_of(schema: Any) -> TypeAdapter[Any]:
-    """What validates values of a model, a union of models or a prepared adapter."""
-    return schema if isinstance(schema, TypeAdapter) else TypeAdapter(schema)
 
 
 def _checked(value: Any) -> Any:

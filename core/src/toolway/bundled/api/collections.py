@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from toolway.admin.operations import Incoming, Operation, Page, PageQuery, listing
-from toolway.admin.problems import document
-from toolway.admin.state import described
-from toolway.catalog.entities import hidden
-from toolway.errors import Conflict, InvalidInput, NotFound, PreconditionFailed, ToolwayError
+from toolway.bundled.api.catalog import described
+from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, document, listing
+from toolway.hookspecs.auth import Resource
+from toolway.hookspecs.definitions import Visibility, hidden
 from toolway.hookspecs.system import Entity, Stored
+from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound, PreconditionFailed, ToolwayError
 
 FIRST_SECONDS = 5.0
 """How long the answer to a change of an upstream waits for its first discovery."""
@@ -38,95 +38,126 @@ class Member(BaseModel):
     meta: Meta
 
 
+class _Seen(TypedDict):
+    filters: bool
+    conditional: bool
+
+
 class Collection:
     """The operations on one entity; after each change the snapshot is made anew before the answer."""
 
-    def __init__(self, entity: Entity) -> None:
-        self._entity, self._kind = entity, entity.kind
-        self._part: str = getattr(entity, "part", entity.kind)
+    def __init__(self, entity: Entity, kernel: Kernel) -> None:
+        self._entity, self._kind, self._kernel = entity, entity.kind, kernel
+        self._reading, self._writing = f"{self._kind}:read", f"{self._kind}:write"
 
     def operations(self) -> list[Operation]:
         """What the API offers for it."""
-        path, read, write = f"/api/v1/{self._kind}", f"{self._kind}:read", f"{self._kind}:write"
+        path, read, write = f"/api/v1/{self._kind}", self._reading, self._writing
         one, schema = f"{path}/{{name}}", self._entity.schema
-        put = (200, 201)
+        put, seen = (200, 201), _Seen(filters=True, conditional=True)
         return [
-            Operation("GET", path, read, self.list, query=PageQuery, answer=Page[Member], filters=True),
-            Operation("POST", path, write, self.create, body=schema, answer=Member, success=(201,)),
-            Operation("GET", one, read, self.get, answer=Member, conditional=True),
-            Operation("PUT", one, write, self.put, body=schema, answer=Member, success=put, conditional=True),
-            Operation("DELETE", one, write, self.delete, success=(204,), conditional=True),
+            Operation("GET", path, read, self.list, None, PageQuery, Page[Member], filters=True),
+            Operation("POST", path, write, self.create, schema, answer=Member, success=(201,), filters=True),
+            Operation("GET", one, read, self.get, answer=Member, **seen),
+            Operation("PUT", one, write, self.put, schema, answer=Member, success=put, **seen),
+            Operation("DELETE", one, write, self.delete, success=(204,), **seen),
         ]
 
     async def list(self, incoming: Incoming) -> Page[dict[str, Any]]:
         """List the objects."""
-        async with incoming.context.store.read() as tx:
+        async with self._kernel.database.read() as tx:
             stored = {one.name: one for one in await self._entity.list(tx)}
-        return listing(incoming, f"{self._kind}:read", stored, lambda one: self._shown(incoming, one))
+        return listing(incoming, self._reading, stored, self._shown, about)
 
     async def get(self, incoming: Incoming) -> Response:
         """Read one object."""
-        return await self._answer(incoming, incoming.name)
+        async with self._kernel.database.read() as tx:
+            stored = await self._entity.get(tx, incoming.name)
+        incoming.demand(self._reading, about(stored) if stored else incoming.name)
+        return self._answer(incoming.name, stored)
 
     async def create(self, incoming: Incoming) -> Response:
         """Add an object that does not exist yet."""
         body = incoming.body
-        incoming.demand(f"{self._kind}:write", body.name)
+        self._demand_new(incoming, body, is_new=True)
         async with self._change(incoming, "create", body.name) as tx:
             if await self._entity.get(tx, body.name) is not None:
                 raise Conflict(f"{self._kind} has {body.name!r} already; use PUT to replace it")
             await self._entity.put(tx, body)
-        return await self._changed(incoming, body.name, 201)
+        return await self._changed(body.name, 201)
 
     async def put(self, incoming: Incoming) -> Response:
         """Create or replace an object; the same body twice changes nothing the second time."""
         body = incoming.body
         if body.name != incoming.name:
             raise InvalidInput(f"the body names {body.name!r}, the path {incoming.name!r}; they must agree")
-        async with incoming.context.store.read() as tx:
+        async with self._kernel.database.read() as tx:
             old = await self._entity.get(tx, body.name)
+        self._demand_put(incoming, old, body)
         if old is not None and old.value == body:
             _check_precondition(incoming, old)
-            return await self._answer(incoming, body.name)
+            return self._answer(body.name, old)
         async with self._change(incoming, "put", body.name) as tx:
             old = await self._entity.get(tx, body.name)
+            self._demand_put(incoming, old, body)
             _check_precondition(incoming, old)
             await self._entity.put(tx, body)
-        return await self._changed(incoming, body.name, 201 if old is None else 200)
+        return await self._changed(body.name, 201 if old is None else 200)
 
     async def delete(self, incoming: Incoming) -> Response:
         """Remove an object."""
         async with self._change(incoming, "delete", incoming.name) as tx:
-            _check_precondition(incoming, await self._entity.get(tx, incoming.name))
+            old = await self._entity.get(tx, incoming.name)
+            incoming.demand(self._writing, about(old) if old else incoming.name)
+            _check_precondition(incoming, old)
             await self._entity.delete(tx, incoming.name)
-        await incoming.context.catalog.reload()
+        await self._kernel.catalog.reload()
         return Response(status_code=204)
 
-    def _change(self, incoming: Incoming, action: str, name: str) -> Any:
-        subject = f"{self._kind}/{name}"
-        return incoming.context.store.change(self._part, incoming.principal.id, f"{self._kind}.{action}", subject)
+    def _demand_new(self, incoming: Incoming, body: Any, *, is_new: bool = False) -> None:
+        """Adding needs the permission for that name, whoever is to be the owner; that one too must be in reach."""
+        incoming.demand(self._writing, Resource(body.name), is_new=is_new)
+        if owner := getattr(body, "owner", ""):
+            incoming.demand(self._writing, Resource(body.name, owner=owner, visibility="private"), is_new=is_new)
 
-    async def _changed(self, incoming: Incoming, name: str, status: int) -> Response:
-        catalog = incoming.context.catalog
+    def _demand_put(self, incoming: Incoming, old: Stored | None, body: Any) -> None:
+        if old is None:
+            return self._demand_new(incoming, body)
+        incoming.demand(self._writing, about(old))
+        if (owner := getattr(body, "owner", "")) != getattr(old.value, "owner", ""):
+            incoming.demand(self._writing, Resource(body.name, owner=owner, visibility="private"))
+
+    def _change(self, incoming: Incoming, action: str, name: str) -> Any:
+        database, actor = self._kernel.database, incoming.principal.id
+        return database.change(self._entity.part, actor, f"{self._kind}.{action}", f"{self._kind}/{name}")
+
+    async def _changed(self, name: str, status: int) -> Response:
+        catalog = self._kernel.catalog
         await catalog.reload()
         if self._kind == "upstreams":
             with contextlib.suppress(ToolwayError, TimeoutError):  # it is registered anyway; `meta` says how it is
                 async with asyncio.timeout(FIRST_SECONDS):
                     await catalog.refresh(name)
-        return await self._answer(incoming, name, status)
+        async with self._kernel.database.read() as tx:
+            return self._answer(name, await self._entity.get(tx, name), status)
 
-    async def _answer(self, incoming: Incoming, name: str, status: int = 200) -> Response:
-        async with incoming.context.store.read() as tx:
-            stored = await self._entity.get(tx, name)
+    def _answer(self, name: str, stored: Stored | None, status: int = 200) -> Response:
         if stored is None:
             raise NotFound(f"{self._kind} has no {name!r}")
         location = {"location": f"/api/v1/{self._kind}/{name}"} if status == 201 else {}
-        return document(self._shown(incoming, stored), status, {"etag": _etag(stored), **location})
+        return document(self._shown(stored), status, {"etag": _etag(stored), **location})
 
-    def _shown(self, incoming: Incoming, stored: Stored) -> dict[str, Any]:
-        more = described(incoming.context.catalog.snapshot, self._kind, stored.name)
+    def _shown(self, stored: Stored) -> dict[str, Any]:
+        more = described(self._kernel.catalog.snapshot, self._kind, stored.name)
         meta = {"revision": stored.revision, "managed_by": stored.managed_by, **more}
         return {**hidden(stored.value.model_dump(mode="json")), "meta": meta}
+
+
+def about(stored: Stored) -> Resource:
+    """What decisions on an object are about."""
+    value: Any = stored.value
+    visibility: Visibility = getattr(value, "visibility", "public")
+    return Resource(stored.name, owner=getattr(value, "owner", ""), visibility=visibility)
 
 
 def _etag(stored: Stored) -> str:

@@ -1,0 +1,171 @@
+"""What the API tells of the catalog and of plugins: items, the state of upstreams and servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, listing
+from toolway.hookspecs.catalog import CatalogSnapshot, UpstreamView
+from toolway.hookspecs.routing import Item, ItemKind
+from toolway.plugin import Kernel, NotFound
+
+ITEM_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource", "template")
+
+Status = Literal["pending", "up", "down"]
+NOTES: dict[Status, str] = {
+    "pending": "registered; its items appear as soon as it answers",
+    "up": "",
+    "down": "registered, but down; it is tried again and again, and comes in when it is up",
+}
+
+
+class ItemQuery(PageQuery):
+    """Which items."""
+
+    kind: ItemKind | Literal[""] = Field("", description="Only these; empty for all.")
+    upstream: str = Field("", description="Only those of this upstream.")
+    server: str = Field("", description="Only those that this server shows, as it shows them.")
+
+
+class ItemReport(BaseModel):
+    """One item."""
+
+    canonical: str = Field(description="Canonical name, `upstream/item`.")
+    kind: ItemKind
+    upstream: str
+    name: str = Field(description="What its upstream calls it: a name, URI or URI template.")
+    description: str = Field(description="What it says about itself; empty when nothing.")
+    exposed: str | None = Field(description="What the server calls it; null when no server was asked for.")
+    definition: dict[str, Any] = Field(description="Its list entry.")
+
+
+class Discovered(BaseModel):
+    """The state of an upstream."""
+
+    status: Status = Field(description="Whether the last discovery succeeded.")
+    note: str = Field(description="What that means for an upstream that is not up; empty otherwise.")
+    error: str = Field(description="Why it is down; empty otherwise.")
+    since: float = Field(description="Since when it has this status, in seconds since 1970.")
+    items: int = Field(description="How many tools, prompts, resources and templates it offers.")
+    eras: dict[str, str | None] = Field(description="The protocol version it speaks in each era.")
+
+
+class CollisionReport(BaseModel):
+    """Items of one server that want the same name."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: ItemKind = Field(description="What they are.")
+    name: str = Field(description="The name or URI that they share.")
+    items: list[str] = Field(description="Their canonical names, such as `ServerA/toolX`.")
+    resolved: Literal["error", "prefix", "uri"] = Field(
+        description="`error`: all left out; `prefix`: prefixed with the upstream; `uri`: in the gateway's own form."
+    )
+
+
+class PluginReport(BaseModel):
+    """One plugin; what else is told is the host's matter."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+
+
+class CatalogOperations:
+    """What the API tells of the catalog and the plugins besides declared objects."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def operations(self) -> list[Operation]:
+        """All of them."""
+        upstream, server = "/api/v1/upstreams/{name}", "/api/v1/servers/{name}"
+        items, plugins = Page[ItemReport], Page[PluginReport]
+        return [
+            Operation("GET", "/api/v1/items", "items:read", self.items, None, ItemQuery, items, filters=True),
+            Operation("GET", "/api/v1/plugins", "plugins:read", self.plugins, None, PageQuery, plugins, filters=True),
+            Operation("POST", f"{upstream}/refresh", "upstreams:refresh", self.refresh, answer=Discovered),
+            Operation("GET", f"{server}/collisions", "servers:read", self.collisions, answer=Page[CollisionReport]),
+        ]
+
+    async def items(self, incoming: Incoming) -> Page[ItemReport]:
+        """List items: what upstreams offer, or what one server shows."""
+        snapshot, query = self._kernel.catalog.snapshot, incoming.query
+        if query.server:
+            incoming.demand("servers:read", query.server)
+        found = {
+            f"{item.canonical}\n{item.kind}": (item, exposed, raw)
+            for item, exposed, raw in (_shown_by(snapshot, query.server) if query.server else _offered(snapshot))
+            if query.kind in ("", item.kind) and query.upstream in ("", item.upstream)
+        }
+        return listing(incoming, "items:read", found, lambda one: _item_report(*one))
+
+    async def plugins(self, incoming: Incoming) -> Page[PluginReport]:
+        """List plugins: installed, enabled and broken ones."""
+        reports = {report["name"]: report for report in self._kernel.plugins}
+        return listing(incoming, "plugins:read", reports, PluginReport.model_validate)
+
+    async def refresh(self, incoming: Incoming) -> Discovered:
+        """Discover an upstream now and wait for the result."""
+        catalog = self._kernel.catalog
+        await catalog.refresh(incoming.name)
+        return _discovered(catalog.snapshot.upstreams[incoming.name])
+
+    async def collisions(self, incoming: Incoming) -> Page[CollisionReport]:
+        """Report the names that items of a server share."""
+        view = self._kernel.catalog.snapshot.servers.get(incoming.name)
+        if view is None:
+            raise NotFound(f"servers has no {incoming.name!r}")
+        return Page(items=[CollisionReport.model_validate(one) for one in view.collisions])
+
+
+def described(snapshot: CatalogSnapshot, kind: str, name: str) -> dict[str, Any]:
+    """What `meta` tells of an upstream or server; nothing of other kinds."""
+    if kind == "upstreams" and (upstream := snapshot.upstreams.get(name)):
+        return _discovered(upstream).model_dump()
+    if kind == "servers" and (server := snapshot.servers.get(name)):
+        counts = {f"{item}s": len(server.listed(item)) for item in ITEM_KINDS}
+        return {"path": f"/servers/{name}/mcp", "collisions": len(server.collisions), **counts}
+    return {}
+
+
+def _discovered(view: UpstreamView) -> Discovered:
+    discovery = view.discovery
+    return Discovered(
+        status=view.status,
+        note=NOTES[view.status] if view.upstream.settings.enabled else "registered, but disabled; it is not contacted",
+        error=view.error,
+        since=view.since,
+        items=len(discovery.items) if discovery else 0,
+        eras={"modern": discovery.eras.modern, "legacy": discovery.eras.legacy} if discovery else {},
+    )
+
+
+def _shown_by(snapshot: CatalogSnapshot, server: str) -> Iterable[tuple[Item, str | None, bytes]]:
+    view = snapshot.servers.get(server)
+    if view is None:
+        raise NotFound(f"servers has no {server!r}")
+    return ((one.item, one.name, one.raw) for kind in ITEM_KINDS for one in view.listed(kind))
+
+
+def _offered(snapshot: CatalogSnapshot) -> Iterable[tuple[Item, str | None, bytes]]:
+    offered = (state.discovery for state in snapshot.upstreams.values() if state.upstream.settings.enabled)
+    return ((item, None, item.raw) for discovery in offered if discovery for item in discovery.items)
+
+
+def _item_report(item: Item, exposed: str | None, raw: bytes) -> ItemReport:
+    definition = msgspec.json.decode(raw)
+    description = definition.get("description")
+    return ItemReport(
+        canonical=item.canonical,
+        kind=item.kind,
+        upstream=item.upstream,
+        name=item.name,
+        description=description if isinstance(description, str) else "",
+        exposed=exposed,
+        definition=definition,
+    )
