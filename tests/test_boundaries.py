@@ -58,7 +58,7 @@ def test_only_the_composition_of_a_gateway_knows_the_bundled_plugins() -> None:
         for name in imports(path)
         if name.startswith("toolway.bundled")
     }
-    assert found == {"app.py", "lifecycle.py"}
+    assert found == {"app.py"}
 
 
 def test_the_kernel_imports_no_plugin() -> None:

@@ -96,7 +96,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     )
     access = kernel.access = Access(
         plugins.collect(auth.toolway_authenticators, kernel),
-        plugins.collect(auth.toolway_authorizers, kernel, builtin="fallback"),
+        _authorizers(plugins, kernel),
         kernel.clock,
     )
     providers = Providers(
@@ -123,6 +123,13 @@ def load_plugins(config: Config) -> Plugins:
     """The enabled plugins and the bundled ones; what is broken is only reported."""
     tables = config.plugins
     return Plugins.load(tables.enable, tables.optional, tables.tables, bundled_plugins(), config.source)
+
+
+def _authorizers(plugins: Plugins, kernel: GatewayKernel) -> list[auth.Authorizer]:
+    """Those of plugins, and the built-in one unless one of them is complete."""
+    every = plugins.provided(auth.toolway_authorizers, kernel)
+    is_complete = any(each.provider.complete for each in every if not each.builtin)
+    return [each.provider for each in every if not (each.builtin and is_complete)]
 
 
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:

@@ -115,6 +115,22 @@ class Check:
         return self._failing()
 
 
+class CatalogCheck:
+    """Critical as the catalog's own is."""
+
+    name = "catalog"
+
+    def __init__(self, catalog: FixedCatalog) -> None:
+        self._catalog = catalog
+
+    @property
+    def critical(self) -> bool:
+        return self._catalog.snapshot.number == 0
+
+    async def check(self) -> str:
+        return self._catalog.failure
+
+
 class Gate:
     """The API with everything a test wants to turn."""
 
@@ -136,7 +152,7 @@ class Gate:
         self.plugins = [{"name": "cache", "status": "enabled"}]
         self.health_checks = [
             Check("database", lambda: self.failing, critical=True),
-            Check("catalog", lambda: self.catalog.failure, critical=False),
+            CatalogCheck(self.catalog),
             Check("collector", lambda: "collector http://127.0.0.1:4318 does not answer", critical=False),
         ]
         self.challenges = Challenges("http://gate", ())

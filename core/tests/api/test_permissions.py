@@ -81,7 +81,7 @@ async def test_what_may_not_be_read_looks_as_if_it_did_not_exist(gate: Any, api:
         for name in ("a", "ghost"):
             sent = content and {**content, "name": name}
             answer = await api.request(method, f"/api/v1/upstreams{path.format(name)}", json=sent)
-            answers.append((answer.status_code, answer.text.replace(f"{name!r}", "it")))
+            answers.append((answer.status_code, answer.text.replace(f"{name!r}", "it").replace(f":{name}", ":it")))
         assert answers[0] == answers[1], (method, path)
         assert answers[0][0] == (404 if path else 403)
 

@@ -60,12 +60,10 @@ def test_providers_come_in_the_order_of_the_enabled_list_with_built_in_ones_last
     assert names_of(load("a", "b")) == ["a1", "b1", "b2", "round-robin", "random"]
 
 
-def test_built_in_providers_can_come_first_or_only_as_a_fallback(install: Install) -> None:
+def test_built_in_providers_can_come_first(install: Install) -> None:
     install("a", balancers("a1"))
 
     assert names_of(load("a"), builtin="first") == ["round-robin", "random", "a1"]
-    assert names_of(load("a"), builtin="fallback") == ["a1"]
-    assert names_of(load(), builtin="fallback") == ["round-robin", "random"]
 
 
 def test_each_provider_is_tied_to_its_plugin(install: Install) -> None:
@@ -133,6 +131,7 @@ def test_an_authorizer_whose_decision_is_a_coroutine_is_refused_because_it_would
     source = """
     class Authorizer(Named):
         async def decide(self, principal, action, resource): ...
+        complete = True
         def visibility(self, principal, server): return ""
     class P(Plugin[Settings]):
         @hookimpl

@@ -61,9 +61,9 @@ def serve(
     demo: Annotated[bool, typer.Option("--demo", help="Also register a small bundled MCP server.")] = False,
 ) -> None:
     """Run the gateway until Ctrl-C."""
-    from toolway import lifecycle
+    from toolway.cli.serve import run as serve_until_stopped
 
-    raise typer.Exit(lifecycle.run(config, demo=demo))
+    raise typer.Exit(serve_until_stopped(config, demo=demo))
 
 
 @app.command(rich_help_panel=RUN)

@@ -14,6 +14,7 @@ import msgspec
 from toolway.app import build_gateway, is_guarded, load_plugins
 from toolway.catalog.definitions import Definitions
 from toolway.cli.schema import configuration_schema
+from toolway.cli.serve import refuse_open_doors
 from toolway.config import Config, load_config
 from toolway.edge.door import tls_options
 from toolway.errors import ToolwayError
@@ -21,7 +22,6 @@ from toolway.hookspecs import routing, secrets as secret_hooks, system
 from toolway.keep import Holder, Keeper
 from toolway.kernel import GatewayKernel
 from toolway.keyring import prepare_directory
-from toolway.lifecycle import refuse_open_doors
 from toolway.migrations.run import kernel_history, pending
 
 

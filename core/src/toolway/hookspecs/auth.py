@@ -168,9 +168,14 @@ class Resource(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class Authorizer(Protocol):
-    """Decides in memory, synchronously."""
+    """Decides in memory, synchronously.
+
+    A `complete` one has an answer for every principal: with it, the built-in one, which lets every known principal use
+    every server, does not act.
+    """
 
     name: str
+    complete: bool
 
     def decide(self, principal: Principal, action: str, resource: Resource) -> Decision:
         """Answer for one action such as `tools:call`, `servers:connect` or `upstreams:write`."""
@@ -196,7 +201,7 @@ def toolway_authorizers(kernel: Kernel) -> Iterable[Authorizer]:
     """Offer decisions on who may do what.
 
     Called: once, when the gateway is built.
-    Used: for every request and list; one `ALLOW` and no `DENY` is needed. Any plugin replaces the built-in one.
+    Used: for every request and list; one `ALLOW` and no `DENY` is needed. A complete one replaces the built-in one.
     On error: the action is denied.
     Since: 1.0
     """

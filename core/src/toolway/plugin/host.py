@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from toolway.plugin.kernel import Kernel
 
 P = TypeVar("P")
-Builtin = Literal["first", "last", "fallback"]
+Builtin = Literal["first", "last"]
 State = Literal["installed", "enabled", "broken", "quarantined"]
 _log = logging.getLogger("toolway.plugin")
 
@@ -107,7 +107,7 @@ class Plugins:
     ) -> tuple[P, ...]:
         """The providers of a hook, first enabled first.
 
-        `builtin` says where the gateway's own come: after the plugins', before them, or only when there are no others.
+        `builtin` says where the gateway's own come: after the plugins' or before them.
 
         Raises:
             PluginError: a hook of a plugin that is not optional failed, or two providers have one name.
@@ -124,8 +124,6 @@ class Plugins:
         every = [each for origin in asked for each in self._ask(HOOKS[name], origin, functions[origin.name], kernel)]
         _refuse_duplicates(HOOKS[name], every)
         foreign, own = [each for each in every if not each.builtin], [each for each in every if each.builtin]
-        if builtin == "fallback":
-            return foreign or own
         return own + foreign if builtin == "first" else foreign + own
 
     def one(

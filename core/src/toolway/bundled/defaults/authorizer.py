@@ -11,6 +11,7 @@ class BuiltinAuthorizer:
     """Admins may do everything; whoever may connect to a server may use what it shows and is for them; no more."""
 
     name = "builtin"
+    complete = True
 
     def decide(self, principal: Principal, action: str, resource: Resource) -> Decision:
         """See `Authorizer`."""

@@ -1,4 +1,4 @@
-"""Life of the process: start, tell people where things are, serve, drain on a signal, stop."""
+"""`toolway serve`, the life of the process: start, tell people where things are, serve, drain on a signal, stop."""
 
 from __future__ import annotations
 
