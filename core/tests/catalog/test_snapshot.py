@@ -164,9 +164,8 @@ def test_an_upstream_that_was_never_seen_may_offer_any_list() -> None:
     assert view(pending).capabilities.keys() == {"tools", "prompts", "resources"}
 
 
-def test_instructions_are_the_servers_own_or_those_of_its_upstreams() -> None:
-    assert view(A, B).instructions == "Use a.\n\nUse b."
-    assert view(A, B, instructions="Mine.").instructions == "Mine."
+def test_the_instructions_of_each_upstream_are_known() -> None:
+    assert view(A, B).instructions == {"a": "Use a.", "b": "Use b."}
 
 
 def test_a_disabled_upstream_offers_nothing() -> None:

@@ -44,7 +44,8 @@ class ServerView:
         self.is_for_all = all(visibility == "public" for _, visibility in self._owners.values())
         known = {name: parsed for name, parsed in self._offers.items() if parsed}
         self.capabilities = _capabilities(self._offers.values())
-        self.instructions = settings.instructions or _joined_instructions(known.values())
+        said = {name: parsed.discovery.instructions for name, parsed in known.items()}
+        self.instructions = {name: text for name, text in said.items() if text}
         with_resources = (name for name, parsed in known.items() if "resources" in _offered(parsed))
         self._uris = UriTable(self._selection, with_resources)
         self._listed: dict[ItemKind, tuple[Exposed, ...]] = {}
@@ -194,7 +195,3 @@ def _capabilities(offers: Iterable[Parsed | None]) -> dict[str, Any]:
         if isinstance(extensions := offered.get("extensions"), dict) and UI in extensions:
             union.setdefault("extensions", {UI: extensions[UI]})
     return dict(sorted(union.items()))
-
-
-def _joined_instructions(offers: Iterable[Parsed]) -> str | None:
-    return "\n\n".join(text for parsed in offers if (text := parsed.discovery.instructions)) or None

@@ -52,7 +52,7 @@ class LegacyMethods:
         plane.sessions.changed = self._changed
         plane.sessions.closers.append(self._forget)
 
-    def initialize(self, params: dict[str, Raw], server: str) -> tuple[str, Record, Raw]:
+    def initialize(self, params: dict[str, Raw], server: str, principal: Principal) -> tuple[str, Record, Raw]:
         """The version to speak, what the client said, and the result; raises RpcError -32602."""
         try:
             wanted = msgspec.convert({k: msgspec.json.decode(v) for k, v in params.items()}, Initialize)
@@ -63,7 +63,7 @@ class LegacyMethods:
             "protocolVersion": version,
             "capabilities": {key: value for key, value in view.capabilities.items() if key != "extensions"},
             "serverInfo": SERVER_INFO,
-            **({"instructions": view.instructions} if view.instructions else {}),
+            **self._plane.lists.instructions(view, principal),
         }
         return version, Record(wanted.capabilities, wanted.client_info), Raw(msgspec.json.encode(result))
 

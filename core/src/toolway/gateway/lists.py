@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from toolway.catalog.snapshot import ServerView, Snapshot
+from toolway.catalog.snapshot import ITEM_KINDS, ServerView, Snapshot
 from toolway.gateway.access import Access
 from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import ANONYMOUS, Principal
@@ -68,6 +68,14 @@ class Lists(msgspec.Struct, eq=False):
         if len(self.pages) > CACHED_PAGES:
             self.pages.popitem(last=False)
         return known
+
+    def instructions(self, view: ServerView, principal: Principal) -> dict[str, str]:
+        """`instructions` of the server, else of the upstreams of which the principal may use something, if any."""
+        text = view.settings.instructions
+        if not text and view.instructions:
+            usable = {one.item.upstream for kind in ITEM_KINDS for one in self.visible(view, kind, principal)}
+            text = "\n\n".join(each for upstream, each in view.instructions.items() if upstream in usable)
+        return {"instructions": text} if text else {}
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""

@@ -142,7 +142,7 @@ class ModernFront:
         result = {
             "supportedVersions": list(versions.MODERN),
             "capabilities": view.capabilities,
-            **({"instructions": view.instructions} if view.instructions else {}),
+            **lists.instructions(view, request.principal),
             **lists.fields(view),
         }
         return Raw(msgspec.json.encode(result))

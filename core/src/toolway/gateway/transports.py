@@ -71,7 +71,7 @@ class StreamableHttp:
     async def _initialize(self, request: Request, envelope: Envelope) -> None:
         if not isinstance(envelope.id, int | str):
             raise RpcError(INVALID_REQUEST, "initialize needs an id")
-        version, record, result = self._methods.initialize(envelope.members, request.server)
+        version, record, result = self._methods.initialize(envelope.members, request.server, request.principal)
         session = await self._plane.sessions.create(request.principal, request.server, version, record)
         await request.reply(200, encode_result(envelope.id, result), (b"mcp-session-id", session.token.encode()))
 
@@ -202,7 +202,7 @@ class HttpWithSse:
         if await self._methods.took(session, envelope, body):
             return
         if envelope.method == "initialize" and isinstance(envelope.id, int | str):
-            _, said, result = self._methods.initialize(envelope.members, session.sealed.server)
+            _, said, result = self._methods.initialize(envelope.members, session.sealed.server, principal)
             await self._plane.sessions.update(
                 session, lambda record: msgspec.structs.replace(record, capabilities=said.capabilities, info=said.info)
             )
