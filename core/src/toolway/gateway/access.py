@@ -61,13 +61,13 @@ class Access:
             Unauthenticated: a credential that no authenticator accepts.
             InvalidInput: two credentials.
         """
-        known = self.remembered(visit.context.server, visit.authorization, visit.api_key)
-        if known is not None:
+        who = visit.context.server, visit.authorization, visit.api_key
+        if (known := self.remembered(*who)) is not None:
             return known
         before = self._revocations
         verified = await self._ask(visit.credentials(), visit.context)
         if verified.cache_until > self._clock.monotonic() and before == self._revocations:
-            self._known[_key(visit.context.server, visit.authorization, visit.api_key)] = verified
+            self._known[_key(*who)] = verified
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return verified
