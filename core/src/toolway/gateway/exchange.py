@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from toolway.errors import ClientCannot
 from toolway.gateway.access import Visit
-from toolway.gateway.limits import Slot
+from toolway.gateway.limits import Bound
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
@@ -70,7 +70,7 @@ class Pausable(msgspec.Struct, eq=False):
     timer is only set by `arm`, once a call is slow.
     """
 
-    slots: list[Slot] = []
+    slots: list[tuple[Bound, str]] = []
     task: asyncio.Task[Any] | None = None
     expired: bool = False
     depth: int = 0
@@ -98,8 +98,7 @@ class Pausable(msgspec.Struct, eq=False):
             if self.timer is not None:
                 self.timer.cancel()
                 self.timer = None
-            for slot in self.slots:
-                slot.leave()
+            self.leave()
 
     def resume(self) -> None:
         """Let the clock run on once every pause is over."""
@@ -108,8 +107,13 @@ class Pausable(msgspec.Struct, eq=False):
             if self.task is not None:
                 self.until = monotonic() + self.left
                 self.arm()
-            for slot in self.slots:
-                slot.rejoin()
+            for bound, key in self.slots:
+                bound.rejoin(key)
+
+    def leave(self) -> None:
+        """Give the slots back."""
+        for bound, key in self.slots:
+            bound.leave(key)
 
     def _expire(self) -> None:
         self.expired, self.timer = True, None
@@ -198,8 +202,8 @@ class Exchange(msgspec.Struct, eq=False):
 
         It lets go of what refers back to it: together they would wait for the garbage collector.
         """
-        for slot in self.clock.slots:
-            slot.leave()
+        if not self.clock.depth:
+            self.clock.leave()
         self.clock.slots = []
         self.made = self.slow = None
         task, self.task = self.task, None
