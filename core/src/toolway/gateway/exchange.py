@@ -98,7 +98,8 @@ class Pausable(msgspec.Struct, eq=False):
             if self.timer is not None:
                 self.timer.cancel()
                 self.timer = None
-            self.leave()
+            for bound, key in self.slots:
+                bound.leave(key)
 
     def resume(self) -> None:
         """Let the clock run on once every pause is over."""
@@ -109,11 +110,6 @@ class Pausable(msgspec.Struct, eq=False):
                 self.arm()
             for bound, key in self.slots:
                 bound.rejoin(key)
-
-    def leave(self) -> None:
-        """Give the slots back."""
-        for bound, key in self.slots:
-            bound.leave(key)
 
     def _expire(self) -> None:
         self.expired, self.timer = True, None
@@ -203,7 +199,8 @@ class Exchange(msgspec.Struct, eq=False):
         It lets go of what refers back to it: together they would wait for the garbage collector.
         """
         if not self.clock.depth:
-            self.clock.leave()
+            for bound, key in self.clock.slots:
+                bound.leave(key)
         self.clock.slots = []
         self.made = self.slow = None
         task, self.task = self.task, None

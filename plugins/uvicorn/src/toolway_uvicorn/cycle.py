@@ -138,7 +138,8 @@ class Cycle:
             self.response_complete = True
             if self.waiter is not None:
                 self.wake()
-            connection.answered(self)
+            if connection.pipeline or connection.flow.read_paused or not self.keep_alive:
+                connection.answered(self)
 
     def _send_head(self, status: int, headers: HeaderList) -> None:
         fields = dict(headers)
