@@ -110,11 +110,17 @@ class Cycle:
         return body
 
     def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
-        """See `Whole`."""
-        if self._connection.flow.write_paused or self.disconnected or self.response_started:
+        """See `Whole`; what is less plain than most answers has to be sent."""
+        connection, fields = self._connection, dict(headers)
+        if connection.flow.write_paused or self.disconnected or self.response_started or not self.keep_alive:
             return False
-        self._send_head(status, headers)
-        self._send_body(body, more=False)
+        if fields.get(b"content-length") != b"%d" % len(body) or b"connection" in fields or len(body) > _JOINED:
+            return False
+        if self.scope["method"] == "HEAD":
+            return False
+        connection.transport.write(_head(status, headers) + body)
+        self.response_started = True
+        self._end()
         return True
 
     def _send_body(self, data: bytes, more: bool) -> None:
@@ -135,11 +141,14 @@ class Cycle:
             connection.transport.writelines((self._head, data))
         self._head = b""
         if not more:
-            self.response_complete = True
-            if self.waiter is not None:
-                self.wake()
-            if connection.pipeline or connection.flow.read_paused or not self.keep_alive:
-                connection.answered(self)
+            self._end()
+
+    def _end(self) -> None:
+        connection, self.response_complete = self._connection, True
+        if self.waiter is not None:
+            self.wake()
+        if connection.pipeline or connection.flow.read_paused or not self.keep_alive:
+            connection.answered(self)
 
     def _send_head(self, status: int, headers: HeaderList) -> None:
         fields = dict(headers)
@@ -152,11 +161,16 @@ class Cycle:
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
             self._chunked = True
             headers = [*headers, (b"transfer-encoding", b"chunked")]
-        head = b"%b%b\r\n" % (STATUS_LINE[status], _FIELD * len(headers) % tuple(chain.from_iterable(headers)))
-        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 2):
-            raise ValueError("a header field of an answer contains a line end")
+        head = _head(status, headers)
         self.response_started, self._may_expect = True, False
         if self._chunked:
             self._connection.transport.write(head)
         else:
             self._head = head  # goes out together with the body
+
+
+def _head(status: int, headers: HeaderList) -> bytes:
+    head = b"%b%b\r\n" % (STATUS_LINE[status], _FIELD * len(headers) % tuple(chain.from_iterable(headers)))
+    if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 2):
+        raise ValueError("a header field of an answer contains a line end")
+    return head
