@@ -99,10 +99,13 @@ async def test_what_was_rolled_back_is_not_revoked(shelf: Any) -> None:
     catalog = shelf.node()
     await catalog.reload()
 
-    with pytest.raises(ZeroDivisionError):
+    async def fail() -> None:
         async with shelf.store.change("people", "u1", "put", "x") as tx:
             await tx.revoke("token:1")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
 
     await catalog.reload()
     assert catalog.snapshot.parts[REVOCATIONS] == Revoked(0)

@@ -21,23 +21,23 @@ ALICE, BOB = Principal(id="alice"), Principal(id="bob")
 
 async def test_a_waiting_call_gets_the_slot_that_is_given_back() -> None:
     slots = Queues()
-    first = await slots.enter(ONE, "up")
+    await slots.enter(ONE, "up")
     second = asyncio.create_task(slots.enter(ONE, "up"))
     await asyncio.sleep(0)
 
-    first.leave()
+    slots.leave("up")
 
-    assert (await second).held
+    await second
     assert slots.total == 1
 
 
 async def test_a_slot_granted_to_a_call_that_is_cancelled_at_that_moment_is_free_again() -> None:
     slots = Queues()
-    first = await slots.enter(ONE, "up")
+    await slots.enter(ONE, "up")
     second = asyncio.create_task(slots.enter(ONE, "up"))
     await asyncio.sleep(0)
 
-    first.leave()
+    slots.leave("up")
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
@@ -89,22 +89,25 @@ async def test_a_call_that_is_cancelled_did_not_pass_its_deadline() -> None:
 
 def test_a_quota_bounds_each_principal_and_the_node() -> None:
     quota = Quota("calls in flight", per_principal=2, per_node=3)
-    held = [quota.take(ALICE), quota.take(ALICE), quota.take(BOB)]
+    for principal in (ALICE, ALICE, BOB):
+        quota.take(principal)
 
     with pytest.raises(Overloaded, match="the gateway has 3 calls"):
         quota.take(BOB)
-    held[2].leave()
-    held[2].leave()
+    quota.leave(BOB.id)
     with pytest.raises(Overloaded, match="you have 2 calls"):
         quota.take(ALICE)
-    held[0].leave()
+    quota.leave(ALICE.id)
     quota.take(ALICE)
 
 
 def test_anonymous_clients_share_a_name_but_not_a_quota() -> None:
     quota = Quota("open streams", per_principal=1, per_node=3)
 
-    assert [quota.take(ANONYMOUS).held for _ in range(3)] == [True] * 3
+    for _ in range(3):
+        quota.take(ANONYMOUS)
+
+    assert quota.total == 3
 
 
 class Door:
@@ -159,6 +162,15 @@ async def test_a_stream_whose_credential_is_not_accepted_any_more_ends(
     assert ended == ["alice"]
     streams.leave(stay)
     assert not streams.open
+
+
+def test_a_stream_that_is_over_gives_its_place_back_once(streams: Stays) -> None:
+    first, _ = opened(streams, ALICE, []), opened(streams, ALICE, [])
+
+    streams.leave(first)
+    streams.leave(first)
+
+    assert streams.quota.total == 1
 
 
 async def test_a_stream_whose_credential_is_somebody_elses_now_ends(streams: Stays) -> None:

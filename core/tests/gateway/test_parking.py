@@ -58,7 +58,8 @@ def parked_name(asked: Exchange, state: str) -> str:
 
 async def test_a_slot_is_given_back_once_when_a_call_ends_while_it_still_asks() -> None:
     slots, asked = Queues(), exchange()
-    asked.clock.slots.append(await slots.enter(Policy(), "up"))
+    await slots.enter(Policy(), "up")
+    asked.clock.slots.append((slots, "up"))
 
     asked.clock.pause()
     assert slots.total == 0

@@ -49,7 +49,7 @@ class ServerView:
         with_resources = (name for name, parsed in known.items() if "resources" in _offered(parsed))
         self._uris = UriTable(self._selection, with_resources)
         self._listed: dict[ItemKind, tuple[Exposed, ...]] = {}
-        self._found: dict[tuple[ItemKind, str], Exposed] = {}
+        self.found: dict[ItemKind, dict[str, Exposed]] = {}
         self.collisions: tuple[Collision, ...] = ()
         for kind, entries in self._selected(known.values()).items():
             self._expose(kind, entries)
@@ -57,7 +57,7 @@ class ServerView:
 
     def find(self, kind: ItemKind, name: str) -> Exposed | None:
         """The item with that exposed name; tools and prompts also by canonical name `upstream/item`."""
-        return self._found.get((kind, name))
+        return self.found[kind].get(name)
 
     def listed(self, kind: ItemKind) -> tuple[Exposed, ...]:
         """All items of a kind, sorted by exposed name."""
@@ -107,9 +107,8 @@ class ServerView:
             names = {key: self._uris.exposed(kind, item.upstream, item.name) for key, item in items.items()}
         exposed = {key: self._exposed(entries[key], names[key]) for key in sorted(names, key=names.__getitem__)}
         self._listed[kind] = tuple(exposed.values())
-        if kind in ("tool", "prompt"):
-            self._found |= {(kind, canonical): one for canonical, one in exposed.items()}
-        self._found |= {(kind, one.name): one for one in exposed.values()}
+        by_canonical = exposed if kind in ("tool", "prompt") else {}
+        self.found[kind] = {**by_canonical, **{one.name: one for one in exposed.values()}}
 
     def _exposed(self, entry: Entry, name: str) -> Exposed:
         item = entry.item

@@ -18,7 +18,7 @@ from toolway.edge.head import CODINGS, DIGITS, Fields, bad_length, check_codings
 from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
-from toolway.hookspecs.serving import CLOSE, NOSNIFF, HeaderList, Refusal
+from toolway.hookspecs.serving import CLOSE, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
 
 log = logging.getLogger("toolway.edge")
 
@@ -60,8 +60,10 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
         self._loop = self._loop or asyncio.get_running_loop()  # asks the system each time
-        exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop))
+        exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop), scope.get(WHOLE))
         self.in_flight.add(exchange)
+        if exchange.whole is not None:
+            scope[WHOLE] = exchange
         try:
             fields = check_head(scope, self.limits)
             is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
@@ -73,7 +75,7 @@ class Edge:
                 if not exchange.finished:
                     exchange.complain()
             else:
-                await exchange.answer(204, PREFLIGHT)
+                await exchange.reply(204, PREFLIGHT)
         except Refusal as refusal:
             await exchange.refuse(refusal)
         except asyncio.CancelledError:
@@ -84,6 +86,7 @@ class Edge:
             await exchange.fail(error)
         finally:
             self.in_flight.discard(exchange)
+            scope.pop(WHOLE, None)  # each refers to the other: together they would wait for the collector
 
     def _admits(self, exchange: Exchange, fields: Fields) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
@@ -164,6 +167,7 @@ class Exchange(msgspec.Struct, eq=False):
     receive_raw: Receive
     send_raw: Send
     task: asyncio.Task[Any] | None
+    whole: Whole | None
     answered: HeaderList | None = None
     finished: bool = False
     gone: bool = False
@@ -199,6 +203,27 @@ class Exchange(msgspec.Struct, eq=False):
             self.gone = True
         return message
 
+    def take(self) -> bytes | None:
+        """See `Whole`; raises `Refusal` as `receive` does."""
+        if self.refusal is not None:
+            raise self.refusal
+        body = self.whole.take() if self.whole is not None else None
+        if body is not None:
+            self.is_read, self.received = True, len(body)
+            if self.received > self.edge.limits.body:
+                self._refuse(too_large(self.edge.limits))
+        return body
+
+    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
+        """See `Whole`; with the headers of the door, and nothing after a refusal, as `send`."""
+        if self.whole is None or self.refusal is not None or self.answered is not None:
+            return False
+        self.answered = headers
+        self.finished = self.whole.answer(status, [*headers, *self.cors, *self.edge.headers], body)
+        if not self.finished:
+            self.answered = None
+        return self.finished
+
     def is_late(self, now: float) -> bool:
         """Whether the application waits for a piece of the body for too long."""
         gap, total = now - self.asked, now - self.first_asked
@@ -216,7 +241,6 @@ class Exchange(msgspec.Struct, eq=False):
                 return
             self.answered = headers = message.get("headers") or []
             message = {**message, "headers": [*headers, *self.cors, *self.edge.headers]}
-            self.finished = "body" in message
         elif self.answered is None:
             return
         elif not message.get("more_body", False):
@@ -242,7 +266,7 @@ class Exchange(msgspec.Struct, eq=False):
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with a refusal and close the connection."""
         self.refusal = None
-        await self.answer(refusal.status, refusal.headers, refusal.body)
+        await self.reply(refusal.status, refusal.headers, refusal.body)
 
     async def fail(self, error: Exception) -> None:
         """Answer 500 with an error id that the log has together with the exception; the client sees no more."""
@@ -252,7 +276,7 @@ class Exchange(msgspec.Struct, eq=False):
         log.error("a request failed unexpectedly, error id %s", error_id, exc_info=error, extra={"error_id": error_id})
         await self.refuse(Refusal(500, "internal_error", "The gateway failed; its log has more.", error_id=error_id))
 
-    async def answer(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
+    async def reply(self, status: int, headers: HeaderList, body: bytes = b"") -> None:
         """A whole answer of the door, unless another has begun or nobody is there to read it."""
         if self.answered is None and not self.gone:
             with suppress(OSError):

@@ -74,29 +74,32 @@ class Attempts(msgspec.Struct, eq=False):
         view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
-        clock, queues, now, tried = exchange.clock, self.queues, self.clock.monotonic, list[Endpoint]()
-        clock.slots.append(queues.take(policy, target.upstream) or await queues.enter(policy, target.upstream))
-        call.deadline = now() + policy.total
+        clock, queues, balancer, now = exchange.clock, self.queues, self.balancer, self.clock.monotonic
+        tried: list[Endpoint] = []
+        if not queues.take(policy, target.upstream):
+            await queues.enter(policy, target.upstream)
+        clock.slots.append((queues, target.upstream))
+        started = now()
+        call.deadline = started + policy.total
         clock.task, clock.until = exchange.task, monotonic() + policy.total
         try:
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
+            is_modern = key[1] == "modern"
             while True:
-                has_choice = len(endpoints) > 1 and not tried and key[1] == "modern"
-                endpoint = (
-                    self.balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
-                )
-                attempt, started = Attempt(call, view.upstream, endpoint, len(tried) + 1), now()
+                has_choice = is_modern and not tried and len(endpoints) > 1
+                endpoint = balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
+                attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
                 held = self.legs.get(key, view, endpoint, exchange)
                 held.users += 1
                 try:
                     request = self._request(call, exchange, held, policy)
-                    if key[1] == "legacy" and view.discovery is not None and "logging" in view.discovery.capabilities:
+                    if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
                     reply = await held.connection.request(request)
-                    if reply.kind != "complete":
+                    is_plain = is_modern and reply.kind == "complete" and call.method != "resources/read"
+                    if not is_plain or reply.fault is not None:
                         reply = await self._converse(reply, request, call, exchange, held)
-                    is_done = reply.kind != "complete" or call.client.era == "legacy"
-                    return reply if is_done else self._as_modern(reply, call, exchange, held)
+                    return reply
                 except UpstreamError as error:
                     attempt.error = error
                     tried.append(endpoint)
@@ -107,8 +110,8 @@ class Attempts(msgspec.Struct, eq=False):
                 finally:
                     held.users -= 1
                     held.last_used = now()
-                    attempt.seconds = held.last_used - started
-                    self.balancer.done(attempt)
+                    attempt.seconds, started = held.last_used - started, held.last_used
+                    balancer.done(attempt)
         except asyncio.CancelledError:
             if not clock.stop():
                 raise
@@ -133,7 +136,7 @@ class Attempts(msgspec.Struct, eq=False):
         """Have what the upstream asks answered until it is done; raises UpstreamError and ClientCannot."""
         for _ in range(ROUNDS):
             if reply.kind == "complete":
-                return reply
+                return reply if call.client.era == "legacy" else self._as_modern(reply, call, exchange, held)
             if reply.kind != "input_required" or reply.result is None:
                 raise UpstreamProtocol(f"the upstream answered with the unknown resultType {reply.kind!r}")
             wanted = translate.read(reply.result, InputRequired)

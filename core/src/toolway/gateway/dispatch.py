@@ -61,7 +61,8 @@ class Dispatch:
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
         try:
-            exchange.clock.slots.append(self.calls.take(call.principal))
+            self.calls.take(call.principal)
+            exchange.clock.slots.append((self.calls, call.principal.id))
             call.target = target = self._route(call, view, exchange.found)
             if exchange.state and exchange.state.upstream not in ("", target.upstream):
                 raise bad_state()

@@ -18,9 +18,9 @@ from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
-from toolway.hookspecs.auth import Authenticated
+from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.challenge import Challenges
-from toolway.hookspecs.serving import Refusal
+from toolway.hookspecs.serving import WHOLE, Refusal
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
 from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
@@ -56,19 +56,23 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""
-        path = scope["path"].removeprefix(scope.get("root_path", "")) if scope["type"] == "http" else ""
-        place = _place(path)
+        place = _place(scope["path"], scope.get("root_path", "")) if scope["type"] == "http" else None
         if place is None:
             return await self._otherwise(scope, receive, send)
-        request = Request(scope, receive, send, headers := dict(scope["headers"]), place[0])
+        server, leaf, method = *place, scope["method"]
+        request = Request(scope, receive, send, headers := dict(scope["headers"]), server)
         try:
             if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
                 raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-            known = self._access.remembered(place[0], headers.get(b"authorization"), headers.get(b"x-api-key"))
-            view = self._enter(request, known or await self._access.authenticate(request.visit()))
-            handler, leaf = self._routes.get((place[1], scope["method"])), place[1]
-            if handler is None or (leaf == "mcp" and handler != self._post and _is_modern(request.headers)):
-                allow = ", ".join(method for each, method in self._routes if each == leaf)
+            access = self._access
+            known = access.remembered(server, headers.get(b"authorization"), headers.get(b"x-api-key"))
+            principal = request.principal = (known or await access.authenticate(request.visit())).principal
+            view = self._catalog.snapshot.servers.get(server)
+            if view is None or not access.allowed(principal, "servers:connect", view.resource):
+                raise self._closed(principal, server, view)
+            handler = self._routes.get((leaf, method))
+            if handler is None or (method != "POST" and leaf == "mcp" and _is_modern(headers)):
+                allow = ", ".join(verb for each, verb in self._routes if each == leaf)
                 await request.reply(405, b"", (b"allow", allow.encode()))
             elif (answer := await handler(request, view)) is not None:
                 await answer
@@ -79,25 +83,21 @@ class Endpoint:
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             await self._refuse(request, error)
 
-    def _enter(self, request: Request, who: Authenticated) -> ServerView:
-        """The server, for whom may use it; raises Unauthenticated, Forbidden, NotFound."""
-        principal, server = who.principal, request.server
-        request.principal = principal
-        view = self._catalog.snapshot.servers.get(server)
-        if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
-            if principal.kind == "anonymous":
-                raise Unauthenticated("send a credential: Authorization: Bearer <token>")
-            if view is not None and self._access.out_of_scope(principal, "servers:connect", view.resource):
-                what = f"the credential is not meant for server {server!r}; get one with the scopes of the challenge"
-                raise Forbidden(what, scope=f"servers:connect:{server}")
-            raise NotFound(f"there is no server {server!r}")
-        return view
+    def _closed(self, principal: Principal, server: str, view: ServerView | None) -> ToolwayError:
+        """Why it may not be used; that it exists is told to nobody who may not."""
+        if principal.kind == "anonymous":
+            return Unauthenticated("send a credential: Authorization: Bearer <token>")
+        if view is not None and self._access.out_of_scope(principal, "servers:connect", view.resource):
+            what = f"the credential is not meant for server {server!r}; get one with the scopes of the challenge"
+            return Forbidden(what, scope=f"servers:connect:{server}")
+        return NotFound(f"there is no server {server!r}")
 
     async def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
-        headers = request.headers
+        headers, whole = request.headers, request.scope.get(WHOLE)
         _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
-        message = await request.receive()
-        body = await request.body(message) if message.get("more_body", True) else message["body"]
+        body = whole.take() if whole is not None else None
+        if body is None:
+            body = await request.body()
         envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         version = headers.get(b"mcp-protocol-version")
@@ -131,9 +131,9 @@ def _is_modern(headers: Mapping[bytes, bytes]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _place(path: str) -> tuple[str, str] | None:
+def _place(path: str, root: str) -> tuple[str, str] | None:
     """Which virtual server, and what of it."""
-    match = PATH.fullmatch(path)
+    match = PATH.fullmatch(path.removeprefix(root))
     return (match[1] or ALL, match[2]) if match else None
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from toolway.errors import ClientCannot
-from toolway.gateway.limits import Slot
+from toolway.gateway.limits import Bound
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal, Visit
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
@@ -69,7 +69,7 @@ class Pausable(msgspec.Struct, eq=False):
     timer is only set by `arm`, once a call is slow.
     """
 
-    slots: list[Slot] = []
+    slots: list[tuple[Bound, str]] = []
     task: asyncio.Task[Any] | None = None
     expired: bool = False
     depth: int = 0
@@ -97,8 +97,8 @@ class Pausable(msgspec.Struct, eq=False):
             if self.timer is not None:
                 self.timer.cancel()
                 self.timer = None
-            for slot in self.slots:
-                slot.leave()
+            for bound, key in self.slots:
+                bound.leave(key)
 
     def resume(self) -> None:
         """Let the clock run on once every pause is over."""
@@ -107,8 +107,8 @@ class Pausable(msgspec.Struct, eq=False):
             if self.task is not None:
                 self.until = monotonic() + self.left
                 self.arm()
-            for slot in self.slots:
-                slot.rejoin()
+            for bound, key in self.slots:
+                bound.rejoin(key)
 
     def _expire(self) -> None:
         self.expired, self.timer = True, None
@@ -199,8 +199,9 @@ class Exchange(msgspec.Struct, eq=False):
 
         It lets go of what refers back to it: together they would wait for the garbage collector.
         """
-        for slot in self.clock.slots:
-            slot.leave()
+        if not self.clock.depth:
+            for bound, key in self.clock.slots:
+                bound.leave(key)
         self.clock.slots = []
         self.made = self.slow = None
         task, self.task = self.task, None

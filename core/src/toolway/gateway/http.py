@@ -72,14 +72,13 @@ class Request(msgspec.Struct, eq=False):
         context = AuthContext(self.server, client[0] if client else "", scope["path"], agent)
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
-    async def body(self, message: MutableMapping[str, Any]) -> bytes:
-        """All of what begins with a message; raises ConnectionResetError when the client leaves before its end."""
+    async def body(self) -> bytes:
+        """All of it; raises ConnectionResetError when the client leaves before its end."""
         parts = []
-        while message["type"] == "http.request":
+        while (message := await self.receive())["type"] == "http.request":
             parts.append(message.get("body", b""))
             if not message.get("more_body"):
                 return b"".join(parts)
-            message = await self.receive()
         raise ConnectionResetError("the client left before its request was complete")
 
     async def reply(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
@@ -89,11 +88,10 @@ class Request(msgspec.Struct, eq=False):
             fields.append(JSON)
         if status == 503:
             fields.append((b"retry-after", b"1"))
-        self.started, head = True, {"type": "http.response.start", "status": status, "headers": fields}
-        if WHOLE in self.scope.get("extensions", ()):
-            return await self.send({**head, "body": body})
-        await self.send(head)
-        await self.send({"type": "http.response.body", "body": body})
+        self.started, whole = True, self.scope.get(WHOLE)
+        if whole is None or not whole.answer(status, fields, body):
+            await self.send({"type": "http.response.start", "status": status, "headers": fields})
+            await self.send({"type": "http.response.body", "body": body})
 
     async def write(self, body: bytes = b"", *, more: bool = True) -> None:
         """Send a piece of the body, the last one unless there is `more`."""

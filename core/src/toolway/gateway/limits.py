@@ -16,32 +16,6 @@ from toolway.hookspecs.routing import Policy
 from toolway.plugin.kernel import Clock
 
 
-class Slot(msgspec.Struct, eq=False):
-    """A place that is held: given back once however often that is said, taken again without waiting."""
-
-    bound: Bound
-    key: str
-    held: bool = True
-
-    def leave(self) -> None:
-        """Give it back; it goes to whoever waits longest."""
-        if self.held:
-            self.held = False
-            bound, key = self.bound, self.key
-            if not (bound.waiting and bound.pass_on(key)):
-                bound.total -= 1
-                left = bound.held.pop(key) - 1
-                if left:
-                    bound.held[key] = left
-
-    def rejoin(self) -> None:
-        """Take it again, even above the bound: what was begun goes on."""
-        if not self.held:
-            self.held = True
-            self.bound.total += 1
-            self.bound.held[self.key] = self.bound.held.get(self.key, 0) + 1
-
-
 class Bound:
     """Counts what is held, by key and in all; `waiting` are those who want a place."""
 
@@ -50,8 +24,20 @@ class Bound:
         self.total = 0
         self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
-    def pass_on(self, key: str) -> bool:
-        """Give the place of one who leaves to whoever waits longest; False when nobody waits."""
+    def leave(self, key: str) -> None:
+        """Give a place back; it goes to whoever waits longest."""
+        if not (self.waiting and self._pass_on(key)):
+            self.total -= 1
+            left = self.held.pop(key) - 1
+            if left:
+                self.held[key] = left
+
+    def rejoin(self, key: str) -> None:
+        """Take a place again, even above the bound: what was begun goes on."""
+        self.total += 1
+        self.held[key] = self.held.get(key, 0) + 1
+
+    def _pass_on(self, key: str) -> bool:
         waiting = self.waiting.get(key)
         while waiting:
             turn = waiting.popleft()
@@ -73,8 +59,8 @@ class Quota(Bound):
         self._per_principal = per_principal
         self._per_node = per_node
 
-    def take(self, principal: Principal) -> Slot:
-        """A place; raises Overloaded."""
+    def take(self, principal: Principal) -> None:
+        """Take a place; raises Overloaded."""
         if self.total >= self._per_node:
             raise Overloaded(f"the gateway has {self._per_node} {self._what}; try again later")
         held = self.held.get(principal.id, 0)
@@ -82,29 +68,24 @@ class Quota(Bound):
             raise Overloaded(f"you have {self._per_principal} {self._what}; end some or try again later")
         self.held[principal.id] = held + 1
         self.total += 1
-        return Slot(self, principal.id)
 
 
 class Queues(Bound):
     """The bound on calls in flight to each upstream, with a short queue."""
 
-    def take(self, policy: Policy, upstream: str) -> Slot | None:
-        """A place, if one is free."""
+    def take(self, policy: Policy, upstream: str) -> bool:
+        """Take a place, if one is free."""
         held = self.held.get(upstream, 0)
         if held >= policy.in_flight:
-            return None
+            return False
         self.held[upstream] = held + 1
         self.total += 1
-        return Slot(self, upstream)
+        return True
 
-    async def enter(self, policy: Policy, upstream: str) -> Slot:
+    async def enter(self, policy: Policy, upstream: str) -> None:
         """Take a place, waiting at most `queue_wait`; raises Overloaded."""
-        if (slot := self.take(policy, upstream)) is not None:
-            return slot
-        await self._turn(policy, upstream)
-        return Slot(self, upstream)
-
-    async def _turn(self, policy: Policy, upstream: str) -> None:
+        if self.take(policy, upstream):
+            return
         waiting = self.waiting.setdefault(upstream, deque())
         if len(waiting) >= policy.queue:
             raise Overloaded(f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full")
@@ -117,7 +98,7 @@ class Queues(Bound):
             if turn in waiting:
                 waiting.remove(turn)
             elif not turn.cancelled():
-                Slot(self, upstream).leave()  # it was granted while the caller gave up
+                self.leave(upstream)  # it was granted while the caller gave up
             if isinstance(error, TimeoutError):
                 what = f"no slot was free within {policy.queue_wait:g} s"
                 raise Overloaded(f"upstream {upstream!r} is busy: {what}") from None
@@ -130,7 +111,6 @@ class Stay(msgspec.Struct, eq=False):
     principal: Principal
     visit: Visit | None
     end: Callable[[], None]
-    slot: Slot
     until: float
     ask_at: float = 0.0
 
@@ -151,14 +131,16 @@ class Stays(msgspec.Struct, eq=False):
     def begin(self, principal: Principal, visit: Visit | None, end: Callable[[], None]) -> Stay:
         """Count it from now on; raises Overloaded."""
         until = self.clock.monotonic() + self.seconds * random.uniform(1 - self.spread, 1 + self.spread)
-        stay = Stay(principal, visit, end, self.quota.take(principal), until)
+        self.quota.take(principal)
+        stay = Stay(principal, visit, end, until)
         self.open.add(stay)
         return stay
 
     def leave(self, stay: Stay) -> None:
         """It is over."""
-        self.open.discard(stay)
-        stay.slot.leave()
+        if stay in self.open:
+            self.open.discard(stay)
+            self.quota.leave(stay.principal.id)
 
     def end(self) -> None:
         """End all of them: the gateway stops."""

@@ -23,7 +23,7 @@ from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import KINDS, Listener
 from toolway.gateway.translate import SERVER_INFO, introduction, tool_facts
 from toolway.hookspecs.catalog import Exposed
-from toolway.hookspecs.routing import CALL_METHODS, ClientProfile, Reply, Wants
+from toolway.hookspecs.routing import CALL_METHODS, Call, ClientProfile, Reply, Wants
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError
 from toolway.mcp.headers import NAMED, HeaderMismatch, validate
@@ -68,29 +68,28 @@ class ModernFront:
         found = _checked_headers(request, method, params, view)
         if method in LIST_METHODS or method == "server/discover":
             return request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
-        parking, stream = self._plane.parking, EventStream()
-        exchange = Exchange(request_id, request.principal, client, about, stream, parking, found=found)
-        exchange.begin(method, params, {**meta}, request.server)
+        plane, principal, stream = self._plane, request.principal, EventStream()
+        exchange = Exchange(request_id, principal, client, about, stream, plane.parking, params=params, found=found)
+        exchange.made = Call(method, params, {**meta}, request.server, principal, client, exchange, 0.0)
         if method in CALL_METHODS:
-            return self._call(request, exchange, view)
+            if "requestState" in params or (client.capabilities and can_be_asked(client)):
+                return self._patient_call(request, exchange, view)
+            answer = Answer(request, stream, gone=exchange.cancel)
+            exchange.slow = answer.is_slow
+            return answer.reply(plane.dispatch.run(exchange, view), exchange)
         if method == "subscriptions/listen":
             return self._listen(request, exchange, view)
         raise RpcError(METHOD_NOT_FOUND, f"method {method!r} is not known in this protocol version")
 
-    def _call(self, request: Request, exchange: Exchange, view: ServerView) -> Awaitable[None]:
+    def _patient_call(self, request: Request, exchange: Exchange, view: ServerView) -> Awaitable[None]:
         """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
-        plane, stream = self._plane, exchange.stream
-        if "requestState" in exchange.params or (exchange.client.capabilities and can_be_asked(exchange.client)):
-            exchange.visit = request.visit()
-            exchange = self._resumed(exchange)
-            if exchange.task is None:
-                exchange.task = plane.start(plane.dispatch.run(exchange, view))
-            answer = Answer(request, stream, gone=exchange.cancel)
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, answer.is_slow)
-            return answer.reply(stream.ended(), exchange)
+        plane, stream, exchange.visit = self._plane, exchange.stream, request.visit()
+        exchange = self._resumed(exchange)
+        if exchange.task is None:
+            exchange.task = plane.start(plane.dispatch.run(exchange, view))
         answer = Answer(request, stream, gone=exchange.cancel)
-        exchange.slow = answer.is_slow
-        return answer.reply(plane.dispatch.run(exchange, view), exchange)
+        asyncio.get_running_loop().call_later(SLOW_SECONDS, answer.is_slow)
+        return answer.reply(stream.ended(), exchange)
 
     def _resumed(self, exchange: Exchange) -> Exchange:
         """The call that this request continues, or itself; its params are then what the upstream gets."""
@@ -204,16 +203,23 @@ def _refuse_version(request: Request, client: ClientProfile) -> NoReturn:
 def _checked_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> Exposed | None:
     """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
     headers, fields = request.headers, request.scope["headers"]
-    found, raw, name = None, params.get(NAMED.get(method, ""), NULL), headers.get(b"mcp-name", b"")
-    is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
-    is_named = raw is NULL or (is_plain and b'"%b"' % name == bytes(raw))
+    found, raw = None, params.get(NAMED.get(method, ""), NULL)
+    name, quoted = _plain(headers.get(b"mcp-name", b""))
+    is_named = raw is NULL or quoted == bytes(raw)
     if method == "tools/call" and raw is not NULL:
-        found = view.find("tool", name.decode() if is_named else decoded(params, "name", str) or "")
+        found = view.found["tool"].get(name if is_named else decoded(params, "name", str) or "")
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}
     if parameters or not is_named or headers.get(b"mcp-method") != method.encode() or len(headers) != len(fields):
         said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
         validate(method, params, said, request.repeated(), parameters)
     return found
+
+
+@lru_cache(maxsize=1024)
+def _plain(name: bytes) -> tuple[str, bytes]:
+    """A name that a header has to the letter, and how the body then has it; empty if it is written in another way."""
+    is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
+    return (name.decode(), b'"%b"' % name) if is_plain else ("", b"")
 
 
 def _answers(raw: bytes | Raw) -> dict[str, Raw]:

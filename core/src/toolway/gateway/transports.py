@@ -186,7 +186,7 @@ class HttpWithSse:
 
     async def post(self, request: Request, view: ServerView) -> None:
         """Accept one message; what it brings comes on the stream."""
-        body = await request.body(await request.receive())
+        body = await request.body()
         token = parse_qs(request.scope.get("query_string", b"").decode("latin-1")).get("session_id", [""])[0]
         session = await self._plane.sessions.find(token, request.principal, request.server) if token else None
         if session is None or not (session.attached or session.record.listener):

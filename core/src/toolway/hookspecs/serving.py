@@ -23,7 +23,8 @@ HeaderList = list[tuple[bytes, bytes]]
 
 CLOSE: Final = (b"connection", b"close")
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
-WHOLE: Final = "toolway.whole"  # an extension of ASGI: `http.response.start` with a `body` is the whole answer
+WHOLE: Final = "toolway.whole"
+"""A key of the ASGI scope, beside what ASGI says: the `Whole` of the request, from a server that has it."""
 
 
 class Limits(BaseModel, extra="forbid", frozen=True):
@@ -90,6 +91,16 @@ def unreadable(status: int) -> Refusal:
     if status == 501:
         return Refusal(501, "bad_framing", "The only transfer coding understood here is chunked.")
     return Refusal(400, "malformed_request", "The message is not well-formed HTTP/1.1.")
+
+
+class Whole(Protocol):
+    """The short way, without `receive` and `send`, of what is all there already."""
+
+    def take(self) -> bytes | None:
+        """The body of the request, if all of it has come and nobody received of it; after this none is left."""
+
+    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
+        """Send a whole answer of a known length at once; False if the client has to be waited for, or is gone."""
 
 
 Silence = Literal["first_byte", "head", "keep_alive", "linger"]

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -56,10 +57,13 @@ class Connection(HttpToolsProtocol, ClientConnection):
     cycle: Any
     parser: Any
     pipeline: deque[Any]
+    _common: dict[str, Any]
 
     def __init__(
         self, config: Config, state: ServerState, limits: Limits, closed: Callable[[ClientConnection], None]
     ) -> None:
+        self._url: list[bytes] = []
+        self.on_url = self._url.append  # type: ignore[assignment]  # called by the parser
         super().__init__(config, state, {}, asyncio.get_running_loop())
         self._limits = limits
         self._closed = closed
@@ -72,6 +76,8 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """The handshake, if any, is done."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=self._limits.write_buffer)
+        super().on_message_begin()
+        self._common, self.scope = self.scope, None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever works for the connection hears of it."""
@@ -108,7 +114,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if self.scope is None:
             self.refuse(unreadable(400))
         elif self._head_size > self._limits.head_size:
-            self.refuse(unreadable(414 if len(self.url) > self._limits.request_line else 431))
+            self.refuse(unreadable(414 if sum(map(len, self._url)) > self._limits.request_line else 431))
 
     def _check_ahead(self, size: int) -> None:
         """Nobody reads the body of a request that waits for its turn, so it must be small."""
@@ -136,28 +142,26 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if self._running is not None:
             self._running.keep_alive = False
 
+    def on_message_begin(self) -> None:
+        """A request begins: its scope is like that of the others, but for what is its own."""
+        self._url.clear()
+        self.headers = []
+        self.scope = {**self._common, "headers": self.headers, "state": {}}
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of a head."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """A request is there: as in uvicorn, without upgrades, for a plain path only."""
-        scope = self.scope
-        if self.url[:1] != b"/":
-            raise Refusal(400, "bad_target", "The request target must be a path without control characters.")
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
-        version = self.parser.get_http_version()
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["extensions"] = {WHOLE: {}}
-        scope["query_string"] = url.query or b""
+        scope, parser = self.scope, self.parser
+        scope["path"], scope["raw_path"], scope["query_string"] = _target(b"".join(self._url))
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version = parser.get_http_version()
         self._head_size = 0
         self._requests += 1
-        keep_alive = version != "1.0" and self.parser.should_keep_alive()
-        cycle = Cycle(self, scope, keep_alive=keep_alive)
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        cycle = scope[WHOLE] = Cycle(self, scope, keep_alive=keep_alive)
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = cycle
         if is_first:
@@ -241,3 +245,13 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._is_over = True
         self._disconnect()
         self.transport.abort()
+
+
+@lru_cache(maxsize=256)
+def _target(url: bytes) -> tuple[str, bytes, bytes]:
+    """Path, raw path and query."""
+    if url[:1] != b"/":
+        raise Refusal(400, "bad_target", "The request target must be a path without control characters.")
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -20,6 +21,7 @@ log = logging.getLogger("toolway.edge")
 _JOINED = 16 * 1024
 """Bytes of a body that are joined to their head, which is cheaper than to write both."""
 
+_FIELD = b"%b: %b\r\n"
 _LINE_ENDS = b"\r\n\0"
 
 
@@ -97,28 +99,55 @@ class Cycle:
             raise ConnectionResetError("the client is gone")
         if not self.response_started:
             self._send_head(message["status"], message["headers"])
-            if "body" not in message:
-                return
-        elif self.response_complete:
+        else:
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+
+    def take(self) -> bytes | None:
+        """See `Whole`."""
+        if self.more_body or self.disconnected or not self._may_expect:
+            return None
+        body, self.body, self.is_news, self._may_expect = self.body, b"", False, False
+        return body
+
+    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
+        """See `Whole`; what is less plain than most answers has to be sent."""
+        connection, fields = self._connection, dict(headers)
+        if connection.flow.write_paused or self.disconnected or self.response_started or not self.keep_alive:
+            return False
+        if fields.get(b"content-length") != b"%d" % len(body) or b"connection" in fields or len(body) > _JOINED:
+            return False
+        if self.scope["method"] == "HEAD":
+            return False
+        connection.transport.write(_head(status, headers) + body)
+        self.response_started = True
+        self._end()
+        return True
+
+    def _send_body(self, data: bytes, more: bool) -> None:
+        connection = self._connection
+        if self.response_complete:
             raise RuntimeError("the answer is complete already")
-        data, more = message.get("body", b""), message.get("more_body", False)
         if self._chunked:
             data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (b"" if more else b"0\r\n\r\n")
         elif self.scope["method"] == "HEAD":
             data, self._left = b"", 0
+        elif (left := self._left - len(data)) < 0 or (left and not more):
+            raise RuntimeError("the body of an answer does not have its Content-Length")
         else:
-            self._left -= len(data)
+            self._left = left
         if len(data) <= _JOINED:
             connection.transport.write(self._head + data)
         else:
             connection.transport.writelines((self._head, data))
         self._head = b""
-        if self._left < 0 or (self._left > 0 and not more):
-            raise RuntimeError("the body of an answer does not have its Content-Length")
         if not more:
-            self.response_complete = True
-            if self.waiter is not None:
-                self.wake()
+            self._end()
+
+    def _end(self) -> None:
+        connection, self.response_complete = self._connection, True
+        if self.waiter is not None:
+            self.wake()
+        if connection.pipeline or connection.flow.read_paused or not self.keep_alive:
             connection.answered(self)
 
     def _send_head(self, status: int, headers: HeaderList) -> None:
@@ -127,19 +156,21 @@ class Cycle:
             self.keep_alive = self.keep_alive and fields[b"connection"].lower() != b"close"
         elif not self.keep_alive:
             headers = [*headers, CLOSE]
-        if b"content-length" in fields:
-            self._left = int(fields[b"content-length"])
+        if (length := fields.get(b"content-length")) is not None:
+            self._left = int(length)
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
             self._chunked = True
             headers = [*headers, (b"transfer-encoding", b"chunked")]
-        parts = [STATUS_LINE[status]]
-        for name, value in headers:
-            parts += name, b": ", value, b"\r\n"
-        head = b"".join(parts)
-        if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 1):
-            raise ValueError("a header field of an answer contains a line end")
+        head = _head(status, headers)
         self.response_started, self._may_expect = True, False
         if self._chunked:
-            self._connection.transport.write(head + b"\r\n")
+            self._connection.transport.write(head)
         else:
-            self._head = head + b"\r\n"  # goes out together with the body
+            self._head = head  # goes out together with the body
+
+
+def _head(status: int, headers: HeaderList) -> bytes:
+    head = b"%b%b\r\n" % (STATUS_LINE[status], _FIELD * len(headers) % tuple(chain.from_iterable(headers)))
+    if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * (len(headers) + 2):
+        raise ValueError("a header field of an answer contains a line end")
+    return head

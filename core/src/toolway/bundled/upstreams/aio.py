@@ -76,6 +76,9 @@ class AiohttpTransport:
         self._guard = guard
         self._proxy = proxy
 
+    def begin(self, headers: Mapping[str, str], body: bytes, seconds: float) -> None:
+        """See `wire.Transport`: aiohttp has to look for a connection first."""
+
     async def request(
         self, method: str, headers: Mapping[str, str], body: bytes | None, seconds: float, target: str = ""
     ) -> AiohttpAnswer:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -23,6 +23,9 @@ MAX_MESSAGE = 8 * 1024 * 1024
 LISTEN = "subscriptions/listen"
 
 
+Again = Callable[[UpstreamRequest, RpcFault], Coroutine[Any, Any, Reply] | None]
+
+
 class Channel(Protocol):
     """Numbers requests, carries them and matches replies. `lost` is set when a legacy session is over."""
 
@@ -37,8 +40,11 @@ class Channel(Protocol):
     def listen(self, missed: Callable[[], None]) -> None:
         """Receive what belongs to no request; `missed` is called when something may have been lost."""
 
-    async def call(self, request: UpstreamRequest) -> Reply:
-        """Send with params as they are and wait; raises UpstreamError. Cancelling gives the request up."""
+    async def call(self, request: UpstreamRequest, again: Again | None = None) -> Reply:
+        """Send with params as they are and wait; raises UpstreamError. Cancelling gives the request up.
+
+        `again` hears of a fault, and may have a better reply.
+        """
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """Send a notification; raises UpstreamError."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import UNSET, Raw
 
-from toolway.bundled.upstreams.channel import LISTEN, cancellation, in_time, raw_members, read_message, reply_of
+from toolway.bundled.upstreams.channel import LISTEN, Again, cancellation, in_time, raw_members, read_message, reply_of
 from toolway.bundled.upstreams.questions import Questions
 from toolway.bundled.upstreams.repeat import Tasks
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
@@ -86,7 +86,7 @@ class Duplex:
     def listen(self, missed: Callable[[], None]) -> None:
         """Everything comes on the same stream anyway."""
 
-    async def call(self, request: UpstreamRequest) -> Reply:
+    async def call(self, request: UpstreamRequest, again: Again | None = None) -> Reply:
         """See `Channel.call`."""
         await self._opened()
         self._serial += 1
@@ -96,7 +96,7 @@ class Duplex:
             async with in_time(first, f"upstream {self.upstream!r}") as timer:
                 running = self._running[request_id] = Running(request, timer, loop.create_future())
                 await self.write(encode_request(request_id, request.method, request.params))
-                return await running.reply
+                reply = await running.reply
         except (asyncio.CancelledError, UpstreamTimeout):
             if not self.lost.is_set() and request.method != "initialize":
                 self._tasks.start(self.write(cancellation(request_id)))
@@ -104,6 +104,9 @@ class Duplex:
         finally:
             self._running.pop(request_id, None)
             self._questions.drop(request.peer)
+        if reply.fault is not None and again is not None and (other := again(request, reply.fault)) is not None:
+            return await other
+        return reply
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """See `Channel.tell`."""

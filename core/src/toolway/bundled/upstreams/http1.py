@@ -215,8 +215,8 @@ class Http1Connection(asyncio.Protocol):
         """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
         names, values = map(bytes.lower, reversed(self._fields)), reversed(self._fields.values())
         fields = dict(zip(names, values, strict=True))  # the first of a name counts
-        status, answer = self._parser.get_status_code(), self._answer
-        if status < 100 or status == 101 or fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        status, answer, coding = self._parser.get_status_code(), self._answer, fields.get(b"transfer-encoding")
+        if status < 100 or status == 101 or (coding is not None and coding.lower() != b"chunked"):
             raise HttpParserError("a status or coding that nobody asked for")
         if self._bare > MAX_HEAD and sum(map(len, (*fields, *fields.values()))) > MAX_HEAD:
             raise HttpParserError("too large a head")

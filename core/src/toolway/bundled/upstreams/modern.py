@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -55,15 +57,9 @@ class ModernConnection(Conversation):
         hello.server_info = hello.meta.get(SERVER_INFO_KEY, Raw(b"{}"))
         return Eras(modern=self._version), hello
 
-    async def request(self, request: UpstreamRequest) -> Reply:
+    def request(self, request: UpstreamRequest) -> Coroutine[Any, Any, Reply]:
         """Send with `_meta` and version; once more when the upstream wants another version that is known."""
-        reply = await self._channel.call(self._complete(request))
-        if reply.fault is not None and reply.fault.code == UNSUPPORTED_VERSION:
-            common = [version for version in MODERN if version in _supported(reply.fault)]
-            if common and common[0] != self._version:
-                self._version = common[0]
-                return await self._channel.call(self._complete(request))
-        return reply
+        return self._channel.call(self._complete(request), self._again)
 
     async def watch(self, wants: Wants) -> None:
         """See `Connection.watch`; the old stream ends when the new one is in force or failed at first."""
@@ -85,11 +81,18 @@ class ModernConnection(Conversation):
         if request.meta is not self._known_meta or version != self._known_version:
             self._known_meta, self._known_version = request.meta, version
             self._known_raw = raw({**self._client_meta, **request.meta, PROTOCOL_VERSION_KEY: version})
-        headers = {**request.headers, "mcp-protocol-version": version, "mcp-method": request.method}
-        if request.name is not None:
-            headers["mcp-name"] = encode_header_value(request.name)
-        request.params, request.headers = {**request.params, "_meta": self._known_raw}, headers
+        headers = _routing_headers(version, request.method, request.name)
+        request.headers = {**request.headers, **headers} if request.headers else headers
+        request.params = {**request.params, "_meta": self._known_raw}
         return request
+
+    def _again(self, request: UpstreamRequest, fault: RpcFault) -> Coroutine[Any, Any, Reply] | None:
+        supported = _supported(fault) if fault.code == UNSUPPORTED_VERSION else []
+        common = [version for version in MODERN if version in supported]
+        if not common or common[0] == self._version:
+            return None
+        self._version = common[0]
+        return self._channel.call(self._complete(request))
 
     async def _report(self, wants: Wants, tried: asyncio.Event) -> None:
         """Listen again and again; what was missed in between is made up for once a new stream is in force."""
@@ -137,6 +140,12 @@ class _Subscriber:
             self._acknowledged()
         elif method.endswith(("/list_changed", "/updated")):
             self._peer.notify(method, {key: value for key, value in params.items() if key != "_meta"})
+
+
+@lru_cache(maxsize=4096)
+def _routing_headers(version: str, method: str, name: str | None) -> dict[str, str]:
+    headers = {"mcp-protocol-version": version, "mcp-method": method}
+    return headers if name is None else {**headers, "mcp-name": encode_header_value(name)}
 
 
 def _refuses_in_modern_words(reply: Reply) -> bool:

@@ -68,18 +68,10 @@ class Pool:
         Raises:
             UpstreamError: no connection or no answer; `sent` tells whether the upstream may have got the request.
         """
-        head = self._head(method, target) if target else self._heads[method]
-        try:
-            lines = b"".join(starmap(_line, headers.items()))
-        except ValueError:
-            what = "has a line break or is not the caller's to set"
-            raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
-        length = b"" if body is None else b"content-length: %d\r\n" % len(body)
+        head = self._written(method, headers, body, target)
         due = self._loop.time() + seconds
-        connection = self._idle.pop() if self._idle else None
-        if connection is None or connection.is_closing():
-            connection = self._spare() or await self._connection(due)
-        answer = connection.send(b"%b%b%b\r\n" % (head, lines, length), body or b"", due)
+        connection = self._spare() or await self._connection(due)
+        answer = connection.send(head, body or b"", due)
         if due < self._look_at:
             self._watch(due)
         try:
@@ -88,6 +80,15 @@ class Pool:
             answer.close()
             raise
         return answer
+
+    def begin(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Answer | None:
+        """See `wire.Transport`."""
+        if (connection := self._spare()) is None:
+            return None
+        head, due = self._written("POST", headers, body), self._loop.time() + seconds
+        if due < self._look_at:
+            self._watch(due)
+        return connection.send(head, body, due)
 
     async def close(self) -> None:
         """Close every connection; requests in flight fail."""
@@ -199,6 +200,15 @@ class Pool:
                 self._addresses_until = self._loop.time() + DNS_SECONDS
             self._addresses.append(self._addresses.pop(0))
             return [*self._addresses]
+
+    def _written(self, method: str, headers: Mapping[str, str], body: bytes | None, target: str = "") -> bytes:
+        head = self._head(method, target) if target else self._heads[method]
+        try:
+            lines = b"".join(starmap(_line, headers.items()))
+        except ValueError:
+            what = "has a line break or is not the caller's to set"
+            raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
+        return b"%b%b%b\r\n" % (head, lines, b"" if body is None else b"content-length: %d\r\n" % len(body))
 
     def _head(self, method: str, target: str) -> bytes:
         fields = {

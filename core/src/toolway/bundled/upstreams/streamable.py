@@ -15,6 +15,7 @@ from toolway.bundled.upstreams.channel import (
     LISTEN,
     MAX_MESSAGE,
     OPENING_SECONDS,
+    Again,
     cancellation,
     in_time,
     matched,
@@ -95,12 +96,12 @@ class StreamableHttp:
             stream = repeat(lambda: self._hold(place, missed), f"the event stream of {self._who} broke")
             self._listener = self._tasks.start(stream)
 
-    def call(self, request: UpstreamRequest) -> Coroutine[Any, Any, Reply]:
+    def call(self, request: UpstreamRequest, again: Again | None = None) -> Coroutine[Any, Any, Reply]:
         """POST and read until the response; a legacy stream that drops before is resumed by GET."""
         self._serial += 1
         if self._modern and request.deadline == inf:  # whoever calls sees to it
-            return self._exchange(request, self._serial)
-        return self._in_time(request, self._serial)
+            return self._exchange(request, self._serial, again)
+        return self._in_time(request, self._serial, again)
 
     async def tell(self, method: str, params: Mapping[str, Raw]) -> None:
         """POST a notification; modern HTTP has none of the client (MCP 2026-07-28, transports)."""
@@ -116,36 +117,44 @@ class StreamableHttp:
                 (await self._wire.send("DELETE", self._session, seconds=CLOSING_SECONDS)).close()
                 self._session = {}
 
-    async def _in_time(self, request: UpstreamRequest, request_id: int) -> Reply:
+    async def _in_time(self, request: UpstreamRequest, request_id: int, again: Again | None) -> Reply:
         try:
             if request.deadline == inf:
-                return await self._exchange(request, request_id)
+                return await self._exchange(request, request_id, again)
             async with in_time(request.deadline, self._who):
-                return await self._exchange(request, request_id)
+                return await self._exchange(request, request_id, again)
         except (asyncio.CancelledError, UpstreamTimeout):
             if not self._modern and request.method != "initialize":
                 self._tasks.start(self._post(cancellation(request_id)))
             raise
 
-    async def _exchange(self, request: UpstreamRequest, request_id: int) -> Reply:
-        method = request.method
-        body = encode_request(request_id, method, request.params)
-        if self._modern and method != LISTEN:
-            answer = await self._wire.post(request.headers, body, request.first_byte)
+    async def _exchange(self, request: UpstreamRequest, request_id: int, again: Again | None) -> Reply:
+        method, headers = request.method, request.headers
+        body, is_held = encode_request(request_id, method, request.params), method == LISTEN
+        begun = self._wire.begin(headers, body, request.first_byte) if self._modern and not is_held else None
+        answer = begun or await self._send("POST", headers, body, request.first_byte, held=is_held)
+        if begun is not None:
+            try:
+                await begun.head
+            except BaseException:
+                begun.close()
+                raise
             if answer.status >= 300 or answer.encoding:
                 self._wire.check(answer)
-        else:
-            answer = await self._send("POST", request.headers, body, request.first_byte, held=method == LISTEN)
         if answer.content_type == "application/json" and answer.status < 300:
             if method == "initialize":
                 self._begun(answer)
-            return matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
-        try:
-            return await self._converse(answer, request_id, request)
-        finally:
-            answer.close()
-            if self._questions.waiting:
-                self._questions.drop(request.peer)
+            reply = matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
+        else:
+            try:
+                reply = await self._converse(answer, request_id, request)
+            finally:
+                answer.close()
+                if self._questions.waiting:
+                    self._questions.drop(request.peer)
+        if reply.fault is not None and again is not None and (other := again(request, reply.fault)) is not None:
+            return await other
+        return reply
 
     async def _converse(self, answer: Answer, request_id: int, request: UpstreamRequest) -> Reply:
         """The reply out of what is not plain JSON."""

@@ -54,6 +54,14 @@ class Answer(Protocol):
         """Give up what has not come yet."""
 
 
+class Begun(Answer, Protocol):
+    """An answer whose `head` has to be awaited first; who does not get it closes it."""
+
+    @property
+    def head(self) -> Awaitable[None]:
+        """Done when the head has come; raises UpstreamError."""
+
+
 class Transport(Protocol):
     """Carries requests to one endpoint. See `pool.Pool`, and `aio.AiohttpTransport` for HTTP proxies."""
 
@@ -61,6 +69,9 @@ class Transport(Protocol):
         self, method: str, headers: Mapping[str, str], body: bytes | None, seconds: float, target: str = ""
     ) -> Answer:
         """The answer, when its head has come within `seconds`; whoever takes it closes it. Raises UpstreamError."""
+
+    def begin(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Begun | None:
+        """A POST as of `request`, where it need not wait before it is sent: then whoever calls waits for the head."""
 
 
 class Wire:
@@ -86,6 +97,9 @@ class Wire:
         self._streams = streams
         self._authorize = authorize
         self._own_headers = own_headers
+        is_free = authorize is None and own_headers is None
+        self.begin: Callable[[Mapping[str, str], bytes, float], Begun | None] = calls.begin if is_free else _never
+        """A POST as that of `send`, if it can be sent at once; its head has to be awaited and then checked."""
 
     async def send(
         self,
@@ -106,12 +120,6 @@ class Wire:
         answer = await self._ask(transport, method, headers, body, seconds, target)
         self.check(answer)
         return answer
-
-    def post(self, headers: Mapping[str, str], body: bytes, seconds: float) -> Awaitable[Answer]:
-        """The answer to a request as that of `send`, but it still has to be checked."""
-        if self._authorize is None and self._own_headers is None:
-            return self._calls.request("POST", headers, body, seconds)
-        return self._ask(self._calls, "POST", headers, body, seconds)
 
     async def _ask(
         self,
@@ -147,6 +155,10 @@ class Wire:
         if answer.encoding not in ("", "identity"):
             answer.close()
             raise UpstreamProtocol(f"{self._who} compressed its answer although that was not accepted")
+
+
+def _never(headers: Mapping[str, str], body: bytes, seconds: float) -> None:
+    """Somebody has to be asked first."""
 
 
 async def events(answer: Answer, limit: float = MAX_STREAM) -> AsyncIterator[Event]:
