@@ -81,6 +81,8 @@ class Process:
             await process._connect()
         except BaseException:
             process._popen.kill()
+            for transport in process._transports:
+                transport.close()
             raise
         return process
 
