@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolway.bundled.accounts.plugin import AccountsPlugin
 from toolway.bundled.api.plugin import ApiPlugin
 from toolway.bundled.defaults.plugin import DefaultsPlugin
 from toolway.bundled.hypercorn.plugin import HypercornPlugin
@@ -14,5 +15,5 @@ from toolway.plugin import Plugin, Settings
 
 def bundled_plugins() -> list[Plugin[Any]]:
     """A new instance of each; they are always enabled, and give way to the plugins that the operator chose."""
-    plugins = (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, ApiPlugin)
+    plugins = (AccountsPlugin, DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, ApiPlugin)
     return [each(Settings()) for each in plugins]
