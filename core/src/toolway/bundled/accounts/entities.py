@@ -23,8 +23,9 @@ from toolway.bundled.accounts.models import (
     TeamRow,
     TombstoneRow,
 )
+from toolway.hookspecs.api import ANY, Incoming
 from toolway.hookspecs.system import Stored, Transaction
-from toolway.plugin import Conflict, InvalidInput, NotFound
+from toolway.plugin import Conflict, Forbidden, InvalidInput, NotFound
 
 PART = "accounts"
 
@@ -101,6 +102,11 @@ class UserEntity(AccountEntity):
         if after is not None and before.provider != after.provider:
             await _forget_proofs(tx, f"user:{after.name}")
 
+    def guard(self, incoming: Incoming, before: User | None, after: User | None) -> None:
+        """Only administrators change who is one, and what administrators are."""
+        if any(user is not None and user.admin for user in (before, after)):
+            demand_administrator(incoming)
+
 
 class ServiceAccountEntity(AccountEntity):
     """Programs."""
@@ -168,6 +174,12 @@ class TeamEntity:
             await set_member(tx, team.name, account, team.members.get(account))
 
 
+def demand_administrator(incoming: Incoming) -> None:
+    """Raise Forbidden unless an administrator asks: nobody gives away more than they have."""
+    if not incoming.may("admin:write", ANY):
+        raise Forbidden("only an administrator may make, change or remove one", permission="admin:*")
+
+
 async def set_member(tx: Transaction, team: str, account: str, role: str | None) -> None:
     """Let an account be something in a team, or, without a role, nothing; raises InvalidInput for no such account."""
     row = await tx.session.get(MemberRow, (team, account))
@@ -191,12 +203,11 @@ async def members_of(tx: Transaction, team: str) -> dict[str, str]:
 
 async def end_sessions(tx: Transaction, account: str, except_for: str = "") -> None:
     """End the sessions of an account and, unless one is spared, drop every credential from the caches."""
-    rows = select(SessionRow).where(SessionRow.account == account, SessionRow.name != except_for)
-    for row in await tx.session.exec(rows):
+    ended = select(SessionRow).where(SessionRow.account == account, SessionRow.name != except_for)
+    rows = list(await tx.session.exec(ended))
+    await tx.revoke(*([f"session:{row.name}" for row in rows] if except_for else [account]))
+    for row in rows:
         await tx.session.delete(row)
-        await tx.revoke(f"session:{row.name}")
-    if not except_for:
-        await tx.revoke(account)
     await tx.session.flush()
 
 
