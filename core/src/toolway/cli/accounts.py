@@ -17,21 +17,36 @@ UserName = Annotated[str, typer.Argument(help="Its name.", autocompletion=comple
 ServiceName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/service-accounts"))]
 TeamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/teams"))]
 AccountId = Annotated[str, typer.Argument(help="user:NAME or service:NAME; a bare NAME is a user's.")]
-Disabled = Annotated[bool, typer.Option("--disabled", help="It cannot sign in, and no credential of it works.")]
 Description = Annotated[str | None, typer.Option(help="For people.")]
 
-users = collection(
-    "user", "People who sign in.", UserName, ("name", "display_name", "email", "enabled", "admin", "provider")
-)
-services = collection(
-    "service-account",
-    "Programs with credentials of their own.",
-    ServiceName,
-    ("name", "description", "enabled", "owner"),
-)
+users = collection("user", "People.", UserName, ("name", "display_name", "email", "enabled", "admin", "provider"))
+services = collection("service-account", "Programs.", ServiceName, ("name", "description", "enabled", "owner"))
 teams = collection("team", "Accounts that work together.", TeamName, ("name", "description", "members"))
 members = typer.Typer(no_args_is_help=True, help="Who is in a team, as owner, member or viewer.")
 teams.add_typer(members, name="members")
+
+
+def _switches(group: typer.Typer, path: str, name_type: Any) -> None:
+    """Commands that change nothing else."""
+
+    def switch(name: str, enabled: bool) -> None:
+        one = f"{path}/{quote(name, safe='')}"
+        client().api("PUT", one, {**client().api("GET", one), "enabled": enabled})
+        note(f"{name} is {'enabled' if enabled else 'disabled'}")
+
+    @group.command("enable")
+    def enable(name: name_type) -> None:
+        """Let one sign in again and use its credentials."""
+        switch(name, enabled=True)
+
+    @group.command("disable")
+    def disable(name: name_type) -> None:
+        """Let one not sign in any more; its sessions end and its credentials stop working."""
+        switch(name, enabled=False)
+
+
+_switches(users, "/users", UserName)
+_switches(services, "/service-accounts", ServiceName)
 
 
 @users.command("add")
@@ -41,25 +56,22 @@ def add_user(
     email: Annotated[str | None, typer.Option(help="For people.")] = None,
     provider: Annotated[str | None, typer.Option(help="Who verifies the user; default: local.")] = None,
     admin: Annotated[bool, typer.Option("--admin", help="May do everything.")] = False,
-    disabled: Disabled = False,
-    password: Annotated[bool, typer.Option("--password", help="Ask for a password and set it.")] = False,
     replace: Replace = False,
 ) -> None:
     """Add a user, or with --replace set all of it anew."""
-    chosen = _new_password() if password else None
     body = named(name, display_name=display_name, email=email, provider=provider, admin=admin)
-    save(client(), "users", {**body, "enabled": not disabled}, replace)
+    save(client(), "users", body, replace)
     note(f"user {name} saved")
-    if chosen:
-        _set_password(name, chosen)
-    elif not replace and provider in (None, "local"):
+    if not replace and provider in (None, "local"):
         note(f"set a password with: toolway users password {name}")
 
 
 @users.command("password")
 def set_password(name: UserName) -> None:
     """Set a user's password, which is asked for; its sessions end."""
-    _set_password(name, _new_password())
+    password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+    client().api("PUT", f"/users/{quote(name, safe='')}/password", {"password": password})
+    note(f"the password of {name} is set")
 
 
 @services.command("add")
@@ -67,12 +79,10 @@ def add_service(
     name: NewName,
     description: Description = None,
     owner: Annotated[str | None, typer.Option(help="user:NAME or team:NAME.")] = None,
-    disabled: Disabled = False,
     replace: Replace = False,
 ) -> None:
     """Add a service account, or with --replace set all of it anew."""
-    body = named(name, description=description, owner=owner)
-    save(client(), "service-accounts", {**body, "enabled": not disabled}, replace)
+    save(client(), "service-accounts", named(name, description=description, owner=owner), replace)
     note(f"service account {name} saved")
 
 
@@ -108,22 +118,10 @@ def remove_member(team: TeamName, account: AccountId) -> None:
 
 def sign_in(username: str) -> str:
     """The token of a new session, for a password that is asked for."""
-    password = typer.prompt("Password", hide_input=True)
-    answer: dict[str, Any] = client().api(
-        "POST", "/session", {"username": username, "password": password, "bearer": True}
-    )
-    return str(answer["token"])
+    body = {"username": username, "password": typer.prompt("Password", hide_input=True), "bearer": True}
+    return str(client().api("POST", "/session", body)["token"])
 
 
 def _member(team: str, account: str) -> str:
     full = account if ":" in account else f"user:{account}"
     return f"/teams/{quote(team, safe='')}/members/{quote(full, safe='')}"
-
-
-def _new_password() -> str:
-    return str(typer.prompt("New password", hide_input=True, confirmation_prompt=True))
-
-
-def _set_password(name: str, password: str) -> None:
-    client().api("PUT", f"/users/{quote(name, safe='')}/password", {"password": password})
-    note(f"the password of {name} is set")
