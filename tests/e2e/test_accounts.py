@@ -102,8 +102,11 @@ def test_a_member_that_is_added_on_one_node_is_one_on_the_other_within_a_second(
     token = nodes.sign_in(1, "dave")
     nodes.api(0, "POST", "/teams", {"name": "ops"})
     assert nodes.api(0, "PUT", "/teams/ops/members/user:dave", {"role": "viewer"}).status == 204
-    seen = lambda: json.loads(nodes.api(1, "GET", "/session", token=token).body)["account"]["teams"]  # noqa: E731
-    eventually_now(lambda: seen() == {"ops": "viewer"}, SOON)
+
+    def teams() -> Any:
+        return json.loads(nodes.api(1, "GET", "/session", token=token).body)["account"]["teams"]
+
+    eventually_now(lambda: teams() == {"ops": "viewer"}, SOON)
 
 
 @dataclass(frozen=True)
@@ -121,12 +124,12 @@ class Shell:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TOOLWAY_")}
         self._environment = {**kept, "TOOLWAY_URL": nodes.urls[0], "XDG_CONFIG_HOME": str(nodes.home), "TERM": "xterm"}
 
-    def run(self, *arguments: str, answers: tuple[str, ...] = (), **environment: str) -> Ran:
+    def run(self, *arguments: str, answers: tuple[str, ...] = (), token: str = "") -> Ran:
         """Run it on a terminal, and type these answers when it asks."""
         terminal, inner = pty.openpty()
         command = [TOOLWAY, *arguments]
         streams = {"stdin": inner, "stdout": inner, "stderr": inner}
-        environment = {**self._environment, "COLUMNS": "200", **environment}
+        environment = {**self._environment, "COLUMNS": "200", "TOOLWAY_TOKEN": token}
         with subprocess.Popen(command, env=environment, start_new_session=True, **streams) as ran:  # type: ignore[call-overload]
             os.close(inner)
             seen, left = b"", list(answers)
@@ -147,9 +150,8 @@ class Shell:
 
 def test_the_first_administrator_is_made_and_signs_in_on_the_command_line(nodes: Nodes) -> None:
     shell = Shell(nodes)
-    first = {"TOOLWAY_TOKEN": nodes.token}
-    assert shell.run("users", "add", "root", "--admin", **first).code == 0
-    set_password = shell.run("users", "password", "root", answers=(PASSWORD, PASSWORD), **first)
+    assert shell.run("users", "add", "root", "--admin", token=nodes.token).code == 0
+    set_password = shell.run("users", "password", "root", answers=(PASSWORD, PASSWORD), token=nodes.token)
     assert set_password.code == 0
     assert PASSWORD not in set_password.out
 

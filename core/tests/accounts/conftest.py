@@ -72,5 +72,5 @@ def settings(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest_asyncio.fixture
-async def house(gateway: StartGateway, settings: dict[str, Any]) -> AsyncIterator[House]:
+async def house(settings: dict[str, Any], gateway: StartGateway) -> AsyncIterator[House]:
     yield House(await gateway(**settings))

@@ -86,7 +86,7 @@ async def test_everybody_is_in_the_snapshot_with_their_teams(directory: Director
     assert (bot.teams, bot.owner) == ({"dev": "member"}, "team:ops")
     assert accounts.teams["dev"].members == {"user:alice": "viewer", "service:bot": "member"}
     principal = accounts.principal("user:alice", "session:1")
-    assert (principal.teams, principal.scopes) == (("dev", "ops"), {"admin"})
+    assert (principal.teams, principal.scopes) == (("dev", "ops"), frozenset({"admin"}))
 
 
 async def test_what_was_put_is_read_back_and_listed_by_name(directory: Directory) -> None:

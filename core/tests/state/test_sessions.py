@@ -45,7 +45,7 @@ class Node:
 
     async def end(self, name: str) -> None:
         async with self.store.write() as tx:
-            await end(tx, await tx.session.get(SessionRow, name))
+            await end(tx, await tx.session.get_one(SessionRow, name))
 
     async def rows(self) -> list[SessionRow]:
         async with self.store.read() as tx:

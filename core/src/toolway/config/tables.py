@@ -88,9 +88,9 @@ class AccountSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    session_idle: float = Field(default=1800.0, ge=60, le=604_800, description="Seconds without use that end a session.")
+    session_idle: float = Field(default=1800.0, ge=60, le=604_800, description="Seconds without use that end it.")
     session_lifetime: float = Field(
-        default=43_200.0, ge=60, le=2_592_000, description="Seconds after which a session ends however much it is used."
+        default=43_200.0, ge=60, le=2_592_000, description="Seconds after which a session ends however busy it is."
     )
 
 

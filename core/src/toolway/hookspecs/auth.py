@@ -126,7 +126,7 @@ class Authenticated(msgspec.Struct, frozen=True):
 class Identity(msgspec.Struct, frozen=True):
     """Whom a password verifier or a login flow found: `subject` is what `provider` knows them by, for ever.
 
-    Accounts are linked by these two, never by an e-mail address; `username` is what was typed, as the provider spells it.
+    Accounts are linked by these two, never by an e-mail address; `username` is what was typed, as the provider has it.
     """
 
     provider: str
@@ -146,7 +146,7 @@ WRONG, UNKNOWN = Verdict.WRONG, Verdict.UNKNOWN
 
 @runtime_checkable
 class PasswordVerifier(Protocol):
-    """Says whether a password is somebody's. An account's `provider` is the `name` of the one that may answer for it."""
+    """Says whether a password is somebody's. The `provider` of an account is the `name` of who answers for it."""
 
     name: str
 

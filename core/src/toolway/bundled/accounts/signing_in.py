@@ -143,6 +143,7 @@ class SigningIn:
         async with self._kernel.database.write() as tx:
             if (row := await tx.session.get(SessionRow, own)) is not None:
                 await end(tx, row)
+        await self._kernel.catalog.reload()  # so that this node forgets it before it answers
         return Response(status_code=204, headers=_cookie("", "; Max-Age=0"))
 
     async def list_own(self, incoming: Incoming) -> Page[OwnSession]:
@@ -160,6 +161,7 @@ class SigningIn:
             if row is None or row.account != account.id:
                 raise NotFound(f"sessions has no {incoming.name!r}")
             await end(tx, row)
+        await self._kernel.catalog.reload()
         return Response(status_code=204)
 
     async def change_password(self, incoming: Incoming) -> Response:
@@ -221,6 +223,7 @@ class SigningIn:
             _demand_local(row)
             await set_password(tx, account, hashed)
             await end_sessions(tx, account, own_session)
+        await self._kernel.catalog.reload()
 
     async def _session(self, incoming: Incoming) -> SessionRow | None:
         kind, _, name = incoming.principal.credential.partition(":")
