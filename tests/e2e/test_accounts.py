@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from toolway_testing.polling import eventually_now
 
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 PASSWORD = "correct horse battery"
-SOON = 1.0
+SOON, PATIENCE = 1.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -132,22 +133,29 @@ class Shell:
         environment = {**self._environment, "COLUMNS": "200", "TOOLWAY_TOKEN": token}
         with subprocess.Popen(command, env=environment, start_new_session=True, **streams) as ran:  # type: ignore[call-overload]
             os.close(inner)
-            seen, left = b"", list(answers)
-            while True:
-                try:
-                    piece = os.read(terminal, 65536)
-                except OSError:
-                    break
-                if not piece:
-                    break
-                seen += piece
-                if left and re.search(rb"(?i)(password|confirmation)[^\n]*: ?$", seen):
-                    os.write(terminal, f"{left.pop(0)}\n".encode())
-                    seen += b"\n"
+            seen = _typed(terminal, list(answers))
+            if seen is None:
+                ran.kill()
         os.close(terminal)
+        assert seen is not None, f"{arguments} waits for an answer that the test does not give"
         return Ran(ran.returncode, seen.decode(errors="replace"))
 
 
+def _typed(terminal: int, answers: list[str]) -> bytes | None:
+    """What is seen until the command ends, when the answers are typed as it asks; None when it does not end."""
+    seen = b""
+    while select.select([terminal], [], [], PATIENCE)[0]:
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:  # the other side is closed
+            return seen
+        if answers and re.search(rb"(?i)(password|confirmation): $", seen):
+            os.write(terminal, f"{answers.pop(0)}\n".encode())
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_the_first_administrator_is_made_and_signs_in_on_the_command_line(nodes: Nodes) -> None:
     shell = Shell(nodes)
     assert shell.run("users", "add", "root", "--admin", token=nodes.token).code == 0
