@@ -49,7 +49,7 @@ class Lockout:
         """
         trial = self._trial(username, address)
         await self._check_source(trial)
-        await self._check_pair(trial)
+        wait = await self._check_pair(trial)
         try:
             found = await verify()
         except Exception:
@@ -57,6 +57,8 @@ class Lockout:
             raise
         if found is not None:
             await self._succeeded(trial)
+        elif wait:  # it begins when the failure is told
+            await self._keyvalue.set(f"{trial.pair}:until", str(self._clock.now() + wait).encode(), wait)
         return found
 
     def _trial(self, username: str, address: str) -> Trial:
@@ -70,19 +72,21 @@ class Lockout:
         if failures > PER_SOURCE and await self._keyvalue.get(f"{trial.pair}:known") is None:
             raise _refusal(WINDOW_SECONDS - self._clock.now() % WINDOW_SECONDS)
 
-    async def _check_pair(self, trial: Trial) -> None:
+    async def _check_pair(self, trial: Trial) -> float:
+        """How long the next attempt must wait if this one fails."""
         gate, now = f"{trial.pair}:until", self._clock.now()
         if (until := await self._keyvalue.get(gate)) is not None:
             await self._take_back(trial.source)
             raise _refusal(float(until) - now)
         failures = await self._keyvalue.increment(trial.pair, ttl=WINDOW_SECONDS)
         if failures < FREE:
-            return
+            return 0.0
         wait = _pause(failures)
         is_first = await self._keyvalue.compare_and_set(gate, None, str(now + wait).encode(), wait)
         if not is_first and failures > FREE:
             await self._take_back(trial.pair, trial.source)
             raise _refusal(wait)
+        return wait
 
     async def _succeeded(self, trial: Trial) -> None:
         await self._keyvalue.delete(trial.pair)
