@@ -18,7 +18,7 @@ from toolway.bundled.upstreams import auth as upstream_auth
 from toolway.bundled.upstreams.http import HttpUpstream
 from toolway.bundled.upstreams.stdio import StdioUpstream
 from toolway.cli.app import app
-from toolway.config.tables import EgressSettings, GatewaySettings, PluginTables
+from toolway.config.tables import AccountSettings, EgressSettings, GatewaySettings, PluginTables
 from toolway.hookspecs.definitions import ServerSettings
 from toolway.plugin.hooks import SPECS
 from toolway_testing.gateway import StartGateway
@@ -28,6 +28,7 @@ ROOTS: dict[str, type[BaseModel]] = {
     "[gateway]": GatewaySettings,
     "[plugins]": PluginTables,
     "[egress]": EgressSettings,
+    "[accounts]": AccountSettings,
     '[[upstreams]] with kind = "http"': HttpUpstream,
     '[[upstreams]] with kind = "stdio"': StdioUpstream,
     "[[servers]]": ServerSettings,

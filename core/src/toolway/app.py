@@ -114,6 +114,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     await catalog.reload()
 
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
+    kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
     return Gateway(config, plugins, kernel, plane, Endpoint(plane, kernel.challenges, rest), holder, services, runner)
@@ -122,7 +123,8 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
 def load_plugins(config: Config) -> Plugins:
     """The enabled plugins and the bundled ones; what is broken is only reported."""
     tables = config.plugins
-    return Plugins.load(tables.enable, tables.optional, tables.tables, bundled_plugins(), config.source)
+    bundled = bundled_plugins(**config.accounts.model_dump())
+    return Plugins.load(tables.enable, tables.optional, tables.tables, bundled, config.source)
 
 
 def _authorizers(plugins: Plugins, kernel: GatewayKernel) -> list[auth.Authorizer]:

@@ -19,7 +19,7 @@ from toolway.gateway.access import Access
 from toolway.hookspecs import caching, secrets as secret_hooks, system
 from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
 from toolway.hookspecs.api import Operation
-from toolway.hookspecs.auth import Authenticated, Principal, Resource, Visit
+from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.challenge import Challenges
 from toolway.keep import Holder
@@ -49,6 +49,7 @@ class GatewayKernel:
     entities: Sequence[system.Entity] = ()
     health_checks: Sequence[system.HealthCheck] = ()
     operations: Sequence[Operation] = ()
+    password_verifiers: Sequence[PasswordVerifier] = ()
 
     def __init__(self, config: Config, holder: Holder, clock: Clock) -> None:
         self.config = config

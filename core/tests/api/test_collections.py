@@ -5,6 +5,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from toolway.errors import Forbidden
+from toolway.hookspecs.api import Incoming
+
 NEW = {"name": "new", "kind": "http", "endpoints": ["http://127.0.0.1:1/mcp"]}
 UPSTREAMS = "/api/v1/upstreams"
 
@@ -150,3 +153,24 @@ async def test_an_unexpected_failure_shows_only_an_error_id(
     assert answer.status_code == 500
     assert answer.json()["error_id"] in caplog.text
     assert "NoneType" not in answer.text
+
+
+async def test_an_entity_refuses_a_change_that_needs_more_than_the_permission_to_write(
+    gate: Any, api: httpx2.AsyncClient
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+
+    def refuse(incoming: Incoming, before: Any, after: Any) -> None:
+        asked.append((before and before.name, after and after.name))
+        raise Forbidden("only somebody else may do this")
+
+    gate.upstreams.guard = refuse
+    answers = [
+        await api.post(UPSTREAMS, json=NEW),
+        await api.put(f"{UPSTREAMS}/new", json=NEW),
+        await api.put(f"{UPSTREAMS}/a", json={**NEW, "name": "a"}),
+        await api.delete(f"{UPSTREAMS}/a"),
+    ]
+    assert [answer.status_code for answer in answers] == [403] * 4
+    assert asked == [(None, "new"), (None, "new"), ("a", "a"), ("a", None)]
+    assert gate.store.changes == []

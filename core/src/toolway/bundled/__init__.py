@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolway.bundled.accounts.plugin import AccountsPlugin
 from toolway.bundled.api.plugin import ApiPlugin
 from toolway.bundled.defaults.plugin import DefaultsPlugin
 from toolway.bundled.hypercorn.plugin import HypercornPlugin
@@ -12,7 +13,10 @@ from toolway.bundled.upstreams.plugin import UpstreamsPlugin
 from toolway.plugin import Plugin, Settings
 
 
-def bundled_plugins() -> list[Plugin[Any]]:
-    """A new instance of each; they are always enabled, and give way to the plugins that the operator chose."""
-    plugins = (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, ApiPlugin)
-    return [each(Settings()) for each in plugins]
+def bundled_plugins(**accounts: float) -> list[Plugin[Any]]:
+    """A new instance of each; they are always enabled, and give way to the plugins that the operator chose.
+
+    `accounts` are the settings of the table `[accounts]`.
+    """
+    others = (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, ApiPlugin)
+    return [AccountsPlugin(Settings(), **accounts), *(each(Settings()) for each in others)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from toolway import __version__
-from toolway.cli import calls, objects
+from toolway.cli import accounts, calls, objects
 from toolway.cli.client import FAILED, INTERRUPTED, Failure, client, mcp_path
 from toolway.cli.extensions import Commands, Terminal
 from toolway.cli.profile import load_profile, options, save_profile
@@ -101,16 +102,28 @@ def plugins(config: ConfigFile = None) -> None:
 
 
 @app.command(rich_help_panel=ADMINISTER)
-def login() -> None:
-    """Check a token and keep it for the next commands.
+def login(
+    user: Annotated[str | None, typer.Option(help="Sign in as this user, whose password is asked for.")] = None,
+) -> None:
+    """Sign in with a token or as a user, and keep it for the next commands.
 
-    Give it with --token, or type it when asked; it is kept together with the URL.
+    Give a token with --token, or type it when asked; it is kept together with the URL.
     """
-    options.token = options.token or typer.prompt("Token", hide_input=True)
-    client().api("GET", "/upstreams?limit=1")
+    options.token = accounts.sign_in(user) if user else options.token or typer.prompt("Token", hide_input=True)
+    client().api("GET", "/session")
     profile = load_profile()
     path = save_profile(profile)
     note(f"logged in to {profile.url}; saved in {path}")
+
+
+@app.command(rich_help_panel=ADMINISTER)
+def logout() -> None:
+    """End the session of the saved profile, and forget its token."""
+    profile = load_profile()
+    if (profile.token or "").startswith(accounts.SESSION):
+        client().api("DELETE", "/session")
+    save_profile(replace(profile, token=None))
+    note(f"logged out of {profile.url}")
 
 
 app.command("call", rich_help_panel=USE)(calls.call)
@@ -132,6 +145,9 @@ def stdio(server: calls.ServerOption = "all") -> None:
 app.add_typer(objects.upstreams, name="upstreams", rich_help_panel=ADMINISTER)
 app.add_typer(objects.servers, name="servers", rich_help_panel=ADMINISTER)
 app.add_typer(objects.items, name="items", rich_help_panel=ADMINISTER)
+app.add_typer(accounts.users, name="users", rich_help_panel=ADMINISTER)
+app.add_typer(accounts.services, name="service-accounts", rich_help_panel=ADMINISTER)
+app.add_typer(accounts.teams, name="teams", rich_help_panel=ADMINISTER)
 
 
 def run() -> None:

@@ -26,7 +26,7 @@ DISCOVERY_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
 
-def _collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str]) -> typer.Typer:
+def collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str]) -> typer.Typer:
     """The commands that all collections have."""
     group = typer.Typer(no_args_is_help=True, help=help_text)
 
@@ -49,13 +49,13 @@ def _collection(noun: str, help_text: str, name_type: Any, columns: Sequence[str
     return group
 
 
-upstreams = _collection(
+upstreams = collection(
     "upstream",
     "What is registered behind the gateway.",
     UpstreamName,
     ("name", "kind", "meta.status", "meta.items", "endpoints", "command", "meta.managed_by", "meta.error"),
 )
-servers = _collection(
+servers = collection(
     "server",
     "Virtual servers: named selections of items.",
     ServerName,
@@ -80,7 +80,7 @@ def add_upstream(
     auth = {"type": "bearer", "token": bearer} if bearer else None
     body = _body(name, file, {"kind": "http"}, endpoints=url, auth=auth, allow_private=allow_private)
     api = client()
-    _save(api, "upstreams", body, replace)
+    save(api, "upstreams", body, replace)
     upstream = _discovered(api, name)
     if options.json:
         as_json(upstream)
@@ -130,7 +130,7 @@ def add_server(
     """Make a virtual server."""
     body = _body(name, file, {}, include=include, exclude=exclude, naming=naming, access=access)
     api = client()
-    _save(api, "servers", body, replace)
+    save(api, "servers", body, replace)
     note(f"server {name} is at {api.profile.url}{mcp_path(name)}")
     collisions(name)
 
@@ -166,10 +166,16 @@ def _body(name: str, file: typer.FileText | None, defaults: dict[str, Any], **gi
         raise Failure(f"the file is not JSON: {error}", WRONG_USE) from None
     if not isinstance(definition, dict):
         raise Failure("the file must hold one JSON object", WRONG_USE)
-    return {**definition, "name": name, **{key: value for key, value in given.items() if value}}
+    return {**definition, **named(name, **given)}
 
 
-def _save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+def named(name: str, **given: Any) -> dict[str, Any]:
+    """The members of an object that options say."""
+    return {"name": name, **{key: value for key, value in given.items() if value}}
+
+
+def save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> None:
+    """Add the object, or put it in place of the one that has its name."""
     method, path = ("PUT", f"/{quote(body['name'], safe='')}") if replace else ("POST", "")
     try:
         api.api(method, f"/{collection}{path}", body)

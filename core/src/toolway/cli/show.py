@@ -52,7 +52,7 @@ def _cell(one: Any, column: str) -> str:
     """The member as one line."""
     for key in column.split("."):
         one = one.get(key) if isinstance(one, dict) else None
-    text = ", ".join(map(str, one)) if isinstance(one, list | tuple) else str("" if one is None else one)
+    text = ", ".join(map(str, one)) if isinstance(one, list | tuple | dict) else str("" if one is None else one)
     return text.strip().partition("\n")[0]
 
 

@@ -83,6 +83,17 @@ class GatewaySettings(EdgeSettings):
         return host.strip("[]"), int(port)
 
 
+class AccountSettings(BaseModel):
+    """`[accounts]`: how long users stay signed in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    session_idle: float = Field(default=1800.0, ge=60, le=604_800, description="Seconds without use that end it.")
+    session_lifetime: float = Field(
+        default=43_200.0, ge=60, le=2_592_000, description="Seconds after which a session ends however busy it is."
+    )
+
+
 class EgressSettings(BaseModel):
     """`[egress]`: what the gateway may dial."""
 
@@ -127,6 +138,7 @@ class Config(BaseModel):
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The gateway itself.")
     plugins: PluginTables = Field(default_factory=PluginTables, description="Plugins and their settings.")
     egress: EgressSettings = Field(default_factory=EgressSettings, description="What the gateway may dial.")
+    accounts: AccountSettings = Field(default_factory=AccountSettings, description="Users and their sessions.")
     upstreams: tuple[dict[str, Any], ...] = Field(default=(), description="What stands behind the gateway.")
     servers: tuple[dict[str, Any], ...] = Field(default=(), description="Virtual servers.")
 

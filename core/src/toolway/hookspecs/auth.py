@@ -123,6 +123,41 @@ class Authenticated(msgspec.Struct, frozen=True):
     claim: Callable[[], Awaitable[None]] | None = None
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Whom a password verifier or a login flow found: `subject` is what `provider` knows them by, for ever.
+
+    Accounts are linked by these two, never by an e-mail address; `username` is what was typed, as the provider has it.
+    """
+
+    provider: str
+    subject: str
+    username: str
+
+
+class Verdict(Enum):
+    """No identity: the password is wrong, or there is nobody of that name and the next verifier may know them."""
+
+    WRONG = "wrong"
+    UNKNOWN = "unknown"
+
+
+WRONG, UNKNOWN = Verdict.WRONG, Verdict.UNKNOWN
+
+
+@runtime_checkable
+class PasswordVerifier(Protocol):
+    """Says whether a password is somebody's. The `provider` of an account is the `name` of who answers for it."""
+
+    name: str
+
+    async def verify(self, username: str, password: str) -> Identity | Verdict:
+        """Whose password it is, WRONG, or UNKNOWN; it takes the same time for whoever is not there.
+
+        Raises:
+            StoreUnavailable: nobody can say now; this is not held against whoever tries.
+        """
+
+
 @runtime_checkable
 class Authenticator(Protocol):
     """Turns a credential into a principal."""
@@ -203,6 +238,19 @@ def toolway_authorizers(kernel: Kernel) -> Iterable[Authorizer]:
     Called: once, when the gateway is built.
     Used: for every request and list; one `ALLOW` and no `DENY` is needed. A complete one replaces the built-in one.
     On error: the action is denied.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_password_verifiers(kernel: Kernel) -> Iterable[PasswordVerifier]:
+    """Offer ways to verify a user name with a password.
+
+    Called: once, when the gateway is built.
+    Used: for sign-ins: the one that the account names as its provider, or for names without an account each in the
+        order of `plugins.enable`, after the local passwords, until one does not answer UNKNOWN.
+    On error: the sign-in is refused.
     Since: 1.0
     """
     return ()

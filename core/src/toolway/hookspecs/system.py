@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlmodel.ext.asyncio.session import AsyncSession
     from starlette.types import Receive, Scope, Send
 
+    from toolway.hookspecs.api import Incoming
     from toolway.plugin import Kernel
 
 
@@ -96,6 +97,14 @@ class Application(Protocol):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """An entity some changes of which need more than the permission to write."""
+
+    def guard(self, incoming: Incoming, before: Any, after: Any) -> None:
+        """Refuse a change from one value to another; None is no object. Raises Forbidden."""
 
 
 @runtime_checkable

@@ -24,7 +24,9 @@ P = TypeVar("P")
 
 SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
 
-FAIL_CLOSED = frozenset({"toolway_authenticators", "toolway_authorizers", "toolway_secret_schemes"})
+FAIL_CLOSED = frozenset(
+    {"toolway_authenticators", "toolway_authorizers", "toolway_password_verifiers", "toolway_secret_schemes"}
+)
 """Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""
 
 CHOSEN_BY = {

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from toolway.hookspecs.accounts import Accounts
-from toolway.hookspecs.auth import Authenticated, Principal, Resource, Visit
+from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.catalog import Catalog
 from toolway.hookspecs.challenge import Challenges
@@ -120,6 +120,10 @@ class Kernel(Protocol):
     @property
     def operations(self) -> Sequence[Operation]:
         """Every operation of the REST API, once the gateway is built."""
+
+    @property
+    def password_verifiers(self) -> Sequence[PasswordVerifier]:
+        """Who says whether a password is somebody's, local passwords first; once the gateway is built."""
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:

@@ -13,7 +13,7 @@ from toolway.bundled.api.catalog import described
 from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, document, listing
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.definitions import Visibility, hidden
-from toolway.hookspecs.system import Entity, Stored
+from toolway.hookspecs.system import Entity, Guarded, Stored
 from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound, PreconditionFailed, ToolwayError
 
 FIRST_SECONDS = 5.0
@@ -109,6 +109,7 @@ class Collection:
         async with self._change(incoming, "delete", incoming.name) as tx:
             old = await self._entity.get(tx, incoming.name)
             incoming.demand(self._writing, about(old) if old else incoming.name)
+            self._guard(incoming, old, None)
             _check_precondition(incoming, old)
             await self._entity.delete(tx, incoming.name)
         await self._kernel.catalog.reload()
@@ -119,6 +120,7 @@ class Collection:
         incoming.demand(self._writing, Resource(body.name), is_new=is_new)
         if owner := getattr(body, "owner", ""):
             incoming.demand(self._writing, Resource(body.name, owner=owner, visibility="private"), is_new=is_new)
+        self._guard(incoming, None, body)
 
     def _demand_put(self, incoming: Incoming, old: Stored | None, body: Any) -> None:
         if old is None:
@@ -126,6 +128,11 @@ class Collection:
         incoming.demand(self._writing, about(old))
         if (owner := getattr(body, "owner", "")) != getattr(old.value, "owner", ""):
             incoming.demand(self._writing, Resource(body.name, owner=owner, visibility="private"))
+        self._guard(incoming, old, body)
+
+    def _guard(self, incoming: Incoming, old: Stored | None, body: Any) -> None:
+        if isinstance(self._entity, Guarded):
+            self._entity.guard(incoming, old.value if old else None, body)
 
     def _change(self, incoming: Incoming, action: str, name: str) -> Any:
         database, actor = self._kernel.database, incoming.principal.id
