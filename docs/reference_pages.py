@@ -12,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from permissions_page import permissions_page
+
 from toolway import errors
 from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, serving, system
 
@@ -38,6 +40,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": commands_page(),
         "reference/errors.md": errors_page(),
         "reference/api.md": api_page(),
+        "reference/permissions.md": permissions_page(),
         "reference/hooks/index.md": hooks_index(),
         **{f"reference/hooks/{_short(module)}.md": hooks_page(module) for module in MODULES},
     }

@@ -185,7 +185,7 @@ class Resource(msgspec.Struct, frozen=True):
 
     `server` is the virtual server of the request and `access` that server's setting, where there is one. `owner` is
     the id of a principal (`user:alice`) or a team (`team:ops`), or empty; whom of those who have the permission the
-    object is for says `visibility`: its owner, the owning team, everybody.
+    object is for says `visibility`: its owner, the owning team, everybody; what a team owns is for the team at least.
     """
 
     name: str
@@ -198,7 +198,8 @@ class Resource(msgspec.Struct, frozen=True):
         """Whether its visibility lets this principal see it; administrators may all the same."""
         if self.visibility == "public" or self.owner == principal.id:
             return True
-        return self.visibility == "team" and self.owner.removeprefix("team:") in principal.teams
+        kind, _, team = self.owner.partition(":")
+        return kind == "team" and team in principal.teams
 
 
 @runtime_checkable

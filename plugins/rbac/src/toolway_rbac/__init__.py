@@ -1,0 +1,1 @@
+"""Roles and bindings: who may do what, decided in memory."""
