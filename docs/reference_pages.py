@@ -15,11 +15,28 @@ from typing import Any
 from permissions_page import permissions_page
 
 from toolway import errors
-from toolway.hookspecs import auth, caching, commands, definitions, routing, secrets, serving, system
+from toolway.hookspecs import (
+    accounts,
+    api,
+    auth,
+    caching,
+    catalog,
+    commands,
+    definitions,
+    permissions,
+    routing,
+    secrets,
+    serving,
+    system,
+)
 
-HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system)
+HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
 MODULES = (*HOOK_MODULES, commands)
-SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {routing: (definitions,), system: (serving,)}
+SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {
+    auth: (permissions, accounts),
+    routing: (definitions, catalog),
+    system: (serving,),
+}
 MADE = "<!-- made from the code by docs/reference_pages.py -->\n\n"
 LABELS = ("Called", "Used", "On error", "Since")
 
