@@ -17,7 +17,7 @@ from permissions_page import permissions_page
 from toolway import errors
 from toolway.hookspecs import (
     accounts,
-    api,
+    api as rest_api,
     auth,
     caching,
     catalog,
@@ -30,7 +30,7 @@ from toolway.hookspecs import (
     system,
 )
 
-HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
+HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, rest_api)
 MODULES = (*HOOK_MODULES, commands)
 SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {
     auth: (permissions, accounts),

@@ -113,6 +113,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
+    kernel.database.recorders = plugins.collect(system.toolway_change_recorders, kernel)
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -58,7 +57,8 @@ class GatewayKernel:
         self.secrets = SecretResolver(clock)
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
-        self.challenges = Challenges(config.gateway.public_url, config.gateway.authorization_servers)
+        self.public_url, self.data_dir = config.gateway.public_url, config.gateway.data_dir
+        self.challenges = Challenges(self.public_url, config.gateway.authorization_servers)
 
     @classmethod
     def bare(cls, config: Config, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
@@ -109,16 +109,6 @@ class GatewayKernel:
         """See `plugin.Kernel`."""
         found: Accounts = self.catalog.snapshot.parts.get("accounts", NO_ACCOUNTS)
         return found
-
-    @property
-    def public_url(self) -> str:
-        """See `plugin.Kernel`."""
-        return self.config.gateway.public_url
-
-    @property
-    def data_dir(self) -> Path:
-        """See `plugin.Kernel`."""
-        return self.config.gateway.data_dir
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import pytest_asyncio
@@ -92,3 +94,24 @@ async def test_a_reference_that_reads_the_host_is_refused_by_the_api_unless_it_i
     assert refused.content["errors"][0]["pointer"] == "/auth/token"
     assert "gateway.api_references" in refused.content["detail"]
     assert (await open_minded.api("POST", "/upstreams", secret)).status == 201
+
+
+async def test_every_change_is_told_to_the_audit_log_without_secrets(
+    gateway: StartGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = await gateway()
+    auth = {"type": "bearer", "token": "hunter2hunter2"}
+    with caplog.at_level("INFO", "toolway.audit"):
+        await gate.api("POST", "/upstreams", body(free_port(), enabled=False, auth=auth))
+        await gate.api("PUT", "/upstreams/a", body(free_port(), enabled=False))
+        await gate.api("DELETE", "/upstreams/a")
+        await gate.api("DELETE", "/upstreams/a")
+
+    told = [json.loads(record.message) for record in caplog.records if record.name == "toolway.audit"]
+    assert [(each["actor"], each["action"], each["object"]) for each in told] == [
+        ("admin", f"upstreams.{action}", "upstreams/a") for action in ("create", "put", "delete")
+    ]
+    assert told[0]["before"] is told[2]["after"] is None
+    assert told[0]["after"]["auth"]["token"] == "sealed:hidden"
+    assert told[1]["after"] == told[2]["before"] == {**told[0]["after"], "auth": None, "endpoints": ANY}
+    assert "hunter2" not in caplog.text

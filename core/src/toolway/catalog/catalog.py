@@ -27,7 +27,7 @@ from toolway.plugin.kernel import Clock
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 SETTLE_SECONDS = 0.05
 """News of upstreams that come within this time make one snapshot."""
 

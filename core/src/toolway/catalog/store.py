@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,9 +18,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolway.catalog.models import RevisionRow, RevocationRow
 from toolway.errors import ConfigError, Conflict, StoreUnavailable
-from toolway.hookspecs.system import Transaction
+from toolway.hookspecs.system import ChangeRecorder, Transaction
 
-log = logging.getLogger(__name__)
+log, audit = logging.getLogger(__name__), logging.getLogger("toolway.audit")
 
 REVISIONS_CHANNEL = "toolway.revisions"
 REVOCATIONS = "revocations"
@@ -34,13 +34,15 @@ Publish = Callable[[str, bytes], Awaitable[None]]
 
 
 class Change(msgspec.Struct, eq=False):
-    """One transaction; `actor`, `action` and `subject` say what an administrative change is about."""
+    """One transaction; see `hookspecs.system.Change` for what an administrative one tells besides."""
 
     session: AsyncSession
     part: str = ""
     actor: str = ""
     action: str = ""
     subject: str = ""
+    before: Any = None
+    after: Any = None
     revision: int = 0
     revoked: list[str] = []
 
@@ -57,6 +59,7 @@ class Store:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.publish: Publish | None = None
+        self.recorders: Sequence[ChangeRecorder] = ()
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._read, self._write = _beginnings(self.is_sqlite)
         self._writing = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
@@ -86,11 +89,15 @@ class Store:
 
     @asynccontextmanager
     async def change(self, part: str, actor: str, action: str, subject: str) -> AsyncIterator[Change]:
-        """An administrative change: bumps the revision of `part`, commits, then publishes."""
+        """An administrative change: bumps the revision of `part`, is recorded, commits, then is told."""
         async with self.write() as tx:
             tx.part, tx.actor, tx.action, tx.subject = part, actor, action, subject
             tx.revision = await self._bump(tx, part)
             yield tx
+            for recorder in self.recorders:
+                await recorder.record(tx)
+        told = {"actor": actor, "action": action, "object": subject, "before": tx.before, "after": tx.after}
+        audit.info("%s", msgspec.json.encode(told).decode())
         await self._tell(part)
 
     async def alone(self, tx: Transaction, name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from toolway.errors import Forbidden, Unauthenticated
 
@@ -14,8 +13,8 @@ class Challenges:
     """Those of one gateway at `public_url`; the metadata exist as soon as there are authorization servers."""
 
     def __init__(self, public_url: str, authorization_servers: Sequence[str]) -> None:
-        self._url = public_url.rstrip("/")
-        self._servers = list(authorization_servers)
+        self.url = public_url.rstrip("/")
+        self.servers = list(authorization_servers)
 
     def header(self, error: Exception, path: str = "", *, presented: bool = False) -> str:
         """The value for an error, empty when it is not about credentials.
@@ -28,17 +27,6 @@ class Challenges:
             fields = {"error": "insufficient_scope", "scope": error.details["scope"]}
         else:
             return ""
-        if self._servers and path:
-            fields["resource_metadata"] = f"{self._url}{WELL_KNOWN}{path}"
+        if self.servers and path:
+            fields["resource_metadata"] = f"{self.url}{WELL_KNOWN}{path}"
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in fields.items())
-
-    def metadata(self, path: str) -> dict[str, Any] | None:
-        """The metadata of the MCP endpoint at `path`; None while there is no authorization server."""
-        if not self._servers:
-            return None
-        return {
-            "resource": f"{self._url}{path}",
-            "authorization_servers": self._servers,
-            "bearer_methods_supported": ["header"],
-            "resource_name": "Toolway",
-        }

@@ -32,6 +32,29 @@ class Transaction(Protocol):
         """When this is committed, forget credentials with these revoke keys: every node does, within a second."""
 
 
+class Change(Transaction, Protocol):
+    """An administrative change: who does what to which object, and what that was before and is after.
+
+    Whoever makes it sets `before` and `after` (JSON values, None for nothing), without secrets.
+    """
+
+    actor: str
+    action: str
+    subject: str
+    before: Any
+    after: Any
+
+
+@runtime_checkable
+class ChangeRecorder(Protocol):
+    """Keeps a trail of administrative changes."""
+
+    name: str
+
+    async def record(self, change: Change) -> None:
+        """Write it down in the transaction of the change; raising undoes both."""
+
+
 class Stored(msgspec.Struct, frozen=True):
     """One object of a collection as the API shows it: credentials are references, never values.
 
@@ -182,6 +205,18 @@ def toolway_applications(kernel: Kernel) -> Iterable[Application]:
     Called: once, when the gateway is built, after every other hook.
     Used: the first one answers; without any plugin's, that is the REST API of `toolway_routes`.
     On error: the connection is cut; applications answer for their own errors.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_change_recorders(kernel: Kernel) -> Iterable[ChangeRecorder]:
+    """Offer to keep a trail of administrative changes.
+
+    Called: once, when the gateway is built.
+    Used: for every change, before it is committed; in any case it is then told to the logger `toolway.audit`, as JSON.
+    On error: the change is undone, its request fails.
     Since: 1.0
     """
     return ()

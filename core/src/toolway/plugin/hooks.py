@@ -25,7 +25,8 @@ P = TypeVar("P")
 SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
 
 FAIL_CLOSED = frozenset(
-    {"toolway_authenticators", "toolway_authorizers", "toolway_password_verifiers", "toolway_secret_schemes"}
+    f"toolway_{each}"
+    for each in ("authenticators", "authorizers", "password_verifiers", "secret_schemes", "change_recorders")
 )
 """Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""
 

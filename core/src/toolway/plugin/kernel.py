@@ -73,7 +73,7 @@ class Database(Protocol):
         """`async with database.read() as tx`: one consistent read transaction."""
 
     def change(self, part: str, actor: str, action: str, subject: str) -> Any:
-        """`async with database.change(…) as tx`: an administrative change; bumps the revision, commits, publishes."""
+        """`async with database.change(…) as tx`: an administrative change, see `hookspecs.system.Change`."""
 
     def write(self) -> Any:
         """`async with database.write() as tx`: a write that changes no snapshot part."""

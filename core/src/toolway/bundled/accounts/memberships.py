@@ -71,6 +71,7 @@ class Memberships:
             row = await _team(tx, team)
             if role is None and account not in members:
                 raise NotFound(f"team {team!r} has no member {account!r}")
+            tx.before, tx.after = {"role": members.get(account)}, {"role": role}
             if members.get(account) != role:
                 await set_member(tx, team, account, role)
                 row.revision = next_revision(tx, row.revision)

@@ -84,6 +84,7 @@ class Collection:
             if await self._entity.get(tx, body.name) is not None:
                 raise Conflict(f"{self._kind} has {body.name!r} already; use PUT to replace it")
             await self._entity.put(tx, body)
+            tx.after = _told(await self._entity.get(tx, body.name))
         return await self._changed(body.name, 201)
 
     async def put(self, incoming: Incoming) -> Response:
@@ -101,7 +102,9 @@ class Collection:
             old = await self._entity.get(tx, body.name)
             self._demand_put(incoming, old, body)
             _check_precondition(incoming, old)
+            tx.before = _told(old)
             await self._entity.put(tx, body)
+            tx.after = _told(await self._entity.get(tx, body.name))
         return await self._changed(body.name, 201 if old is None else 200)
 
     async def delete(self, incoming: Incoming) -> Response:
@@ -111,6 +114,7 @@ class Collection:
             incoming.demand(self._writing, about(old) if old else incoming.name)
             self._guard(incoming, old, None)
             _check_precondition(incoming, old)
+            tx.before = _told(old)
             await self._entity.delete(tx, incoming.name)
         await self._kernel.catalog.reload()
         return Response(status_code=204)
@@ -157,7 +161,12 @@ class Collection:
     def _shown(self, stored: Stored) -> dict[str, Any]:
         more = described(self._kernel.catalog.snapshot, self._kind, stored.name)
         meta = {"revision": stored.revision, "managed_by": stored.managed_by, **more}
-        return {**hidden(stored.value.model_dump(mode="json")), "meta": meta}
+        return {**_told(stored), "meta": meta}
+
+
+def _told(stored: Stored | None) -> Any:
+    """An object without its secrets; None for nothing."""
+    return hidden(stored.value.model_dump(mode="json")) if stored else None
 
 
 def about(stored: Stored) -> Resource:

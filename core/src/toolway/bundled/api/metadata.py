@@ -23,7 +23,11 @@ class Metadata:
     async def read(self, incoming: Incoming) -> dict[str, Any]:
         """Name the authorization servers of an MCP endpoint."""
         name = incoming.path.get("name")
-        found = self._challenges.metadata(f"/servers/{name}/mcp" if name else "/mcp")
-        if found is None:
+        if not self._challenges.servers:
             raise NotFound("no authorization server is configured; set gateway.authorization_servers")
-        return found
+        return {
+            "resource": f"{self._challenges.url}{f'/servers/{name}' if name else ''}/mcp",
+            "authorization_servers": self._challenges.servers,
+            "bearer_methods_supported": ["header"],
+            "resource_name": "Toolway",
+        }
