@@ -123,7 +123,7 @@ def _imported(kind: Any, text: str) -> Any:
 
 def _algorithm(jwk: Mapping[str, Any]) -> str:
     """The algorithm of a key for signatures, by its type alone; raises UnusableKey for all others."""
-    kty, crv = jwk.get("kty"), jwk.get("crv")
+    kty, crv = str(jwk.get("kty")), str(jwk.get("crv"))
     if kty == "RSA":
         _check_rsa(jwk)
         found = "RS256"
