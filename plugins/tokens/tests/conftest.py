@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -23,12 +25,30 @@ def clock() -> MovedClock:
     return MovedClock()
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite database, to be copied."""
+    file = tmp_path_factory.mktemp("template") / "toolway.db"
+
+    async def make() -> None:
+        store = Store.connect(f"sqlite+aiosqlite:///{file}")
+        await migrate(store, history())
+        await store.close()
+
+    asyncio.run(make())
+    return file
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, template: Path) -> str:
+    shutil.copy(template, tmp_path / "toolway.db")
+    return f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty database."""
-    if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}"
-    url: str = request.getfixturevalue("postgres_url")
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The address of a database."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 

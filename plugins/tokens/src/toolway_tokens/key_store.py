@@ -142,7 +142,8 @@ class KeyStore:
         now = self._clock.now()
         living = col(KeyRow.verifies_until).is_(None) | (col(KeyRow.verifies_until) > now - LEEWAY)
         async with self.database.read() as tx:
-            rows = list(await tx.session.exec(select(KeyRow).where(living).order_by(col(KeyRow.created_at).desc())))
+            rows = list(await tx.session.exec(select(KeyRow).where(living)))
+        rows.sort(key=lambda row: (row.verifies_until is None, row.created_at), reverse=True)
         jwks = [msgspec.json.decode(row.public, type=dict[str, Any]) for row in rows]
         self._loaded = Loaded(key_set(jwks), jwks, self._clock.monotonic())
         return self._loaded

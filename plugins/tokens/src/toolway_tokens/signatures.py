@@ -58,10 +58,10 @@ def verified(token: str, keys: Mapping[str, VerifyingKey]) -> Signed:
     return Signed(header, checked.payload or b"")
 
 
-def parts_of(token: str, longest: int = MAX_TOKEN) -> tuple[dict[str, Any], bytes, bytes]:
+def parts_of(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, nothing verified; raises BadSignature when it is not of that form."""
     segments = token.split(".")
-    if len(token) > longest or len(segments) != 3:
+    if len(token) > MAX_TOKEN or len(segments) != 3:
         raise BadSignature
     header, payload, signature = map(_decoded, segments)
     return json_object(header), payload, signature
