@@ -1,7 +1,9 @@
 """Signing keys: made once for all nodes, by reference, rotated with an overlap."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from token_node import ADMIN_PRINCIPAL, MakeNode, Node
@@ -68,8 +70,13 @@ async def test_an_unknown_key_is_not_looked_for_with_every_request(
 ) -> None:
     await node.parts.keys.verifying()
     reads: list[int] = []
-    read = node.database.read
-    monkeypatch.setattr(node.database, "read", lambda: reads.append(1) or read())  # type: ignore[func-returns-value]
+    read: Callable[[], Any] = node.database.read
+
+    def counting() -> Any:
+        reads.append(1)
+        return read()
+
+    monkeypatch.setattr(node.database, "read", counting)
 
     for _ in range(20):
         await node.parts.keys.verifying("unknown")

@@ -18,7 +18,7 @@ import msgspec
 
 from toolway.hookspecs.accounts import ADMIN, Account
 from toolway.hookspecs.auth import Principal, Resource
-from toolway.hookspecs.permissions import ITEM_ACTIONS, Limits, Permission
+from toolway.hookspecs.permissions import ITEM_ACTIONS, ITEM_AREAS, Limits, Permission
 from toolway.plugin import Kernel, Unauthenticated
 
 LOCAL_ADMIN = "admin"
@@ -92,7 +92,7 @@ def beyond(kernel: Kernel, maker: Principal, limits: Limits) -> str:
         if "*" in text:
             return f"a token for another account must name each thing that it may do, so {text} may have no *"
     scopes = [Permission.parse(text) for text in limits.scopes]
-    uses_servers = any(scope.action in ITEM_ACTIONS for scope in scopes)
+    uses_servers = any(scope.action.partition(":")[0] in ITEM_AREAS for scope in scopes)
     if uses_servers and not limits.servers:
         return "a token for another account that uses items must name its servers"
     connects = [Permission("servers:connect", name) for name in limits.servers] if uses_servers else []

@@ -61,11 +61,6 @@ def _covers(own: Permission, scope: Permission) -> bool:
 
     A pattern that matches the text of another one matches whatever that one does: only its own `*` can match a `*`.
     """
-    area, _, verb = scope.action.partition(":")
-    if scope.action == "*":
-        return own.action == "*" and own.pattern == "*"
-    if verb == "*" and own.action not in ("*", f"{area}:*"):
-        return False
     return Permissions([own]).permit(scope.action, scope.pattern)
 
 
