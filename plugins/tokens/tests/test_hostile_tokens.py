@@ -1,4 +1,4 @@
-"""Forged and malformed tokens: each is refused with one and the same sentence, unless it does not say that it is ours."""
+"""Forged and malformed tokens: all are refused with one sentence, unless they do not even say that they are ours."""
 
 import base64
 import hashlib

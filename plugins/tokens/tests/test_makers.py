@@ -29,7 +29,7 @@ BOUNDED: dict[str, Any] = {"scopes": ["tools:call:a/x"], "servers": ["s"]}
 
 def allow(node: Node, who: str, *permissions: str) -> None:
     rights = Permissions(Permission.parse(text) for text in permissions)
-    node.allowed = lambda id, action, resource: id == who and rights.permit(action, resource.name)
+    node.allowed = lambda asking, action, resource: asking == who and rights.permit(action, resource.name)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_an_owner_makes_a_bounded_token_that_ends_with_their_own_rights(no
 
 async def test_a_token_ends_when_its_maker_is_demoted_or_gone(node: Node) -> None:
     _, value = await node.make(principal("user:root"), subject="user:bob")
-    without = {id: account for id, account in ACCOUNTS.accounts.items() if id != "user:root"}
+    without = {one: account for one, account in ACCOUNTS.accounts.items() if one != "user:root"}
 
     for changed in (without, {**without, "user:root": Account("user", "root")}):
         node.accounts = msgspec.structs.replace(ACCOUNTS, accounts=changed)
@@ -189,7 +189,7 @@ def test_a_bounded_token_may_do_nothing_that_its_maker_may_not(
     node: Node, denied: list[tuple[str, str, str]], limits: Limits
 ) -> None:
     """Its maker may do everything but some things, as no set of patterns could say it, and not the same everywhere."""
-    node.allowed = lambda id, action, about: (action, about.name, about.server or about.name) not in denied
+    node.allowed = lambda _, action, about: (action, about.name, about.server or about.name) not in denied
     if objection(node, principal("user:alice"), "service:ci", limits):  # type: ignore[arg-type]
         return
     for action, name, server in EVERY_DECISION:

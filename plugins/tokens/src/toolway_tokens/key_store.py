@@ -1,4 +1,4 @@
-"""The keys of all nodes: in the database, sealed with the root key, or by reference; older ones verify until they are over."""
+"""The keys of all nodes: sealed in the database, or by reference; older ones verify as long as there is need."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Who may make tokens for whom, so that nobody gains by it; asked when a token is made, and again whenever it is verified.
+"""Who may make tokens for whom, so that nobody gains by it; asked for a new token, and again for each verification.
 
 - For oneself: the token is the account's own, within the limits of the credential that made it.
 - Administrators may make tokens for every account: none has more rights than they.
-- Others may make tokens for a service account that they or a team which they own owns, and for accounts whose tokens
-  they may write. That account may have rights that the maker lacks, now or later, so such a token is *bounded*: it names
-  each thing that it may do, without patterns, and the maker must be allowed every one of them.
+- Others may make tokens for a service account that they or a team which they own owns, and for accounts whose
+  tokens they may write. That account may have rights that the maker lacks, now or later, so such a token is
+  *bounded*: it names each thing that it may do, without patterns, and the maker must be allowed every one of them.
 
 A token made for another account ends working once its maker could not make it any more: is demoted, disabled, gone, no
 owner any more, or lost a permission that a bounded token names.

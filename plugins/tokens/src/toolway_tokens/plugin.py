@@ -26,8 +26,8 @@ class TokensSettings(Settings):
     )
     signing_key: SecretRef | None = Field(
         None,
-        description="Reference to a private key, PEM or JWK, in place of the one that the gateway makes and keeps in the "
-        "database, encrypted with the root key.",
+        description="Reference to a private key, PEM or JWK, in place of the one that the gateway makes and keeps "
+        "in the database, encrypted with the root key.",
     )
     issuer: str = Field("", max_length=256, description='The claim `iss`; by default public_url, or else "toolway".')
     audience: str = Field("", max_length=256, description="The claim `aud`; by default the issuer.")

@@ -1,7 +1,8 @@
 """RSA keys that a broken generator made and that can be factored (ROCA, CVE-2017-15361).
 
-Their primes are powers of 65537 modulo a product of small primes; then so is the modulus. For a good key, that holds for
-all of these small primes by chance once in more than 10**8 (Nemec et al., "The Return of Coppersmith's Attack", 2017).
+Their primes are powers of 65537 modulo a product of small primes; then so is the modulus. For a good key, that holds
+for all of these small primes by chance once in more than 10**8 (Nemec et al., "The Return of Coppersmith's Attack",
+2017).
 """
 
 from __future__ import annotations
