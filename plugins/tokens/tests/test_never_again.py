@@ -12,8 +12,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precon
 from token_node import ACCOUNTS, ROOT_KEY, Node
 
 from toolway.catalog.store import Store
-from toolway.gateway.access import Access, Visit
-from toolway.hookspecs.auth import AuthContext
+from toolway.gateway.access import Access
+from toolway.hookspecs.auth import AuthContext, Visit
 from toolway.keyring import open_ring
 from toolway.plugin import Unauthenticated
 from toolway_testing.clock import MovedClock
@@ -83,7 +83,7 @@ class Tokens(RuleBasedStateMachine):
         key = self.credential(value)
         self.run(self.nodes[node].parts.catalog.revoke(key.removeprefix("token:"), "admin"))
         for access in self.accesses:
-            access.revoke(key)
+            access.revoke(frozenset({key}))
         self.over.add(value)
 
     @rule(node=st.integers(0, 1))
@@ -105,7 +105,7 @@ class Tokens(RuleBasedStateMachine):
         self.disabled = not self.disabled
         for node, access in zip(self.nodes, self.accesses, strict=True):
             node.accounts = type(ACCOUNTS)({}) if self.disabled else ACCOUNTS
-            access.revoke("user:alice")
+            access.revoke(frozenset({"user:alice"}))
 
     @invariant()
     def what_is_over_is_refused_and_what_is_not_is_accepted(self) -> None:

@@ -20,11 +20,8 @@ from toolway_tokens.lifetimes import Lifetimes, lifetimes, policies_for
 from toolway_tokens.makers import LOCAL_ADMIN, objection
 from toolway_tokens.narrowing import NO_LIMITS, Reach, excess, narrowed
 from toolway_tokens.schemas import NewToken
-from toolway_tokens.signatures import signed
+from toolway_tokens.signatures import MAX_TOKEN, signed
 from toolway_tokens.token import PREFIX, Token
-
-MAX_VALUE = 8000
-"""Characters; with its header's name a token must fit into a header field of 8 KiB."""
 
 
 class Maker(msgspec.Struct, frozen=True):
@@ -85,7 +82,7 @@ class Issuer:
             key = await self._keys.signing(tx)
             token = _token(jti, key.kid, subject, maker, asked, reach, math.floor(now))
             value = signed(key, {"typ": TYP}, self._claims(token).encoded())
-            if len(value) > MAX_VALUE:
+            if len(value) > MAX_TOKEN:
                 raise InvalidInput("the token would be too long to send; give it fewer or shorter scopes")
             await self._catalog.add(tx, token)
         return token, value

@@ -81,6 +81,7 @@ class TokenOperations:
         """Revoke a token, and those that were made with it."""
         token = await self._found(incoming, "tokens:write")
         await self._catalog.revoke(token.jti, incoming.principal.id)
+        await self._kernel.catalog.reload()  # this node forgets it before the answer
         return Response(status_code=204)
 
     async def rotate(self, incoming: Incoming) -> KeysView:

@@ -15,8 +15,8 @@ from joserfc.errors import JoseError
 
 from toolway_tokens.keys import MAX_KID, SigningKey, VerifyingKey
 
-MAX_TOKEN = 8192
-"""Characters of a token."""
+MAX_TOKEN = 8000
+"""Characters of a token; with the name of its header it fits into a header field of 8 KiB."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
 
