@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import httpx2
@@ -96,6 +97,24 @@ async def test_a_revoked_token_is_refused_on_the_next_request(gate: RunningGatew
     assert is_challenged(await gate.api("GET", "/tokens", token=token["token"]))
     shown = (await gate.api("GET", f"/tokens/{token['name']}")).content
     assert shown["state"] == "revoked" and "token" not in shown
+
+
+async def test_without_messages_a_revocation_counts_when_the_other_node_looks_which_is_once_a_second(
+    database: dict[str, Any], gateway: StartGateway
+) -> None:
+    first, second = await started(gateway, **database), await started(gateway, **database)
+    first.gateway.kernel.database.publish = None
+    token = await made(first)
+    assert (await call(second, token["token"])).status == 200
+
+    await first.api("DELETE", f"/tokens/{token['name']}")
+    before = monotonic()
+
+    async def is_refused() -> bool:
+        return is_challenged(await call(second, token["token"]))
+
+    await eventually(is_refused)
+    assert monotonic() - before < 1.5  # half a second for machines that are busy with other tests
 
 
 async def test_the_catalog_tells_who_used_a_token_last(gate: RunningGateway) -> None:
