@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from toolway.plugin import ConfigError
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
@@ -276,6 +277,18 @@ async def test_every_forgery_is_401_with_a_challenge_everywhere(gateway: StartGa
         forged = forge(header, claims, key)
         assert is_challenged(await call(gate, forged)), what
         assert is_challenged(await gate.api("GET", "/upstreams", token=forged)), what
+
+
+async def test_the_operations_are_described_with_their_permissions(gateway: StartGateway) -> None:
+    gate = await started(gateway)
+
+    document = (await gate.api("GET", "/openapi.json")).content
+
+    OpenAPIV31SpecValidator(document).validate()
+    paths = document["paths"]
+    assert paths["/api/v1/token-keys/rotate"]["post"]["x-permission"] == "token-keys:write"
+    assert paths["/.well-known/jwks.json"]["get"]["security"] == []
+    assert {"/api/v1/tokens", "/api/v1/tokens/{name}", "/api/v1/token-policies/{name}"} <= paths.keys()
 
 
 async def test_without_the_plugin_there_are_no_tokens(gateway: StartGateway) -> None:
