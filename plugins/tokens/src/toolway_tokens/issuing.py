@@ -40,8 +40,11 @@ class Maker(msgspec.Struct, frozen=True):
 
     @property
     def is_sponsored(self) -> bool:
-        """Whether the token that is used was made by another account, which answers for what is made with it."""
-        return self.token is not None and self.token.maker != self.token.subject
+        """Whether the token that is used was made by another account, which answers for what is made with it.
+
+        The local admin never loses a right, and so has nothing to answer for.
+        """
+        return self.token is not None and self.token.maker not in (self.token.subject, LOCAL_ADMIN)
 
 
 class Issuer:
