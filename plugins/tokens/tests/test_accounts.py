@@ -26,7 +26,7 @@ def database(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest_asyncio.fixture
 async def gate(database: dict[str, Any], gateway: StartGateway) -> RunningGateway:
-    """A gateway with the users alice, bob and the administrators root and chief, and alice's team with its service account."""
+    """A gateway with two users, two administrators, and the team of alice with its service account."""
     gate = await gateway(enable=["tokens"], servers=[STRICT], demo=True, **database)
     await eventually(lambda: gate.gateway.plane.view("strict").listed("tool"))
     for path, body in (

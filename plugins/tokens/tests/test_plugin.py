@@ -300,7 +300,7 @@ async def test_without_the_plugin_there_are_no_tokens(gateway: StartGateway) -> 
 async def test_a_signing_key_that_cannot_be_used_is_told_at_the_start(gateway: StartGateway, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("hunter2")
 
-    with pytest.raises(ConfigError, match="signing_key file:.* cannot be used: it is no private key") as failed:
+    with pytest.raises(ConfigError, match=r"signing_key file:.* cannot be used: it is no private key") as failed:
         await gateway(enable=["tokens"], plugins={"tokens": {"signing_key": f"file:{tmp_path / 'key'}"}})
 
     assert "hunter2" not in str(failed.value)
