@@ -10,8 +10,6 @@ import pytest_asyncio
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
-pytest.importorskip("toolway.bundled.accounts")
-
 STRICT = {"name": "strict", "include": ["demo/*"], "access": "authenticated"}
 BOUNDED = {"scopes": ["tools:call:demo/echo"], "servers": ["strict"]}
 
