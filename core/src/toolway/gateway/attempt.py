@@ -75,7 +75,7 @@ class Attempts(msgspec.Struct, eq=False):
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
         clock, queues, balancer, now = exchange.clock, self.queues, self.balancer, self.clock.monotonic
-        tried: list[Endpoint] = []
+        tried, sent = list[Endpoint](), False
         if not queues.take(policy, target.upstream):
             await queues.enter(policy, target.upstream)
         clock.slots.append((queues, target.upstream))
@@ -91,6 +91,7 @@ class Attempts(msgspec.Struct, eq=False):
                 attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
                 held = self.legs.get(key, view, endpoint, exchange)
                 held.users += 1
+                answered = False
                 try:
                     request = self._request(call, exchange, held, policy)
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
@@ -98,6 +99,7 @@ class Attempts(msgspec.Struct, eq=False):
                     reply = await held.connection.request(request)
                     is_plain = is_modern and reply.kind == "complete" and call.method != "resources/read"
                     if not is_plain or reply.fault is not None:
+                        answered = True
                         reply = await self._converse(reply, request, call, exchange, held)
                     return reply
                 except UpstreamError as error:
@@ -105,7 +107,10 @@ class Attempts(msgspec.Struct, eq=False):
                     tried.append(endpoint)
                     if isinstance(error, SessionLost):
                         self.legs.discard(held)
-                    if len(tried) > policy.retries or not _may_repeat(call, error):
+                    error.sent = error.sent or answered
+                    is_last = len(tried) > policy.retries or not _may_repeat(call, error)
+                    error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
+                    if is_last:
                         raise
                 finally:
                     held.users -= 1

@@ -113,6 +113,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
     built = await build_gateway(config, Keeper().holder(), demo=demo)
     sockets = serve.listen(config.gateway.bind)
+    for each in sockets:
+        stack.callback(each.close)  # of a gateway that does not get as far as serving on them
     token = await ensure_first_token(built.kernel.database, built.kernel.clock)
     host, port = sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
