@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import msgspec
@@ -52,29 +53,20 @@ class Permissions:
     """A set of permissions, compiled; decisions are remembered."""
 
     def __init__(self, permissions: Iterable[Permission]) -> None:
-        self._patterns: dict[str, re.Pattern[str]] = {}
-        self._known: dict[tuple[str, str], bool] = {}
         by_action: dict[str, list[str]] = {}
         for each in permissions:
             by_action.setdefault(each.action, []).append(each.pattern)
         self._patterns = {action: compiled(patterns) for action, patterns in by_action.items()}
 
+    @lru_cache(REMEMBERED)  # noqa: B019 - bounded; a set lives a little longer than its last use
     def permit(self, action: str, name: str) -> bool:
         """Whether one of them covers this action on the object of this name."""
-        known = self._known.get((action, name))
-        if known is None:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            known = self._known[action, name] = self._permit(action, name)
-        return known
-
-    def _permit(self, action: str, name: str) -> bool:
         area = action.partition(":")[0]
         candidates = (self._patterns.get(key) for key in (action, f"{area}:*", "*"))
         return any(pattern is not None and pattern.match(name) is not None for pattern in candidates)
 
 
-class Limits(msgspec.Struct, frozen=True, dict=True):
+class Limits(msgspec.Struct, frozen=True):
     """What a credential allows at most, whatever its holder may do; what is empty limits nothing.
 
     `scopes` are permissions. `servers` and `items` are patterns over virtual servers and canonical item names; with one
@@ -85,17 +77,9 @@ class Limits(msgspec.Struct, frozen=True, dict=True):
     servers: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
 
+    @lru_cache(REMEMBERED)  # noqa: B019 - as above
     def permit(self, action: str, name: str, server: str) -> bool:
         """Whether the action is within the limits; `server` is the virtual server of the request, if there is one."""
-        known: dict[tuple[str, str, str], bool] = self.__dict__.setdefault("known", {})
-        found = known.get((action, name, server))
-        if found is None:
-            if len(known) >= REMEMBERED:
-                known.clear()
-            found = known[action, name, server] = self._permit(action, name, server)
-        return found
-
-    def _permit(self, action: str, name: str, server: str) -> bool:
         if self.scopes and not self._in_scope(action, name):
             return False
         if not (self.servers or self.items):
