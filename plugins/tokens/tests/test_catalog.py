@@ -1,5 +1,6 @@
 """Tokens from their making to their end, on a real database."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -180,3 +181,17 @@ def counted(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(node.database, "write", counting)
     return writes
+
+
+async def test_the_trail_of_changes_says_who_made_and_revoked_what(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "toolway.audit"):
+        token, value = await node.make(subject="user:alice", scopes=["tools:call:a/*"])
+        await node.parts.catalog.revoke(token.jti, "admin")
+
+    made, revoked = [json.loads(each.message) for each in caplog.records if each.name == "toolway.audit"]
+    assert (made["actor"], made["action"], made["object"]) == ("admin", "tokens.create", f"tokens/{token.jti}")
+    assert (made["after"]["subject"], made["after"]["scopes"]) == ("user:alice", ["tools:call:a/*"])
+    assert (revoked["action"], revoked["after"]) == ("tokens.revoke", {"revoked": True, "with": []})
+    assert value.split(".")[2] not in caplog.text

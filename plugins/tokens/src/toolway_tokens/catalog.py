@@ -56,7 +56,7 @@ class TokenCatalog:
 
     async def revoke(self, jti: str, actor: str) -> None:
         """End a token, and those that were made with it; each node forgets them within a second."""
-        async with self.database.change(PART, actor, "tokens.revoke", jti) as tx:
+        async with self.database.change(PART, actor, "tokens.revoke", f"tokens/{jti}") as tx:
             ended, left = list[str](), [jti]
             while left:
                 ended += left
@@ -65,6 +65,7 @@ class TokenCatalog:
             where = col(TokenRow.jti).in_(ended) & col(TokenRow.revoked_at).is_(None)
             await tx.session.exec(update(TokenRow).where(where).values(revoked_at=self._clock.now()))
             await tx.revoke(*(PREFIX + one for one in ended))
+            tx.before, tx.after = {"revoked": False}, {"revoked": True, "with": ended[1:]}
 
     async def claim(self, jti: str) -> bool:
         """Use up a one-time token; True for one caller, on whichever node it is."""

@@ -74,7 +74,7 @@ class Issuer:
         subject = asked.subject or maker.principal.id
         reach = self._reach(maker, subject, asked)
         jti = secrets.token_hex(8)
-        async with self._catalog.database.change(PART, maker.principal.id, "tokens.create", jti) as tx:
+        async with self._catalog.database.change(PART, maker.principal.id, "tokens.create", f"tokens/{jti}") as tx:
             account, now = self._kernel.accounts.get(subject), self._kernel.clock.now()
             allowed = lifetimes(account, await policies_for(tx, account), self._settings)
             wish = None if asked.expires_at is None else asked.expires_at.timestamp()
@@ -88,6 +88,7 @@ class Issuer:
             if len(value) > MAX_TOKEN:
                 raise InvalidInput("the token would be too long to send; give it fewer or shorter scopes")
             await self._catalog.add(tx, token)
+            tx.after = token.told()
         return token, value
 
     def _reach(self, maker: Maker, subject: str, asked: NewToken) -> Reach:

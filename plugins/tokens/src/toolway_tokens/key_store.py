@@ -82,6 +82,7 @@ class KeyStore:
             active = await _active(tx)
             if active is None or await self._fitting(active) is None:
                 await self._replace(tx, active, new)
+            tx.before, tx.after = {"kid": active.kid if active else None}, {"kid": new.kid}
         self._loaded = None
 
     async def signing(self, tx: Transaction) -> SigningKey:
@@ -102,12 +103,13 @@ class KeyStore:
             Conflict: the key comes by reference and is still the same.
         """
         new = await self._new()
-        async with self.database.change(PART, actor, "token-keys.rotate", new.kid) as tx:
+        async with self.database.change(PART, actor, "token-keys.rotate", f"token-keys/{new.kid}") as tx:
             await self.database.alone(tx, ALONE)
             active = await _active(tx)
             if active is not None and active.kid == new.kid:
                 raise Conflict(f"the signing key {self._reference} is still the same; change the secret, then rotate")
             await self._replace(tx, active, new)
+            tx.before, tx.after = {"kid": active.kid if active else None}, {"kid": new.kid}
         self._loaded = None
 
     async def verifying(self, kid: str = "") -> Mapping[str, VerifyingKey]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,6 +51,11 @@ class Token(msgspec.Struct, frozen=True):
         """What the token is limited to."""
         limited = self.scopes or self.servers or self.items
         return Limits(self.scopes, self.servers, self.items) if limited else None
+
+    def told(self) -> dict[str, Any]:
+        """What the trail of changes says of it: what it is good for, in JSON."""
+        members = ("subject", "maker", "description", "expires_at", "single_use", *_LISTS)
+        return {name: msgspec.to_builtins(getattr(self, name)) for name in members}
 
     def state(self, now: float) -> State:
         """What has become of it at `now` (Unix seconds)."""
