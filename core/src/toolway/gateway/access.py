@@ -87,10 +87,11 @@ class Access:
         limits = principal.limits
         if limits is not None and not limits.permit(action, resource.name, resource.server):
             return False
+        asking = principal.on_behalf_of or principal
         allowed = False
         for authorizer in self._authorizers:
             try:
-                decision = authorizer.decide(principal, action, resource)
+                decision = authorizer.decide(asking, action, resource)
             except Exception:
                 log.exception("authorizer %r failed; the action is denied", authorizer.name)
                 return False
@@ -108,11 +109,12 @@ class Access:
 
     def visibility(self, principal: Principal, server: str, *, is_for_all: bool = True) -> str:
         """Equal keys mean equal lists on this server within one snapshot; `is_for_all`: all of it is public."""
-        keys = [authorizer.visibility(principal, server) for authorizer in self._authorizers]
+        asking = principal.on_behalf_of or principal
+        keys = [authorizer.visibility(asking, server) for authorizer in self._authorizers]
         if principal.limits is not None:
             keys.append(repr(principal.limits))
         if not is_for_all:
-            keys.append(f"{principal.id} {principal.teams}")
+            keys.append(f"{asking.id} {asking.teams}")
         return "|".join(keys)
 
     def revoke(self, keys: frozenset[str]) -> None:
