@@ -82,6 +82,8 @@ class Attempts(msgspec.Struct, eq=False):
         started = now()
         call.deadline = started + policy.total
         clock.task, clock.until = exchange.task, monotonic() + policy.total
+        if clock.is_watched:
+            clock.arm()
         try:
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
             is_modern = key[1] == "modern"

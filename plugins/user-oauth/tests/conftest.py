@@ -1,0 +1,50 @@
+"""A gateway, an authorization server (a certified OpenID Provider) and an MCP server that trusts it: all real."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+import somebody
+from house import House, Provider, running_provider, settings
+from tracker import Tracker, tracker
+
+from toolway_testing.gateway import StartGateway
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    with running_provider(tmp_path_factory.mktemp("provider")) as server:
+        yield server
+
+
+@pytest.fixture
+def hasty_provider(tmp_path: Path) -> Iterator[Provider]:
+    """One whose access tokens live for four seconds."""
+    with running_provider(tmp_path, ACCESS_TTL="4") as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def upstream(provider: Provider) -> AsyncIterator[Tracker]:
+    async with tracker(provider.issuer) as server:
+        yield server
+
+
+@pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plugin `somebody` can be enabled."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(somebody.installed(tmp_path / "somebody"))])
+
+
+@pytest_asyncio.fixture
+async def house(gateway: StartGateway, provider: Provider, upstream: Tracker, people: None) -> House:
+    """A gateway that has discovered the tracker; nobody but `lister` is connected."""
+    options = settings(provider, upstream)
+    made = House(await gateway(**options), upstream, options["public_url"])
+    await made.connect("lister", "eve")
+    await made.discovered()
+    return made
