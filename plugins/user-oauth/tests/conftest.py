@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import somebody
-from house import House, Provider, running_provider, settings
+from house import House, OpenHouse, Provider, running_provider, settings
 from tracker import Tracker, tracker
 
 from toolway_testing.gateway import StartGateway
@@ -40,11 +41,27 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [*sys.path, str(somebody.installed(tmp_path / "somebody"))])
 
 
+@pytest.fixture
+def open_house(gateway: StartGateway, upstream: Tracker, provider: Provider, people: None) -> OpenHouse:
+    """Starts a gateway that has discovered the tracker; nobody but `lister` is connected. Takes what `settings` takes."""
+
+    async def start(server: Provider = provider, behind: Tracker = upstream, **options: Any) -> House:
+        made = House(await gateway(**settings(server, behind, **options)), behind, server.gateway)
+        await made.connect("lister", "eve")
+        await made.discovered()
+        return made
+
+    return start
+
+
 @pytest_asyncio.fixture
-async def house(gateway: StartGateway, provider: Provider, upstream: Tracker, people: None) -> House:
-    """A gateway that has discovered the tracker; nobody but `lister` is connected."""
-    options = settings(provider, upstream)
-    made = House(await gateway(**options), upstream, options["public_url"])
-    await made.connect("lister", "eve")
-    await made.discovered()
-    return made
+async def house(open_house: OpenHouse) -> House:
+    return await open_house()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+def database(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Settings for either database."""
+    if request.param == "sqlite":
+        return {}
+    return {"database": f"literal:{request.getfixturevalue('postgres_url')}"}

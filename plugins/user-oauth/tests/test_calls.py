@@ -8,7 +8,7 @@ from typing import Any
 
 import mcp_types as types
 import pytest
-from house import House
+from house import House, OpenHouse
 from mcp import MCPError
 from person import Person
 
@@ -75,7 +75,8 @@ async def test_a_person_who_declines_is_not_asked_again_by_this_call(house: Hous
     assert house.upstream.refused == set()
 
 
-async def test_a_legacy_client_whose_person_is_late_gets_the_error_of_its_protocol(house: House) -> None:
+async def test_a_legacy_client_whose_person_is_late_gets_the_error_of_its_protocol(open_house: OpenHouse) -> None:
+    house = await open_house(patience=0.2)
 
     async def elicit(context: Any, params: types.ElicitRequestURLParams) -> types.ElicitResult:
         return types.ElicitResult(action="accept")

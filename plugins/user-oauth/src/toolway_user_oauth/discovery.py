@@ -151,7 +151,9 @@ class Discovery:
         if document is None:
             raise ServerUnusable("the authorization server has no metadata; set auth.authorization_endpoint and so on")
         found: _Metadata = _read(document, _Metadata, "the metadata of the authorization server")
-        if found.issuer.rstrip("/") != issuer.rstrip("/"):  # upstreams write it with and without; it is the same document
+        if found.issuer.rstrip("/") != issuer.rstrip(
+            "/"
+        ):  # upstreams write it with and without; it is the same document
             raise ServerUnusable("the authorization server calls itself otherwise than the issuer it is named by")
         if "S256" not in found.code_challenge_methods_supported:
             raise ServerUnusable("the authorization server does not offer PKCE with S256; it cannot be used")

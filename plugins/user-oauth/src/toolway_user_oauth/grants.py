@@ -10,8 +10,8 @@ from urllib.parse import quote_plus
 import msgspec
 from multidict import MultiDict
 
-from toolway.plugin import Clock, Secrets, UpstreamError, UpstreamProtocol
-from toolway.plugin.http import Document, OutgoingHttp
+from toolway.plugin import Kernel, UpstreamError, UpstreamProtocol
+from toolway.plugin.http import Document
 from toolway_user_oauth.challenge import scopes_in
 from toolway_user_oauth.errors import GrantRefused
 from toolway_user_oauth.server import AuthorizationServer
@@ -50,10 +50,8 @@ class _Grant(msgspec.Struct):
 class Grants:
     """Talks to token endpoints as the client that an upstream's settings name."""
 
-    def __init__(self, http: OutgoingHttp, secrets: Secrets, clock: Clock) -> None:
-        self._http = http
-        self._secrets = secrets
-        self._clock = clock
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
 
     async def redeem(
         self,
@@ -112,7 +110,7 @@ class Grants:
         allow_private: bool,
     ) -> Tokens:
         form += [("resource", resource) for resource in resources]
-        now = self._clock.now()
+        now = self._kernel.clock.now()
         answer = await self._post(auth, server, server.token_endpoint, form, allow_private=allow_private)
         if answer.status >= 400:
             reason = _reason(answer)
@@ -140,7 +138,7 @@ class Grants:
     ) -> Document:
         """A form with the client's own credential, which is never sent where the server's metadata do not say so."""
         headers, data = {"Accept": "application/json"}, MultiDict(form)
-        secret = await self._secrets.get(auth.client_secret) if auth.client_secret else ""
+        secret = await self._kernel.secrets.get(auth.client_secret) if auth.client_secret else ""
         if server.method == "basic" and secret:
             pair = f"{quote_plus(auth.client_id)}:{quote_plus(secret)}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
@@ -149,7 +147,7 @@ class Grants:
             if secret:
                 data["client_secret"] = secret
         try:
-            return await self._http.fetch_json(
+            return await self._kernel.http.fetch_json(
                 "the token endpoint", "POST", url, headers=headers, data=data, allow_private=allow_private
             )
         except UpstreamError as error:

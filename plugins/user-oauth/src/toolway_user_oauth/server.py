@@ -49,6 +49,7 @@ def checked(http: OutgoingHttp, url: str, what: str, *, allow_private: bool) -> 
 def all_checked(http: OutgoingHttp, server: AuthorizationServer, *, allow_private: bool) -> AuthorizationServer:
     """The server, if every address of it is acceptable; raises ServerUnusable."""
     for name in ("issuer", "authorization_endpoint", "token_endpoint", "revocation_endpoint"):
-        if url := getattr(server, name):
+        url: str = getattr(server, name)
+        if url or name != "revocation_endpoint":
             checked(http, url, name, allow_private=allow_private)
     return server

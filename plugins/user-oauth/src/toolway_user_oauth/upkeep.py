@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from toolway.hookspecs.routing import Upstream
 from toolway.hookspecs.system import Transaction
 from toolway.plugin import Kernel, ToolwayError
 from toolway_user_oauth.connections import PART, Connections
+from toolway_user_oauth.wallet import Wallet
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +33,15 @@ class Moved:
 
 
 class Upkeep:
-    """Runs as long as the gateway."""
+    """Runs as long as the gateway; in the end it waits for what the others have under way."""
 
     name = "user-oauth"
 
-    def __init__(self, kernel: Kernel, connections: Connections) -> None:
+    def __init__(self, kernel: Kernel, connections: Connections, wallet: Wallet) -> None:
         self._kernel = kernel
         self._connections = connections
+        self._wallet = wallet
+        self._discovering: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -46,8 +50,25 @@ class Upkeep:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            tasks = (task, *self._discovering)
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._wallet.close()
+
+    async def connected(self, principal: str, upstream: Upstream) -> None:
+        """This node knows at once; what the upstream offers is discovered with the account that is meant for it."""
+        await self._kernel.catalog.reload()
+        if getattr(upstream.auth, "discover_as", "") == principal:
+            task = asyncio.create_task(self._discover(upstream.name))
+            self._discovering.add(task)
+            task.add_done_callback(self._discovering.discard)
+
+    async def _discover(self, upstream: str) -> None:
+        try:
+            await self._kernel.catalog.refresh(upstream)
+        except ToolwayError as error:
+            log.info("upstream %s was not discovered with the new connection: %s", upstream, error.message)
 
     async def prune(self) -> int:
         """Remove what nobody can use any more; returns how many connections that were."""

@@ -71,6 +71,10 @@ class Wallet:
         found = await self._current(principal, upstream)
         return None if found is None else await self._renewed(found, upstream, refused=True)
 
+    async def close(self) -> None:
+        """Wait for refreshes that are under way: what they got must not be lost."""
+        await asyncio.gather(*self._renewing.values(), return_exceptions=True)
+
     async def _current(self, principal: str, upstream: Upstream) -> Connection | None:
         key, epoch = (principal, upstream.name), self._kernel.parts.get(PART)
         held = self._held.get(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from toolway_testing.polling import eventually
 from toolway_testing.servers import free_port
 
 SECRET = "gateway-secret"
-CANARY = "canary-of-nobody"
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,11 @@ class Provider:
     issuer: str
     port: int
     log: Path
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.port}"
 
     def requests(self, path: str) -> int:
         """How many came for that path."""
@@ -97,22 +101,29 @@ class House:
         await eventually(has_tools)
 
 
-def settings(provider: Provider, upstream: Tracker, **auth: Any) -> dict[str, Any]:
-    """What the gateway fixture takes."""
+OpenHouse = Callable[..., Awaitable[House]]
+"""What the fixture `open_house` is."""
+
+
+def settings(
+    provider: Provider, upstream: Tracker, auth: dict[str, Any] | None = None, patience: float = 10, **gateway: Any
+) -> dict[str, Any]:
+    """What the gateway fixture takes; `auth` replaces members of the upstream's."""
     own = {
         "type": "oauth-user",
         "client_id": "gateway",
         "client_secret": f"literal:{SECRET}",
         "scopes": ["mcp:read", "offline_access", "openid"],
         "discover_as": "user:lister",
-        **auth,
+        **(auth or {}),
     }
     table = {"name": "tracker", "kind": "http", "endpoints": [upstream.url], "allow_private": True, "auth": own}
     return {
         "enable": ["user-oauth", "somebody"],
-        "plugins": {"user-oauth": {"patience": 5}},
+        "plugins": {"user-oauth": {"patience": patience}},
         "bind": f"127.0.0.1:{provider.port}",
-        "public_url": f"http://127.0.0.1:{provider.port}",
+        "public_url": provider.gateway,
         "upstreams": [table],
         "servers": [{"name": "desk", "naming": "plain", "include": ["tracker/*"]}],
+        **gateway,
     }
