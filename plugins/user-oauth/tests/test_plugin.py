@@ -21,13 +21,6 @@ async def test_without_the_plugin_its_auth_is_not_known(
         await gateway(**{**settings(provider, upstream), "enable": ["somebody"], "plugins": {}})
 
 
-async def test_without_a_public_url_it_does_not_start(
-    gateway: StartGateway, provider: Provider, upstream: Tracker, people: None
-) -> None:
-    with pytest.raises(ToolwayError, match=r"set public_url in \[gateway\]"):
-        await gateway(**settings(provider, upstream, public_url=""))
-
-
 @pytest.mark.parametrize("plugin", [{"patience": 601}, {"patience": -1}, {"proof": "none"}, {"prof": "link"}])
 async def test_settings_that_cannot_be_used_are_refused(
     gateway: StartGateway, provider: Provider, upstream: Tracker, people: None, plugin: dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolway.plugin import Kernel, PluginError
+from toolway.plugin import Kernel
 from toolway_user_oauth.asking import Asking
 from toolway_user_oauth.auth import OAuthUser
 from toolway_user_oauth.browser import Browser
@@ -45,8 +45,3 @@ class Parts:
             ConnectionOperations(kernel, connections, grants, tickets),
             upkeep,
         )
-
-    def check(self) -> None:
-        """Raise PluginError where people could not come back."""
-        if not self.kernel.public_url:
-            raise PluginError("people come back to the gateway from elsewhere: set public_url in [gateway]")

@@ -63,7 +63,6 @@ class UserOAuthPlugin(Plugin[UserOAuthSettings]):
     def toolway_routes(self, kernel: Kernel) -> Iterable[Operation]:
         """`/api/v1/connections`, and the pages for browsers."""
         parts = self._made(kernel)
-        parts.check()
         return [*parts.operations.operations(), *parts.browser.operations()]
 
     @hookimpl
