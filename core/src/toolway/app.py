@@ -95,9 +95,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         clock=kernel.clock,
     )
     access = kernel.access = Access(
-        plugins.collect(auth.toolway_authenticators, kernel),
-        _authorizers(plugins, kernel),
-        kernel.clock,
+        plugins.collect(auth.toolway_authenticators, kernel), _authorizers(plugins, kernel), kernel.clock
     )
     providers = Providers(
         kinds,

@@ -43,7 +43,7 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def open_house(gateway: StartGateway, upstream: Tracker, provider: Provider, people: None) -> OpenHouse:
-    """Starts a gateway that has discovered the tracker; nobody but `lister` is connected. Takes what `settings` takes."""
+    """Starts a gateway that has discovered the tracker; only `lister` is connected. Takes what `settings` does."""
 
     async def start(server: Provider = provider, behind: Tracker = upstream, **options: Any) -> House:
         made = House(await gateway(**settings(server, behind, **options)), behind, server.gateway)

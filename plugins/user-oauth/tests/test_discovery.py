@@ -85,7 +85,7 @@ async def test_a_server_is_asked_once_in_ten_minutes(there: Sayings, discovery: 
 
 
 async def test_endpoints_that_are_declared_need_no_metadata(there: Sayings, discovery: Discovery) -> None:
-    declared = {"authorization_endpoint": f"{there.origin}/a", "token_endpoint": f"{there.origin}/t"}
+    declared: dict[str, Any] = {"authorization_endpoint": f"{there.origin}/a", "token_endpoint": f"{there.origin}/t"}
 
     found = await discovery.wanted(upstream(there.url, **declared))
 

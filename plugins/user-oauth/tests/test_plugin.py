@@ -9,24 +9,27 @@ from house import Provider, settings
 from pydantic import ValidationError
 from tracker import Tracker
 
-from toolway.plugin import ToolwayError
+from toolway.plugin import PluginError
+from toolway.plugin.host import Plugins
 from toolway_testing.gateway import StartGateway
 from toolway_user_oauth.settings import UserOAuth
 
 
-async def test_without_the_plugin_its_auth_is_not_known(
-    gateway: StartGateway, provider: Provider, upstream: Tracker, people: None
-) -> None:
-    with pytest.raises(ToolwayError, match="'oauth-user' is not known"):
-        await gateway(**{**settings(provider, upstream), "enable": ["somebody"], "plugins": {}})
+async def test_without_the_plugin_its_auth_is_not_known(gateway: StartGateway) -> None:
+    gate = await gateway()
+    auth = {"type": "oauth-user", "client_id": "me"}
+
+    answer = await gate.api("POST", "/upstreams", {"name": "x", "endpoints": ["https://x.example/mcp"], "auth": auth})
+
+    assert (answer.status, "'oauth-user' is not known" in answer.content["detail"]) == (400, True)
 
 
 @pytest.mark.parametrize("plugin", [{"patience": 601}, {"patience": -1}, {"proof": "none"}, {"prof": "link"}])
-async def test_settings_that_cannot_be_used_are_refused(
-    gateway: StartGateway, provider: Provider, upstream: Tracker, people: None, plugin: dict[str, Any]
-) -> None:
-    with pytest.raises(ToolwayError, match="user-oauth"):
-        await gateway(**settings(provider, upstream, plugins={"user-oauth": plugin}))
+def test_settings_that_cannot_be_used_are_refused(plugin: dict[str, Any]) -> None:
+    plugins = Plugins.load(["user-oauth"], settings={"user-oauth": plugin})
+
+    with pytest.raises(PluginError, match=f"user-oauth.*{next(iter(plugin))}"):
+        plugins.refuse_broken()
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,12 @@ class Pausable(msgspec.Struct, eq=False):
     left: float = math.inf
     timer: asyncio.TimerHandle | None = None
 
+    def begin(self, task: asyncio.Task[Any] | None, until: float) -> None:
+        """The call may take until then; it is `task`."""
+        self.task, self.until = task, until
+        if self.is_watched:
+            self.arm()
+
     def arm(self) -> None:
         """Keep the deadline from now on: cancel the task when it has passed, then `stop` says that it was this."""
         self.is_watched = True

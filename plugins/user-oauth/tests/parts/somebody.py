@@ -1,4 +1,4 @@
-"""The plugin `somebody`, for these tests only: whoever says who they are is believed (`Authorization: Bearer is-alice`)."""
+"""The plugin `somebody`, for these tests only: whoever says `Authorization: Bearer is-alice` is `user:alice`."""
 
 from __future__ import annotations
 
