@@ -11,6 +11,8 @@ from house import House, OpenHouse
 from mcp import MCPError
 from person import Person
 
+from toolway_testing.polling import eventually
+
 both_eras = pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
 
 
@@ -60,6 +62,27 @@ async def test_the_call_waits_while_the_person_is_at_the_authorization_server(ho
 
     await going[0]
     assert said(answer) == "bob may mcp:read"
+
+
+async def test_a_legacy_client_hears_that_its_person_is_done(house: House) -> None:
+    heard: list[Any] = []
+    asked: list[str | None] = []
+
+    async def elicit(context: Any, params: types.ElicitRequestURLParams) -> types.ElicitResult:
+        asked.append(params.elicitation_id)
+        async with Person("alice", "is-alice", house.url) as person:
+            await person.connect(params.url)
+        return types.ElicitResult(action="accept")
+
+    async def hear(message: Any) -> None:
+        heard.append(message)
+
+    async with house.client("alice", "legacy", elicit, hear) as client:
+        await client.call_tool("whoami", {})
+        await eventually(lambda: [each for each in heard if isinstance(each, types.ElicitCompleteNotification)])
+
+    (done,) = [each for each in heard if isinstance(each, types.ElicitCompleteNotification)]
+    assert [done.params.elicitation_id] == asked
 
 
 @both_eras

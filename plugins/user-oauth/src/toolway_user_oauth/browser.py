@@ -96,7 +96,6 @@ class Browser:
             issuer=wanted.server.issuer,
             scopes=wanted.scopes,
             discovers=_auth(upstream).discover_as == ticket.principal,
-            action=f"{CONNECT}/{incoming.path['ticket']}",
             offer=self._tickets.offer(ticket, wanted),
             needs_proof=needs_proof,
         )

@@ -73,11 +73,14 @@ class House:
     url: str
 
     @contextlib.asynccontextmanager
-    async def client(self, who: str, mode: str, elicit: Callable[..., Any] | None = None) -> AsyncIterator[Client]:
-        """The SDK's client as somebody, which answers questions with `elicit`."""
+    async def client(
+        self, who: str, mode: str, elicit: Callable[..., Any] | None = None, heard: Callable[..., Any] | None = None
+    ) -> AsyncIterator[Client]:
+        """The SDK's client as somebody, which answers questions with `elicit`; notifications are `heard`."""
         async with httpx2.AsyncClient(headers=somebody.bearer(who), timeout=30) as http:
             transport = streamable_http_client(f"{self.gate.url}/servers/desk/mcp", http_client=http)
-            async with Client(transport, mode=mode, cache=None, elicitation_callback=elicit) as client:
+            options: dict[str, Any] = {"elicitation_callback": elicit, "message_handler": heard}
+            async with Client(transport, mode=mode, cache=None, **options) as client:
                 yield client
 
     async def link(self, who: str) -> str:
