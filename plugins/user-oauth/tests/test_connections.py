@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -68,6 +69,20 @@ async def test_ending_a_connection_revokes_it_at_its_server_and_ends_its_use_at_
     assert provider.requests("/token/revocation") == revoked + 2
     assert (await house.whoami("alice")).content["error"]["data"]["code"] == "consent_needed"
     assert (await ended(house, "alice")).status == 404
+
+
+async def test_the_trail_of_changes_says_who_connected_and_ended_what(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "toolway.audit"):
+        await house.connect("alice")
+        await ended(house, "", "?principal=user:alice")
+
+    made, gone = [json.loads(each.message) for each in caplog.records if each.name == "toolway.audit"]
+    about = "connections/tracker/user:alice"
+    assert (made["actor"], made["action"], made["object"]) == ("user:alice", "connections.connect", about)
+    assert (gone["actor"], gone["action"], gone["object"]) == ("admin", "connections.revoke", about)
+    assert made["after"] == gone["before"] == {"issuer": house.upstream.issuer, "scopes": made["after"]["scopes"]}
 
 
 async def test_a_server_that_is_away_keeps_nobody_from_ending_a_connection(house: House, provider: Provider) -> None:

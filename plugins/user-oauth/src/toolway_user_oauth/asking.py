@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any, ClassVar
 
 import msgspec
@@ -45,10 +44,10 @@ class Asking:
         if await self._wallet.connection(call.principal.id, upstream) is not None:
             try:
                 return await call_next(call)
-            except ConsentNeeded as needed:
-                scopes = needed.scopes
-            except UpstreamUnauthorized:
-                pass  # it refuses the tokens, fresh ones too
+            except UpstreamUnauthorized as refused:  # for want of scopes, or fresh tokens too
+                if refused.sent:
+                    raise  # an earlier attempt may have done something
+                scopes = refused.scopes if isinstance(refused, ConsentNeeded) else ()
         refusal = await self._consent(call, upstream, scopes)
         return refusal or await call_next(call)
 
@@ -80,12 +79,12 @@ class Asking:
 
     async def _is_connected(self, call: Call, upstream: Upstream, before: float) -> bool:
         """Whether the person got through in time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                while await self._connected_at(call, upstream) in (before, 0.0):
-                    await asyncio.sleep(POLL_SECONDS)
-                return True
-        return False
+        until = self._kernel.clock.monotonic() + self._patience
+        while await self._connected_at(call, upstream) in (before, 0.0):
+            if self._kernel.clock.monotonic() >= until:
+                return False
+            await asyncio.sleep(POLL_SECONDS)
+        return True
 
     async def _connected_at(self, call: Call, upstream: Upstream) -> float:
         found = await self._wallet.known(call.principal.id, upstream)

@@ -52,9 +52,10 @@ class Connections:
 
     async def put(self, principal: str, upstream: Upstream, tokens: Tokens) -> None:
         """Make or replace it: the person has consented."""
-        action = "connections.connect", f"{principal} {upstream.name}"
+        action = "connections.connect", _subject(principal, upstream.name)
         async with self._kernel.database.change(PART, principal, *action) as tx:
             row = await tx.session.get(ConnectionRow, (principal, upstream.name))
+            tx.before, tx.after = _told(row), {"issuer": tokens.server.issuer, "scopes": list(tokens.scopes)}
             if row is not None:
                 await tx.session.delete(row)
                 await tx.session.flush()
@@ -72,17 +73,20 @@ class Connections:
 
     async def drop(self, old: Connection) -> None:
         """The tokens are of no use any more, unless others came meanwhile."""
-        subject = f"{old.principal} {old.upstream}"
+        subject = _subject(old.principal, old.upstream)
         async with self._kernel.database.change(PART, "gateway", "connections.drop", subject) as tx:
+            tx.before = {"issuer": old.tokens.server.issuer, "scopes": list(old.tokens.scopes)}
             await tx.session.exec(delete(ConnectionRow).where(_is(old)))
 
     async def end(self, principal: str, upstream: str, actor: str) -> bool:
         """Forget the tokens; False when there are none."""
-        async with self._kernel.database.change(PART, actor, "connections.revoke", f"{principal} {upstream}") as tx:
-            ended = delete(ConnectionRow).where(
-                col(ConnectionRow.principal) == principal, col(ConnectionRow.upstream) == upstream
-            )
-            return bool((await tx.session.exec(ended)).rowcount)
+        subject = _subject(principal, upstream)
+        async with self._kernel.database.change(PART, actor, "connections.revoke", subject) as tx:
+            row = await tx.session.get(ConnectionRow, (principal, upstream))
+            tx.before = _told(row)
+            if row is not None:
+                await tx.session.delete(row)
+            return row is not None
 
     async def row(self, principal: str, upstream: str) -> ConnectionRow | None:
         """What is known without opening it."""
@@ -127,8 +131,19 @@ class Connections:
 
 
 def _is(old: Connection) -> ColumnElement[bool]:
-    here = col(ConnectionRow.principal) == old.principal, col(ConnectionRow.upstream) == old.upstream
-    return and_(*here, col(ConnectionRow.revision) == old.revision)
+    """The row as it was read: neither refreshed nor made anew since."""
+    row, who = ConnectionRow, (old.principal, old.upstream)
+    is_its = and_(col(row.principal) == who[0], col(row.upstream) == who[1])
+    return and_(is_its, col(row.revision) == old.revision, col(row.connected_at) == old.connected_at)
+
+
+def _subject(principal: str, upstream: str) -> str:
+    return f"connections/{upstream}/{principal}"
+
+
+def _told(row: ConnectionRow | None) -> dict[str, Any] | None:
+    """What the trail of changes says of it."""
+    return None if row is None else {"issuer": row.issuer, "scopes": row.scopes.split()}
 
 
 def _declared(upstream: Upstream) -> str:
