@@ -16,10 +16,13 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from tracker import tracker
 
+from toolway.hookspecs.auth import ANONYMOUS, GATEWAY, Principal
 from toolway.hookspecs.routing import Upstream
-from toolway.plugin import StoreUnavailable, UpstreamError
+from toolway.plugin import StoreUnavailable, Unauthenticated, UpstreamError
 from toolway_testing.polling import eventually
+from toolway_user_oauth.auth import OAuthUser
 from toolway_user_oauth.connections import Connection, Connections
+from toolway_user_oauth.errors import ConsentNeeded
 from toolway_user_oauth.grants import Grants, Tokens
 from toolway_user_oauth.models import ConnectionRow
 from toolway_user_oauth.server import AuthorizationServer
@@ -121,6 +124,25 @@ async def test_what_was_ended_while_it_was_refreshed_stays_ended(connected: Hous
     assert renewed is None
     assert await connections.row("user:alice", "tracker") is None
     assert provider.requests("/token/revocation") == revoked + 2
+
+
+async def test_only_discovery_uses_the_account_that_is_meant_for_it(house: House) -> None:
+    await house.connect("alice")
+    wallet, connections, upstream = a_node(house)
+    auth = OAuthUser(wallet)
+    lister = await found(connections, "user:lister", upstream)
+
+    discovery = await auth.headers(upstream, GATEWAY, None)
+    alices = await auth.headers(upstream, Principal("user:alice"), None)
+
+    assert discovery == {"authorization": f"Bearer {lister.tokens.access_token}"}
+    assert alices.keys() == discovery.keys() and alices != discovery
+    for principal in (ANONYMOUS, Principal("gateway", "anonymous")):
+        with pytest.raises(Unauthenticated):
+            await auth.headers(upstream, principal, None)
+    for principal in (Principal("user:bob"), Principal("gateway"), Principal("user:Alice"), Principal("")):
+        with pytest.raises(ConsentNeeded):
+            await auth.headers(upstream, principal, None)
 
 
 async def test_rows_of_somebody_else_or_for_another_upstream_do_not_open(connected: House) -> None:
