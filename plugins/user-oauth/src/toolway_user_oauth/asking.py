@@ -58,7 +58,7 @@ class Asking:
     async def _consent(self, call: Call, upstream: Upstream, scopes: tuple[str, ...]) -> Reply | None:
         """None once the account is connected; else the answer of the call, or ConsentNeeded is raised."""
         before = await self._connected_at(call, upstream)
-        url, _ = self._tickets.issue(call.principal.id, upstream.name, scopes)
+        url, _ = self._tickets.issue(call.principal.id, upstream.name, scopes, call.server)
         what = f"upstream {upstream.name!r} wants your own account there"
         asked = {"mode": "url", "message": f"{what}: open the link to connect it.", "url": url}
         is_legacy = call.client.era == "legacy"

@@ -83,7 +83,7 @@ class Browser:
     async def _ask(self, incoming: Incoming) -> Response:
         ticket = await self._tickets.open(incoming.path["ticket"])
         upstream = self._upstream(ticket.upstream)
-        needs_proof = await self._proof.is_needed(incoming.request, ticket.principal)
+        needs_proof = await self._proof.is_needed(incoming.request, ticket)
         wanted = await self._discovery.wanted(upstream, ticket.scopes)
         account = self._kernel.accounts.get(ticket.principal)
         return page(
@@ -105,7 +105,7 @@ class Browser:
         self._refuse_foreign(incoming)
         form = await _form(incoming)
         wanted = self._tickets.offered(ticket, form.get("offer", ""))
-        await self._proof.demand(incoming.request, ticket.principal, form.get("credential", ""))
+        await self._proof.demand(incoming.request, ticket, form.get("credential", ""))
         upstream = self._upstream(ticket.upstream)
         auth = _auth(upstream)
         if auth.client_secret is not None and not (auth.issuer or auth.token_endpoint):

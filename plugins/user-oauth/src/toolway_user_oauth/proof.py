@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Literal
 
 from starlette.requests import Request
 
 from toolway.hookspecs.auth import AuthContext, Principal, Visit
 from toolway.plugin import Forbidden, Kernel, Unauthenticated
+from toolway_user_oauth.tickets import Ticket
 
 SESSION = "__Host-toolway-session"
 
@@ -21,32 +23,39 @@ class Proof:
         self._kernel = kernel
         self._kind = kind
 
-    async def is_needed(self, request: Request, principal: str) -> bool:
+    async def is_needed(self, request: Request, ticket: Ticket) -> bool:
         """Whether the page has to ask for a credential.
 
         Raises:
             Forbidden: the browser is signed in as somebody else.
         """
-        who = await self._signed_in(request)
+        who, principal = await self._signed_in(request), ticket.principal
         if who is not None and who.id != principal:
             raise Forbidden(f"this link is for {principal}, and you are signed in as {who.id}; it is not meant for you")
         return who is None and self._kind == "account"
 
-    async def demand(self, request: Request, principal: str, credential: str) -> None:
+    async def demand(self, request: Request, ticket: Ticket, credential: str) -> None:
         """Refuse whoever has not shown who it is.
 
         Raises:
             Unauthenticated: no credential, or one that nobody accepts.
             Forbidden: it is somebody else's.
         """
-        if not await self.is_needed(request, principal):
+        if not await self.is_needed(request, ticket):
             return
-        if not credential.strip():
+        principal, value = ticket.principal, credential.strip()
+        if not value:
             raise Unauthenticated(f"a token or key of {principal} is needed here; open the link again and give it")
-        value = f"Bearer {credential.strip()}".encode()
-        found = await self._kernel.authenticate(Visit(value, None, _context(request)))
-        if found.principal.id != principal or found.principal.single_use:
+        found = await self._holder(request, f"Bearer {value}".encode(), ticket.server or None)
+        if found.id != principal or found.single_use:
             raise Forbidden(f"the credential is not a lasting one of {principal}; this link is meant for {principal}")
+
+    async def _holder(self, request: Request, value: bytes, server: str | None) -> Principal:
+        """Whose the credential is, where it is to be used or else in the API."""
+        if server is not None:
+            with contextlib.suppress(Unauthenticated):
+                return (await self._kernel.authenticate(Visit(value, None, _context(request, server)))).principal
+        return (await self._kernel.authenticate(Visit(value, None, _context(request)))).principal
 
     async def _signed_in(self, request: Request) -> Principal | None:
         cookie = request.cookies.get(SESSION)
@@ -58,6 +67,6 @@ class Proof:
             return None
 
 
-def _context(request: Request) -> AuthContext:
+def _context(request: Request, server: str | None = None) -> AuthContext:
     address = request.client.host if request.client else ""
-    return AuthContext(None, address, request.scope["path"], request.headers.get("user-agent", ""))
+    return AuthContext(server, address, request.scope["path"], request.headers.get("user-agent", ""))

@@ -23,13 +23,17 @@ T = TypeVar("T")
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """Who is to connect an account of which upstream; `scopes` are those that the upstream asked for besides."""
+    """Who is to connect an account of which upstream; `scopes` are those that the upstream asked for besides.
+
+    `server` is the virtual server where that came up, empty for the API: some credentials are good there only.
+    """
 
     principal: str
     upstream: str
     scopes: tuple[str, ...]
     nonce: str
     expires_at: float
+    server: str = ""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -54,10 +58,10 @@ class Tickets:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def issue(self, principal: str, upstream: str, scopes: tuple[str, ...] = ()) -> tuple[str, float]:
+    def issue(self, principal: str, upstream: str, scopes: tuple[str, ...] = (), server: str = "") -> tuple[str, float]:
         """The link for a principal, and when it is over (seconds since 1970)."""
         expires_at = self._kernel.clock.now() + LIFETIME
-        ticket = Ticket(principal, upstream, scopes, secrets.token_hex(16), expires_at)
+        ticket = Ticket(principal, upstream, scopes, secrets.token_hex(16), expires_at, server)
         sealed = self._kernel.seal.seal("user-oauth ticket", msgspec.json.encode(ticket))
         return f"{self._kernel.public_url}{CONNECT}/{sealed}", expires_at
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolway.hookspecs.auth import AuthContext, Authenticated, Authenticator, Credentials, Principal
 from toolway.hookspecs.permissions import Limits
-from toolway.plugin import Plugin, Settings, hookimpl
+from toolway.plugin import Plugin, Settings, Unauthenticated, hookimpl
 
 PREFIX = "is-"
 
@@ -35,7 +35,10 @@ class SomebodyPlugin(Plugin[Settings]):
 
 
 class Somebody:
-    """`is-alice` is `user:alice`; `is-alice+once` is a one-time credential, `is-alice+narrow` one that is limited."""
+    """`is-alice` is `user:alice`; `is-alice+once` is a one-time credential, `is-alice+narrow` one that is limited.
+
+    `is-key+local` is good on servers only, as a key of a server is.
+    """
 
     name = "somebody"
 
@@ -43,6 +46,8 @@ class Somebody:
         if not credentials.value.startswith(PREFIX):
             return None
         name, _, kind = credentials.value.removeprefix(PREFIX).partition("+")
+        if kind == "local" and context.server is None:
+            raise Unauthenticated("this is good on servers only; send it there")
         limits = Limits(scopes=("tools:call:nothing/*",)) if kind == "narrow" else None
         principal = Principal(f"user:{name}", "user", name, credential=f"somebody:{name}", limits=limits)
         return Authenticated(principal if kind != "once" else _once(principal))
