@@ -19,7 +19,7 @@ from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
 from toolway.hookspecs import api, auth, routing, secrets as secret_hooks, system
-from toolway.hookspecs.auth import ANONYMOUS
+from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
@@ -87,14 +87,12 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         configured=configured(
             config, definitions, guarded=is_guarded(plugins, kernel) or bool(plugins.quarantined), demo=demo
         ),
-        authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
+        authorize=lambda upstream: authorizer(auths, upstream, GATEWAY),
         pubsub=kernel.pubsub,
         clock=kernel.clock,
     )
     access = kernel.access = Access(
-        plugins.collect(auth.toolway_authenticators, kernel),
-        _authorizers(plugins, kernel),
-        kernel.clock,
+        plugins.collect(auth.toolway_authenticators, kernel), _authorizers(plugins, kernel), kernel.clock
     )
     providers = Providers(
         kinds,
