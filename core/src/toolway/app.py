@@ -99,6 +99,8 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         auths,
         plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer),
         plugins.collect(routing.toolway_policies, kernel, builtin="first"),
+        plugins.collect(routing.toolway_endpoint_filters, kernel),
+        plugins.collect(routing.toolway_attempt_watchers, kernel),
         plugins.collect(routing.toolway_request_middleware, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)

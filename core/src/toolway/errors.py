@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -18,6 +20,12 @@ class ToolwayError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of an HTTP answer: when to try again, where `details` say so in `retry_after` seconds."""
+        wait = self.details.get("retry_after", 1 if self.status == 503 else None)
+        return {} if wait is None else {"retry-after": str(math.ceil(wait))}
 
 
 class ConfigError(ToolwayError):
@@ -116,6 +124,13 @@ class UpstreamUnreachable(UpstreamError):
         super().__init__(message, sent=sent, **details)
 
 
+class CircuitOpen(UpstreamUnreachable):
+    """The endpoints failed too often and are left alone for `retry_after` seconds; nothing was sent."""
+
+    code = "circuit_open"
+    status = 503
+
+
 class UpstreamTimeout(UpstreamError):
     """The upstream did not answer within the deadline; the outcome is unknown."""
 
@@ -146,6 +161,25 @@ class Overloaded(ToolwayError):
 
     code = "overloaded"
     status = 503
+
+
+class RateLimited(ToolwayError):
+    """Somebody asks too often or for too much at once; `retry_after` says in how many seconds to go on (RFC 6585).
+
+    `limits` are more HTTP headers that tell about the limit.
+    """
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, message: str, *, limits: Mapping[str, str] | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.limits = limits or {}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """See `ToolwayError`."""
+        return {**super().headers, **self.limits}
 
 
 class ClientCannot(ToolwayError):

@@ -21,7 +21,7 @@ from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Upstream
+from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Endpoint, Eras, Upstream
 from toolway.hookspecs.system import SnapshotPart, Transaction
 from toolway.plugin.kernel import Clock
 
@@ -121,6 +121,12 @@ class Catalog:
             return await watcher.refresh()
         finally:
             self.rebuild()
+
+    async def probe(self, name: str, endpoint: Endpoint) -> Eras:
+        """Ask an endpoint what it speaks, which shows that it is well; raises NotFound, UpstreamError."""
+        if (watcher := self._watchers.get(name)) is None:
+            raise NotFound(f"there is no upstream {name!r}")
+        return await watcher.probe(endpoint)
 
     def rebuild(self) -> None:
         """Make a snapshot of what is known now and swap, if anything changed."""

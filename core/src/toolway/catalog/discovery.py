@@ -14,7 +14,17 @@ from msgspec import Raw
 
 from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Era, Eras, Leg, UpstreamKind, Wants
+from toolway.hookspecs.routing import (
+    ClientProfile,
+    Connection,
+    Discovery,
+    Endpoint,
+    Era,
+    Eras,
+    Leg,
+    UpstreamKind,
+    Wants,
+)
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock
 
@@ -142,6 +152,10 @@ class Watcher:
                 raise UpstreamProtocol(f"endpoint {endpoint.id} of upstream {self.name!r} speaks no known MCP version")
             return self._kind.connect(upstream, endpoint, self._leg("modern" if self._eras.modern else "legacy"))
         raise failure
+
+    async def probe(self, endpoint: Endpoint) -> Eras:
+        """What an endpoint speaks; raises UpstreamError."""
+        return await self._kind.probe(self.view.upstream, endpoint, self._leg("modern"))
 
     def _leg(self, era: Era) -> Leg:
         version = getattr(self._eras, era) or LATEST[era]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import random
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
@@ -11,14 +12,21 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from toolway.catalog.catalog import Catalog
-from toolway.errors import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
+from toolway.errors import (
+    CircuitOpen,
+    SessionLost,
+    UpstreamError,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from toolway.gateway import translate
 from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
 from toolway.hookspecs import routing
-from toolway.hookspecs.routing import Attempt, Call, Endpoint, Peer, Policy, Reply, UpstreamRequest
+from toolway.hookspecs.routing import Attempt, Call, Endpoint, Peer, Policy, Reply, Upstream, UpstreamRequest
 from toolway.mcp.headers import mcp_param_headers
 from toolway.plugin.kernel import Clock
 
@@ -62,6 +70,8 @@ class Attempts(msgspec.Struct, eq=False):
     parking: Parking
     balancer: routing.Balancer
     policies: tuple[routing.PolicyAdjuster, ...]
+    filters: tuple[routing.EndpointFilter, ...]
+    watchers: tuple[routing.AttemptWatcher, ...]
     clock: Clock
     queues: Queues = msgspec.field(default_factory=Queues)
     serial: int = 0
@@ -86,37 +96,33 @@ class Attempts(msgspec.Struct, eq=False):
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
             is_modern = key[1] == "modern"
             while True:
-                has_choice = is_modern and not tried and len(endpoints) > 1
-                endpoint = balancer.pick(endpoints, call) if has_choice else self._pick(endpoints, call, key, tried)
+                has_choice = is_modern and not tried and len(endpoints) > 1 and not self.filters
+                endpoint = balancer.pick(endpoints, call) if has_choice else self._pick(view.upstream, call, key, tried)
                 attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
                 held = self.legs.get(key, view, endpoint, exchange)
                 held.users += 1
                 answered = False
                 try:
-                    request = self._request(call, exchange, held, policy)
+                    request = self._begun(attempt, exchange, held, policy)
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
-                    reply = await held.connection.request(request)
+                    reply = attempt.reply = await held.connection.request(request)
                     is_plain = is_modern and reply.kind == "complete" and call.method != "resources/read"
                     if not is_plain or reply.fault is not None:
                         answered = True
                         reply = await self._converse(reply, request, call, exchange, held)
                     return reply
                 except UpstreamError as error:
-                    attempt.error = error
                     tried.append(endpoint)
-                    if isinstance(error, SessionLost):
-                        self.legs.discard(held)
                     error.sent = error.sent or answered
-                    is_last = len(tried) > policy.retries or not _may_repeat(call, error)
+                    may_repeat = self._may_repeat(attempt, held, error, policy)
                     error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
-                    if is_last:
+                    if not may_repeat:
                         raise
                 finally:
-                    held.users -= 1
-                    held.last_used = now()
-                    attempt.seconds, started = held.last_used - started, held.last_used
-                    balancer.done(attempt)
+                    started = self._ended(attempt, held, started)
+                if policy.backoff:
+                    await asyncio.sleep(random.uniform(0, policy.backoff * 2 ** (len(tried) - 1)))
         except asyncio.CancelledError:
             if not clock.stop():
                 raise
@@ -125,15 +131,45 @@ class Attempts(msgspec.Struct, eq=False):
         finally:
             clock.stop()
 
-    def _pick(self, endpoints: Sequence[Endpoint], call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
+    def _may_repeat(self, attempt: Attempt, held: HeldLeg, error: UpstreamError, policy: Policy) -> bool:
+        """Whether a failed attempt may be followed by another one."""
+        attempt.error = error
+        if isinstance(error, SessionLost):
+            self.legs.discard(held)
+        elif error.sent and attempt.call.method not in SAFE_METHODS:
+            return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
+        return attempt.number <= policy.retries
+
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float) -> float:
+        """Tell what learns from attempts; when that was."""
+        now = held.last_used = self.clock.monotonic()
+        held.users -= 1
+        attempt.seconds = now - started
+        self.balancer.done(attempt)
+        for watcher in self.watchers:
+            watcher.done(attempt)
+        return now
+
+    def _pick(self, upstream: Upstream, call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""
-        bound = self.legs.bound_endpoint(key)
+        bound, endpoints = self.legs.bound_endpoint(key), upstream.endpoints
         if bound is not None and bound not in tried:
-            return bound
-        left = ([endpoint for endpoint in endpoints if endpoint not in tried] if tried else endpoints) or endpoints
-        if not left:
+            return self._narrowed(upstream, (bound,), call)[0]
+        left: Sequence[Endpoint] = [each for each in endpoints if each not in tried] if tried else endpoints
+        if not endpoints:
             raise UpstreamUnreachable(f"upstream {key[0]!r} has no endpoints; add one")
+        left = self._narrowed(upstream, left or endpoints, call)
         return left[0] if len(left) == 1 else self.balancer.pick(left, call)
+
+    def _narrowed(self, upstream: Upstream, endpoints: Sequence[Endpoint], call: Call) -> Sequence[Endpoint]:
+        """What the filters leave; raises CircuitOpen."""
+        for link in self.filters:
+            narrowed = link.narrow(upstream, endpoints, call)
+            if not narrowed.endpoints:
+                what = f"upstream {upstream.name!r} is not tried now: {narrowed.refused}"
+                raise CircuitOpen(what, retry_after=narrowed.retry_after)
+            endpoints = narrowed.endpoints
+        return endpoints
 
     async def _converse(
         self, reply: Reply, request: UpstreamRequest, call: Call, exchange: Exchange, held: HeldLeg
@@ -160,7 +196,11 @@ class Attempts(msgspec.Struct, eq=False):
             reply = await held.connection.request(request)
         raise UpstreamProtocol(f"the upstream asked for input more than {ROUNDS} times")
 
-    def _request(self, call: Call, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
+    def _begun(self, attempt: Attempt, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
+        """Tell what sees every attempt, which may refuse it; the request then has what they want to send along."""
+        for watcher in self.watchers:
+            watcher.begin(attempt)
+        call = attempt.call
         token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers
         meta = exchange.introduction if is_modern else {}
@@ -195,9 +235,3 @@ async def _answers(exchange: Exchange, asked: Mapping[str, InputRequest]) -> dic
     except BaseExceptionGroup as failed:
         raise failed.exceptions[0] from None
     return {key: task.result() for key, task in tasks.items()}
-
-
-def _may_repeat(call: Call, error: UpstreamError) -> bool:
-    if not error.sent or isinstance(error, SessionLost):
-        return True
-    return call.method in SAFE_METHODS or translate.annotations_allow_repeat(call)

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from toolway.catalog.snapshot import ServerView
 from toolway.catalog.uris import UnknownUri
-from toolway.errors import Forbidden, Overloaded, PluginError, ToolwayError, Unauthenticated
+from toolway.errors import Forbidden, PluginError, ToolwayError
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 0.05
 """After so long a call gets what only slow ones need: a watched deadline, a watch for a client that leaves."""
+
+
+TOLD = frozenset({401, 403, 429, 503})
+"""Statuses of errors that the HTTP answer tells, with headers: get a better credential, or come back later."""
 
 
 class CompletionRef(msgspec.Struct):
@@ -73,8 +77,7 @@ class Dispatch:
             raise
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
             reply = routing.Reply(fault=fault(error))
-            exchange.status = 503 if isinstance(error, Overloaded) else 200
-            exchange.refused = error if isinstance(error, Forbidden | Unauthenticated) else None
+            exchange.refused = error if getattr(error, "status", 0) in TOLD else None
         finally:
             exchange.end()
             if self._young.pop(exchange, None) is None:

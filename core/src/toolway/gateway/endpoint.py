@@ -10,7 +10,7 @@ from functools import lru_cache
 from starlette.types import ASGIApp
 
 from toolway.catalog.snapshot import ServerView
-from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, TooManyFailures, Unauthenticated
+from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
 from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently
@@ -120,8 +120,8 @@ class Endpoint:
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         challenge = self._challenges.header(error, path, presented=is_presented)
         headers = [(b"www-authenticate", challenge.encode())] if challenge else []
-        if isinstance(error, TooManyFailures):
-            headers.append((b"retry-after", b"%d" % error.details["retry_after"]))
+        if isinstance(error, ToolwayError):
+            headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
         request_id = error.request_id if isinstance(error, NotAMessage) else request.id
         await request.reply(status, encode_error(request_id, refused), *headers)
 

@@ -86,8 +86,6 @@ class Request(msgspec.Struct, eq=False):
         fields = [(b"content-length", b"%d" % len(body)), *headers]
         if body:
             fields.append(JSON)
-        if status == 503:
-            fields.append((b"retry-after", b"1"))
         self.started, whole = True, self.scope.get(WHOLE)
         if whole is None or not whole.answer(status, fields, body):
             await self.send({"type": "http.response.start", "status": status, "headers": fields})

@@ -39,6 +39,8 @@ class Providers(NamedTuple):
     auths: Mapping[str, UpstreamAuth]
     balancer: routing.Balancer
     policies: tuple[routing.PolicyAdjuster, ...]
+    filters: tuple[routing.EndpointFilter, ...]
+    watchers: tuple[routing.AttemptWatcher, ...]
     middleware: tuple[routing.RequestMiddleware, ...]
 
 
@@ -58,7 +60,8 @@ class DataPlane:
         self.lists = Lists(access, self.seal, settings.page_size)
         self.legs = Legs(kinds, auths, clock, catalog.stir)
         self.hub = Hub(self.legs, self.lists, lambda: catalog.snapshot)
-        attempts = Attempts(catalog, self.legs, self.parking, providers.balancer, providers.policies, clock)
+        links = providers.balancer, providers.policies, providers.filters, providers.watchers
+        attempts = Attempts(catalog, self.legs, self.parking, *links, clock)
         calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
         self.dispatch = Dispatch(attempts, self.lists, calls, providers.middleware)
         self.relay = Relay(self.node, kernel.pubsub)

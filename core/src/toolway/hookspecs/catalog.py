@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
-from toolway.hookspecs.routing import Desired, Discovery, Item, ItemKind, Target, Upstream
+from toolway.hookspecs.routing import Desired, Discovery, Endpoint, Eras, Item, ItemKind, Target, Upstream
 
 
 class UpstreamView(msgspec.Struct, frozen=True):
@@ -120,6 +120,9 @@ class Catalog(Protocol):
 
     async def reload(self) -> None:
         """Read everything declared anew, all parts too, and swap."""
+
+    async def probe(self, name: str, endpoint: Endpoint) -> Eras:
+        """Ask an endpoint what it speaks, which shows that it is well; raises NotFound, UpstreamError."""
 
     async def refresh(self, name: str) -> Discovery:
         """Discover an upstream now; raises NotFound, or UpstreamError when it does not answer."""

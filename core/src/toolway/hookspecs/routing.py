@@ -282,7 +282,10 @@ class Call(msgspec.Struct, eq=False, dict=True):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended."""
+    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended.
+
+    `reply` is what the upstream answered, a fault too; both are None for one that was cancelled.
+    """
 
     call: Call
     upstream: Upstream
@@ -290,6 +293,7 @@ class Attempt(msgspec.Struct, eq=False):
     number: int = 1
     seconds: float = 0.0
     error: Exception | None = None
+    reply: Reply | None = None
 
 
 @runtime_checkable
@@ -305,8 +309,42 @@ class Balancer(Protocol):
         """Learn how an attempt that was picked here ended."""
 
 
+class Narrowed(msgspec.Struct, frozen=True):
+    """What is left of some endpoints. If nothing is, `refused` says why and `retry_after` for how many seconds."""
+
+    endpoints: Sequence[Endpoint]
+    refused: str = ""
+    retry_after: float = 0.0
+
+
+@runtime_checkable
+class EndpointFilter(Protocol):
+    """Leaves out endpoints before one of them is chosen."""
+
+    name: str
+
+    def narrow(self, upstream: Upstream, endpoints: Sequence[Endpoint], call: Call) -> Narrowed:
+        """What is left of `endpoints`, which are never empty; a conversation that is bound to one has only that one."""
+
+
+@runtime_checkable
+class AttemptWatcher(Protocol):
+    """Sees every attempt, in memory and at once."""
+
+    name: str
+
+    def begin(self, attempt: Attempt) -> None:
+        """It is about to be made; raising an UpstreamError refuses it, and the next endpoint is tried."""
+
+    def done(self, attempt: Attempt) -> None:
+        """It ended; called for each that was begun, or refused by somebody."""
+
+
 class Policy(msgspec.Struct, frozen=True):
-    """Bounds of a call on one upstream: seconds for `first_byte`, `total` and `queue_wait`, counts for the rest."""
+    """Bounds of a call on one upstream: seconds for `first_byte`, `total` and `queue_wait`, counts for the rest.
+
+    Before the n-th repetition the gateway waits for a random time of up to `backoff` * 2**(n-1) seconds (full jitter).
+    """
 
     first_byte: float = 30.0
     total: float = 60.0
@@ -314,6 +352,7 @@ class Policy(msgspec.Struct, frozen=True):
     in_flight: int = 64
     queue: int = 128
     queue_wait: float = 1.0
+    backoff: float = 0.0
 
 
 @runtime_checkable
@@ -391,6 +430,30 @@ def toolway_balancers(kernel: Kernel) -> Iterable[Balancer]:
     Called: once, when the gateway is built.
     Used: for every attempt on an upstream with more than one endpoint.
     On error: the attempt fails.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_endpoint_filters(kernel: Kernel) -> Iterable[EndpointFilter]:
+    """Offer to leave out endpoints, such as those that fail.
+
+    Called: once, when the gateway is built.
+    Used: for every attempt, in the order of `plugins.enable`, before the balancer.
+    On error: the call fails.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_attempt_watchers(kernel: Kernel) -> Iterable[AttemptWatcher]:
+    """Offer to learn from attempts, or to refuse some.
+
+    Called: once, when the gateway is built.
+    Used: for every attempt, in the order of `plugins.enable`.
+    On error: the call fails.
     Since: 1.0
     """
     return ()

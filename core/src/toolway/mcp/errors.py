@@ -42,7 +42,8 @@ def fault_of(error: Exception, error_id: str) -> RpcFault:
         return _missing_capability(error)
     if isinstance(error, ToolwayError):
         rpc_code = INVALID_PARAMS if isinstance(error, NotFound | InvalidInput | CallLost) else INTERNAL_ERROR
-        return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id))
+        wait = {"retryAfter": error.details["retry_after"]} if "retry_after" in error.details else {}
+        return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id, **wait))
     data = _data(code="internal_error", errorId=error_id)
     return RpcFault(INTERNAL_ERROR, f"internal error (error id {error_id})", data)
 

@@ -5,6 +5,7 @@ guarded HTTP client; it is apart because it loads an HTTP library.
 """
 
 from toolway.errors import (
+    CircuitOpen as CircuitOpen,
     ClientCannot as ClientCannot,
     ConfigError as ConfigError,
     Conflict as Conflict,
@@ -14,6 +15,7 @@ from toolway.errors import (
     Overloaded as Overloaded,
     PluginError as PluginError,
     PreconditionFailed as PreconditionFailed,
+    RateLimited as RateLimited,
     SecretUnavailable as SecretUnavailable,
     SessionLost as SessionLost,
     StoreUnavailable as StoreUnavailable,

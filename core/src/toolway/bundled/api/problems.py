@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from toolway.hookspecs.api import PROBLEM_TYPE
 from toolway.hookspecs.challenge import Challenges
-from toolway.plugin import InvalidInput, NotFound, ToolwayError, TooManyFailures
+from toolway.plugin import InvalidInput, NotFound, ToolwayError
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +65,7 @@ def answer_for(error: Exception, challenges: Challenges, *, presented: bool = Fa
 def _headers(error: ToolwayError) -> dict[str, str]:
     if isinstance(error, MethodNotAllowed):
         return {"allow": error.allow}
-    if isinstance(error, TooManyFailures):
-        return {"retry-after": str(error.details["retry_after"])}
-    return {"retry-after": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return error.headers
 
 
 def problem_handlers(challenges: Challenges) -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
