@@ -7,8 +7,9 @@ import pytest
 from starlette.routing import Route
 
 from toolway.bundled.api.endpoint import routes
-from toolway.errors import PluginError
+from toolway.errors import Forbidden, PluginError
 from toolway.hookspecs.api import PUBLIC, Operation
+from toolway.hookspecs.challenge import Challenges
 
 PUBLIC_OPERATIONS = {
     "GET /health",
@@ -58,6 +59,31 @@ async def test_a_missing_permission_is_named_with_the_scope_to_ask_for(gate: Any
     assert (answer.status_code, answer.json()["permission"]) == (403, "upstreams:refresh")
     challenge = answer.headers["www-authenticate"]
     assert challenge == 'Bearer error="insufficient_scope", scope="upstreams:refresh:a"'
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a%22, x=%22b", "a%22, x=%22b"),
+        ("%E2%82%AC", "%E2%82%AC"),
+        ("a%0D%0AX-Evil:%201", "a%0D%0AX-Evil: 1"),
+        ("%5C", "%5C"),
+    ],
+)
+async def test_whatever_a_name_has_stays_within_its_field_of_the_challenge(
+    gate: Any, api: httpx2.AsyncClient, name: str, written: str
+) -> None:
+    gate.denied.add(("upstreams:refresh", ""))
+    answer = await api.post(f"/api/v1/upstreams/{name}/refresh")
+    assert answer.status_code == 403
+    assert (
+        answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="upstreams:refresh:{written}"'
+    )
+
+
+async def test_a_challenge_is_no_longer_than_a_header_may_be(gate: Any) -> None:
+    header = Challenges("", []).header(Forbidden("no", scope="resources:read:a/" + "x" * 100_000))
+    assert len(header) < 4096
 
 
 async def test_without_a_credential_no_body_is_read(api: httpx2.AsyncClient) -> None:
