@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from toolway.errors import PluginError
-from toolway_testing.gateway import Answer, StartGateway
+from toolway_testing.gateway import VERSION, Answer, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.trusting import People
+from toolway_testing.trusting import People, bearer
 
 Start = Callable[..., Awaitable[People]]
 
@@ -189,3 +189,33 @@ async def test_disabled_it_offers_nothing(gateway: StartGateway) -> None:
     gate = await gateway()
 
     assert (await gate.api("GET", "/roles")).status == 404
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_whoever_leaves_a_team_hears_nothing_more_of_what_is_its(people: Start, era: str) -> None:
+    here = await people(())
+    for name, subject, permission in (("in", "*", "servers:connect:*"), ("use", "team:ops", "tools:call:*")):
+        await grant(here, name, subject, permission)
+    plane = here.gate.gateway.plane
+    headers = {"accept": "application/json, text/event-stream", **bearer("max")}
+    if era == "legacy":
+        said = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": said}
+        async with here.gate.http.post(f"{here.gate.url}/mcp", json=message, headers=headers) as response:
+            headers["mcp-session-id"] = response.headers["mcp-session-id"]
+        stream = here.gate.http.get(f"{here.gate.url}/mcp", headers=headers)
+    else:
+        meta = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
+        params = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
+        headers |= {"mcp-protocol-version": VERSION, "mcp-method": "subscriptions/listen"}
+        stream = here.gate.http.post(f"{here.gate.url}/mcp", json=message, headers=headers)
+    async with stream as response:
+        await eventually(lambda: plane.hub.listeners)
+        assert (await here.api("", "DELETE", "/teams/ops/members/user:max")).status == 204
+        await response.content.read()
+
+    if era == "legacy":
+        async with here.gate.http.get(f"{here.gate.url}/mcp", headers=headers):
+            await eventually(lambda: plane.streams.open)
+            assert [listener.principal.teams for listener in plane.hub.listeners] == [()]

@@ -96,7 +96,9 @@ class LegacyMethods:
 
     async def attached(self, session: ClientSession, principal: Principal) -> None:
         """The session's GET stream is on this node now: changed lists and updates are reported here."""
-        self._plane.hub.add(_listener(session, principal), Wants(tools=True, prompts=True, resources=True))
+        listener = _listener(session, principal)
+        listener.principal = principal  # the stream is of this credential, whoever subscribed to something before
+        self._plane.hub.add(listener, Wants(tools=True, prompts=True, resources=True))
         await self._follow(session)
 
     async def _run(self, session: ClientSession, exchange: Exchange) -> None:
