@@ -220,3 +220,16 @@ async def test_secrets_are_neither_logged_nor_stored(
 
 def contents(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in directory.rglob("*") if file.is_file())
+
+
+async def test_the_value_of_a_cookie_is_good_in_no_header(house: Any) -> None:
+    """A page's cookie cannot be read by the page; as a header it would need no CSRF token, and open servers."""
+    await house.add("alice")
+    page = await house.sign_in("alice", bearer=False)
+    value = page.headers["cookie"].partition("=")[2]
+    headers = {"authorization": f"Session {value}"}
+
+    for _ in range(2):
+        assert (await house.stranger("GET", "/session", **headers)).status == 401
+        assert (await house.gate.mcp("tools/list", headers=headers)).status == 401
+        assert (await page("GET", "/session")).status == 200

@@ -86,7 +86,7 @@ class Visit(msgspec.Struct, frozen=True):
     def key(self) -> bytes:
         """A digest of the credential and of where it is presented."""
         if self.cookie is not None and self.is_cookie:
-            return credential_key(None, b"session " + self.cookie.encode(), None)
+            return credential_key("/session", self.cookie.encode(), None)
         return credential_key(self.context.server, self.authorization, self.api_key)
 
     def credentials(self) -> Credentials:
@@ -98,7 +98,7 @@ class Visit(msgspec.Struct, frozen=True):
         if self.api_key is not None:
             return Credentials("x-api-key", self.api_key.decode("latin-1"))
         scheme, _, value = (self.authorization or b"").decode("latin-1").partition(" ")
-        if not value.strip():
+        if not value.strip() or scheme.lower() == "session":  # a header would need no CSRF token
             raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
         return Credentials(scheme.lower(), value.strip())
 
