@@ -167,6 +167,17 @@ def test_a_credential_does_nothing_beyond_its_limits(access: Access, limits: Lim
     assert not access.out_of_scope(principal, "tools:call", Resource("secret", "support"))
 
 
+def test_decisions_on_names_that_somebody_makes_up_are_not_remembered() -> None:
+    limits, remembered = Limits(("resources:read:a/*",)), Limits._permit.cache_info
+    assert limits.permit("resources:read", "a/x", "")
+    before = remembered().currsize
+
+    assert limits.permit("resources:read", "a/" + "x" * 100_000, "")
+    assert not limits.permit("resources:read", "b/" + "x" * 100_000, "")
+
+    assert remembered().currsize == before
+
+
 @given(st.lists(st.sampled_from(["tools:call:a/*", "tools:*:b/*", "upstreams:read:*", "admin:*"]), max_size=4))
 def test_fewer_permissions_never_permit_more(texts: list[str]) -> None:
     every = [Permission.parse(text) for text in texts]
