@@ -178,6 +178,46 @@ def test_decisions_on_names_that_somebody_makes_up_are_not_remembered() -> None:
     assert remembered().currsize == before
 
 
+class OnlyAlice:
+    """Allows one principal everything."""
+
+    name = "only-alice"
+    complete = True
+
+    def decide(self, principal: Principal, action: str, resource: Resource) -> Decision:
+        is_hers = principal.id == "user:alice" and resource.is_for(principal)
+        return Decision.ALLOW if is_hers else Decision.DENY
+
+    def visibility(self, principal: Principal, server: str) -> str:
+        return principal.id
+
+
+def test_who_acts_on_behalf_of_another_may_do_what_that_one_may_within_its_own_limits(clock: MovedClock) -> None:
+    access = Access([], [OnlyAlice()], clock)
+    alice, limits = Principal("user:alice"), Limits(servers=("support",))
+    key = Principal("key:1", "service", limits=limits, on_behalf_of=alice)
+    private = Resource("diary", "support", owner="user:alice", visibility="private")
+
+    assert access.allowed(key, "tools:call", BILLING) and access.allowed(key, "tools:call", private)
+    assert not access.allowed(key, "upstreams:write", Resource("billing"))
+    assert not access.allowed(key, "tools:call", Resource("billing/pay", "other"))
+    assert not access.allowed(Principal("key:1", on_behalf_of=Principal("user:bob")), "tools:call", BILLING)
+    assert not access.allowed(Principal("user:alice", on_behalf_of=Principal("user:bob")), "tools:call", BILLING)
+
+
+def test_who_acts_on_behalf_of_another_sees_the_same(clock: MovedClock) -> None:
+    access = Access([], [OnlyAlice()], clock)
+    alice, bob = (Principal(f"user:{name}", teams=(name,)) for name in ("alice", "bob"))
+    limits = Limits(servers=("support",))
+
+    def seen(principal: Principal) -> str:
+        return access.visibility(principal, "support", is_for_all=False)
+
+    assert seen(Principal("key:1", on_behalf_of=alice)) == seen(Principal("key:2", on_behalf_of=alice)) == seen(alice)
+    assert len({seen(alice), seen(Principal("key:1", on_behalf_of=bob))}) == 2
+    assert seen(Principal("key:1", limits=limits, on_behalf_of=alice)) != seen(alice)
+
+
 @given(st.lists(st.sampled_from(["tools:call:a/*", "tools:*:b/*", "upstreams:read:*", "admin:*"]), max_size=4))
 def test_fewer_permissions_never_permit_more(texts: list[str]) -> None:
     every = [Permission.parse(text) for text in texts]

@@ -168,7 +168,7 @@ async def test_a_change_of_rights_or_teams_drops_the_credentials_of_that_account
     before = await directory.revoked()
     await directory.delete(Team, "ops")
     await directory.delete(User, "alice")
-    assert keys(await directory.revoked() - before) == {"user:bob", "user:root", "user:alice"}
+    assert keys(await directory.revoked() - before) == {"user:bob", "user:root", "user:alice", "team:ops"}
 
 
 async def test_a_disabled_or_removed_account_is_no_principal(directory: Directory) -> None:

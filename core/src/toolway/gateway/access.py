@@ -66,9 +66,8 @@ class Access:
         if (known := self._remembered(visit)) is None:
             known = await self._verified(visit)
         if known.networks and not is_within(visit.context.address, known.networks):
-            raise Unauthenticated(
-                "the credential is not accepted from this address; use it where it is meant to be used"
-            )
+            what = "the credential is not accepted from this address; use it where it is meant to be used"
+            raise Unauthenticated(what)
         return known
 
     def remembered(
@@ -87,10 +86,11 @@ class Access:
         limits = principal.limits
         if limits is not None and not limits.permit(action, resource.name, resource.server):
             return False
+        asking = principal.on_behalf_of or principal
         allowed = False
         for authorizer in self._authorizers:
             try:
-                decision = authorizer.decide(principal, action, resource)
+                decision = authorizer.decide(asking, action, resource)
             except Exception:
                 log.exception("authorizer %r failed; the action is denied", authorizer.name)
                 return False
@@ -108,11 +108,12 @@ class Access:
 
     def visibility(self, principal: Principal, server: str, *, is_for_all: bool = True) -> str:
         """Equal keys mean equal lists on this server within one snapshot; `is_for_all`: all of it is public."""
-        keys = [authorizer.visibility(principal, server) for authorizer in self._authorizers]
+        asking = principal.on_behalf_of or principal
+        keys = [authorizer.visibility(asking, server) for authorizer in self._authorizers]
         if principal.limits is not None:
             keys.append(repr(principal.limits))
         if not is_for_all:
-            keys.append(f"{principal.id} {principal.teams}")
+            keys.append(f"{asking.id} {asking.teams}")
         return "|".join(keys)
 
     def revoke(self, keys: frozenset[str]) -> None:
@@ -159,9 +160,8 @@ class Access:
                 raise Unauthenticated("the credential could not be verified; try again later") from None
             if verified is not None:
                 return verified
-        raise Unauthenticated(
-            "the credential is not valid here; check that it is complete, current and meant for this gateway"
-        )
+        what = "the credential is not valid here; check that it is complete, current and meant for this gateway"
+        raise Unauthenticated(what)
 
 
 class Refusals:

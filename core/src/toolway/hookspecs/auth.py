@@ -22,7 +22,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Who is asking. `id` is stable and unique over all providers; `credential` is a name, never a value.
 
     `limits` are those of the credential: the gateway itself keeps to them, whatever authorizers say. A `single_use`
-    credential is used up by one call or administrative request.
+    credential is used up by one call or administrative request. Whoever acts `on_behalf_of` another one may do, within
+    these limits, what that one may: authorizers are asked about it alone.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Principal(msgspec.Struct, frozen=True):
     credential: str = ""
     limits: Limits | None = None
     single_use: bool = False
+    on_behalf_of: Principal | None = None
 
 
 ANONYMOUS = Principal(id="anonymous", kind="anonymous", name="anonymous")

@@ -42,9 +42,8 @@ class Permission(msgspec.Struct, frozen=True, order=True):
             return cls("*", "*")
         match = _PERMISSION.fullmatch(text)
         if match is None:
-            raise ValueError(
-                f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
-            )
+            what = f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
+            raise ValueError(what)
         return cls(match[1], match[2])
 
     def __str__(self) -> str:

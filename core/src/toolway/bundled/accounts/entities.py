@@ -163,7 +163,7 @@ class TeamEntity:
         if row is None:
             raise NotFound(f"teams has no {name!r}")
         await _refuse_owner(tx, f"team:{name}")
-        await tx.revoke(*await members_of(tx, name))
+        await tx.revoke(f"team:{name}", *await members_of(tx, name))
         await tx.session.delete(row)
         await bury(tx, f"team:{name}")
 

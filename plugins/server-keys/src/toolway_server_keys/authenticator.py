@@ -1,0 +1,72 @@
+"""From a key to its principal."""
+
+from __future__ import annotations
+
+import secrets
+from typing import NoReturn
+
+from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials, Principal
+from toolway.hookspecs.permissions import networks
+from toolway.plugin import Kernel, Unauthenticated
+from toolway_server_keys.key import GATEWAY, Key, Secret
+from toolway_server_keys.key_store import Use
+from toolway_server_keys.known_keys import KnownKeys
+from toolway_server_keys.notation import PREFIX, read
+from toolway_server_keys.owners import acting
+
+SCHEMES = ("bearer", "x-api-key")
+CACHE_SECONDS = 60.0
+
+_NOBODY = Key("", GATEWAY, "", (), secrets.token_bytes(32), expires_at=0.0, lifetime=0, created_at=0.0)
+"""In place of a key that does not exist: refusing it takes as long."""
+
+
+class KeyAuthenticator:
+    """Credentials that begin with `twk_`. `uses` are the last ones that are not written down yet."""
+
+    name = "server-keys"
+
+    def __init__(self, kernel: Kernel, keys: KnownKeys) -> None:
+        self._kernel = kernel
+        self._keys = keys
+        self.uses: dict[str, Use] = {}
+
+    async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
+        """See `Authenticator`. A key is unknown everywhere but on its servers, whatever else exists there."""
+        if credentials.scheme not in SCHEMES or not credentials.value.startswith(PREFIX):
+            return None
+        presented = read(credentials.value)
+        if presented is None:
+            refuse()
+        key = await self._keys.find(presented.id)
+        secret = (key or _NOBODY).match(presented.secret)
+        if key is None or secret is None or context.server not in key.servers:
+            refuse()
+        verified = self._authenticated(key, secret)
+        self.uses[key.id] = Use(self._kernel.clock.now(), context.address, context.client)
+        return verified
+
+    def _authenticated(self, key: Key, secret: Secret) -> Authenticated:
+        clock = self._kernel.clock
+        left = secret.until - clock.now()
+        if key.revoked_at is not None or left <= 0:
+            raise Unauthenticated("the key was revoked, rotated or has expired; use the new one, or have one made")
+        principal = Principal(
+            key.principal,
+            "service",
+            key.description or key.principal,
+            credential=key.principal,
+            limits=key.limits,
+            on_behalf_of=acting(self._kernel.accounts, key.owner, key.principal),
+        )
+        return Authenticated(
+            principal,
+            cache_until=clock.monotonic() + min(CACHE_SECONDS, left),
+            revoke_keys=(key.principal, key.revoke_key(secret.generation), *([key.owner] if key.owner else ())),
+            networks=networks(key.networks),
+        )
+
+
+def refuse() -> NoReturn:
+    """The answer to everything that is wrong with a key: whoever tries one learns nothing."""
+    raise Unauthenticated("the key is not valid here; check that it is complete, current and meant for this server")
