@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from toolway.bundled.accounts.passwords import LocalVerifier
 
 PASSWORD = "correct horse battery"
 WRONG = "something else altogether"
@@ -233,3 +236,34 @@ async def test_the_value_of_a_cookie_is_good_in_no_header(house: Any) -> None:
         assert (await house.stranger("GET", "/session", **headers)).status == 401
         assert (await house.gate.mcp("tools/list", headers=headers)).status == 401
         assert (await page("GET", "/session")).status == 200
+
+
+async def test_a_sign_in_that_began_with_the_old_password_does_not_outlive_it(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.add("alice")
+    verified, go_on = asyncio.Event(), asyncio.Event()
+    verify = LocalVerifier.verify
+
+    async def slowly(self: LocalVerifier, username: str, password: str) -> Any:
+        found = await verify(self, username, password)
+        verified.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(LocalVerifier, "verify", slowly)
+    body = {"username": "alice", "password": PASSWORD, "bearer": True}
+    signing_in = asyncio.create_task(house.stranger("POST", "/session", body))
+    await verified.wait()
+    assert (await house.admin("PUT", "/users/alice/password", {"password": "another horse battery"})).status == 204
+    go_on.set()
+
+    assert (await signing_in).status == 401
+    assert (await house.stranger("POST", "/session", {**body, "password": "another horse battery"})).status == 201
+
+
+async def test_a_credential_comes_once(house: Any) -> None:
+    bearer = house.admin.headers["authorization"]
+    url, headers = f"{house.gate.url}/api/v1/session", [("Authorization", bearer), ("Authorization", bearer)]
+    async with house.gate.http.get(url, headers=headers) as answer:
+        assert answer.status == 400

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr
 from starlette.responses import Response
 
 from toolway.bundled.accounts.definitions import LOCAL
-from toolway.bundled.accounts.entities import PART, demand_administrator, end_sessions
+from toolway.bundled.accounts.entities import PART, demand_administrator, end_sessions, next_revision
 from toolway.bundled.accounts.links import account_of
 from toolway.bundled.accounts.lockout import Lockout
 from toolway.bundled.accounts.models import AccountRow, SessionRow
@@ -18,6 +18,7 @@ from toolway.bundled.accounts.sessions import BEARER, COOKIE, Sessions, end
 from toolway.hookspecs.accounts import ADMIN, Account, TeamRole
 from toolway.hookspecs.api import PUBLIC, SIGNED_IN, Incoming, Operation, Page, document
 from toolway.hookspecs.auth import WRONG, AuthContext, Identity, PasswordVerifier, csrf_token
+from toolway.hookspecs.system import Transaction
 from toolway.plugin import Forbidden, InvalidInput, Kernel, NotFound, Unauthenticated
 
 COOKIE_NAME = "__Host-toolway-session"
@@ -181,15 +182,22 @@ class SigningIn:
 
     async def _open(self, incoming: Incoming, scheme: str) -> tuple[AccountRow, SessionRow, str] | None:
         body: SignIn = incoming.body
+        async with self._kernel.database.read() as tx:
+            before = await tx.session.get(AccountRow, f"user:{body.username}")
         identity = await self._verify(body.username, body.password.get_secret_value())
         if identity is None:
             return None
         context = AuthContext(None, incoming.address, "", incoming.headers.get("user-agent", ""))
         async with self._kernel.database.write() as tx:
             account = await account_of(tx, identity)
-            if account is None:
+            if account is None or await self._is_outdated(tx, before, account):
                 return None
             return account, *await self._sessions.open(tx, account.id, scheme, context)
+
+    async def _is_outdated(self, tx: Transaction, before: AccountRow | None, account: AccountRow) -> bool:
+        """Whether the account was changed while its password was verified, so that this may be the old one."""
+        await tx.session.refresh(account, with_for_update=True)
+        return before is not None and before.id == account.id and before.revision != account.revision
 
     async def _verify(self, username: str, password: str) -> Identity | None:
         """Whose password it is; None is nobody's."""
@@ -221,6 +229,7 @@ class SigningIn:
             if row.admin and not own_session:
                 demand_administrator(incoming)
             _demand_local(row)
+            row.revision = next_revision(tx, row.revision)
             await set_password(tx, account, hashed)
             await end_sessions(tx, account, own_session)
         await self._kernel.catalog.reload()
