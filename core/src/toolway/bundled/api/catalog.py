@@ -116,11 +116,13 @@ class CatalogOperations:
         return _discovered(catalog.snapshot.upstreams[incoming.name])
 
     async def collisions(self, incoming: Incoming) -> Page[CollisionReport]:
-        """Report the names that items of a server share."""
+        """Report the names that items of a server share, as far as one may see these items."""
         view = self._kernel.catalog.snapshot.servers.get(incoming.name)
         if view is None:
             raise NotFound(f"servers has no {incoming.name!r}")
-        return Page(items=[CollisionReport.model_validate(one) for one in view.collisions])
+        seen = {one: [name for name in one.items if incoming.may("items:read", name)] for one in view.collisions}
+        reports = [msgspec.structs.replace(one, items=tuple(names)) for one, names in seen.items() if len(names) > 1]
+        return Page(items=[CollisionReport.model_validate(one) for one in reports])
 
 
 def described(snapshot: CatalogSnapshot, kind: str, name: str) -> dict[str, Any]:
