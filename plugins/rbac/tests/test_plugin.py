@@ -219,3 +219,32 @@ async def test_whoever_leaves_a_team_hears_nothing_more_of_what_is_its(people: S
         async with here.gate.http.get(f"{here.gate.url}/mcp", headers=headers):
             await eventually(lambda: plane.streams.open)
             assert [listener.principal.teams for listener in plane.hub.listeners] == [()]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/upstreams/{}"),
+        ("DELETE", "/upstreams/{}"),
+        ("POST", "/upstreams/{}/refresh"),
+        ("GET", "/servers/{}"),
+        ("DELETE", "/servers/{}"),
+        ("GET", "/servers/{}/collisions"),
+        ("GET", "/items?server={}"),
+        ("GET", "/items?upstream={}"),
+    ],
+)
+async def test_what_is_of_another_team_looks_like_what_does_not_exist(people: Start, method: str, path: str) -> None:
+    here = await people()
+    await grant(here, "d", "user:fred", "developer")
+    private = {"name": "secret", "owner": "team:ops", "visibility": "private"}
+    assert (await here.api("", "POST", "/servers", private)).status == 201
+    endpoint = {"kind": "http", "endpoints": ["http://127.0.0.1:1/mcp"]}
+    assert (await here.api("", "POST", "/upstreams", private | endpoint)).status == 201
+
+    for condition in ({}, {"if-match": '"1"'}, {"if-none-match": "*"}):
+        answers = set()
+        for name in ("secret", "absent"):
+            url = f"{here.gate.url}/api/v1{path.format(name)}"
+            answers.add(seen(await here.gate._send(method, url, bearer("fred") | condition, None), name))
+        assert len(answers) == 1

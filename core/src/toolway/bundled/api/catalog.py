@@ -112,6 +112,8 @@ class CatalogOperations:
     async def refresh(self, incoming: Incoming) -> Discovered:
         """Discover an upstream now and wait for the result."""
         catalog = self._kernel.catalog
+        if incoming.name not in catalog.snapshot.upstreams:
+            raise NotFound(f"upstreams has no {incoming.name!r}")
         await catalog.refresh(incoming.name)
         return _discovered(catalog.snapshot.upstreams[incoming.name])
 

@@ -113,7 +113,8 @@ class Collection:
             old = await self._entity.get(tx, incoming.name)
             incoming.demand(self._writing, about(old) if old else incoming.name)
             self._guard(incoming, old, None)
-            _check_precondition(incoming, old)
+            if old is not None:  # else it is answered as what is hidden
+                _check_precondition(incoming, old)
             tx.before = _told(old)
             await self._entity.delete(tx, incoming.name)
         await self._kernel.catalog.reload()
