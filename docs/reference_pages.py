@@ -67,12 +67,14 @@ def pages() -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------------ settings
 
 
-def configuration() -> dict[str, Any]:
-    """The JSON Schema of the configuration with what a gateway without plugins knows."""
+def configuration(*enable: str) -> dict[str, Any]:
+    """The JSON Schema of the configuration with what a gateway with these plugins knows."""
     from toolway.cli.checking import schema_of_configuration
 
-    with tempfile.NamedTemporaryFile(suffix=".toml") as empty:
-        return schema_of_configuration(Path(empty.name))
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(f"plugins.enable = {json.dumps(enable)}\n")
+        file.flush()
+        return schema_of_configuration(Path(file.name))
 
 
 def settings_page() -> str:

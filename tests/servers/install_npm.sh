@@ -4,7 +4,7 @@
 # Nothing outside that directory is changed. Running it again installs only what is missing, and one run at a time works.
 #   install_npm.sh            everything
 #   install_npm.sh NAME...    some of: node conformance conformance-old ts-sdk1 ts-client2 inspector npm-servers
-#                             py-mcp1 py-fastmcp py-servers
+#                             oidc-provider py-mcp1 py-fastmcp py-servers
 # Prints one line "NAME PATH" for each part. Exit 1 if a part could not be installed (the others still are).
 set -uo pipefail
 
@@ -64,6 +64,7 @@ install_one() {
     ts-client2) npm_part ts-client2 '@modelcontextprotocol/client@^2.4.0' ;;
     inspector) npm_part inspector @modelcontextprotocol/inspector@2.12.0 ;;
     npm-servers) npm_part npm-servers @modelcontextprotocol/server-everything@2026.8.31 @modelcontextprotocol/server-filesystem@2026.8.31 ;;
+    oidc-provider) npm_part oidc-provider oidc-provider@9.13.3 ;;
     py-mcp1) python_part py-mcp1 'mcp==1.30.*' ;;
     py-fastmcp) python_part py-fastmcp 'fastmcp==4.1.0' ;;
     py-servers) python_part py-servers 'mcp-server-time==2026.10.19' ;;
@@ -75,7 +76,7 @@ install_one() {
 }
 
 if [ $# -eq 0 ]; then
-  set -- node conformance conformance-old ts-sdk1 ts-client2 inspector npm-servers py-mcp1 py-fastmcp py-servers
+  set -- node conformance conformance-old ts-sdk1 ts-client2 inspector npm-servers oidc-provider py-mcp1 py-fastmcp py-servers
 fi
 [ -x "$NODE" ] || install_one node >/dev/null
 for part in "$@"; do install_one "$part"; done

@@ -63,6 +63,7 @@ def _known() -> dict[str, tuple[list[Path], Program]]:
         "inspector": _inspector(),
         "server-everything": _npm_server(_EVERYTHING),
         "server-filesystem": _npm_server(_FILESYSTEM),
+        "oidc-provider": _oidc_provider(),
         "mcp-server-time": _script(CACHE / "py-servers/bin/mcp-server-time"),
         "conformance": _script(TESTS / "conformance/run.sh", CACHE / "conformance/node_modules", NODE),
     }
@@ -86,6 +87,14 @@ def _inspector() -> tuple[list[Path], Program]:
 def _npm_server(script: str) -> tuple[list[Path], Program]:
     shim = TESTS / "servers/bind127.cjs"
     return [NODE, CACHE / script], Program((str(NODE), "-r", str(shim), str(CACHE / script)))
+
+
+def _oidc_provider() -> tuple[list[Path], Program]:
+    script = TESTS / "servers/oidc_provider.mjs"
+    command = (str(NODE), str(script))
+    return [NODE, CACHE / "oidc-provider/node_modules/oidc-provider"], Program(
+        command, {"PACKAGES": str(CACHE / "oidc-provider")}
+    )
 
 
 def _script(path: Path, *more: Path) -> tuple[list[Path], Program]:

@@ -13,14 +13,13 @@ from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
-from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.config import Config
 from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
 from toolway.hookspecs import api, auth, routing, secrets as secret_hooks, system
-from toolway.hookspecs.auth import ANONYMOUS
+from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
@@ -79,25 +78,21 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
 
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
-    definitions = Definitions(kinds, auths)
-    upstreams = UpstreamEntity(definitions, kernel.seal, kernel.secrets.schemes(), config.gateway.api_references)
-    servers = ServerEntity(definitions)
+    definitions = kernel.definitions = Definitions(kinds, auths)
     catalog = kernel.catalog = Catalog(
         store=kernel.database,
-        upstreams=upstreams,
-        servers=servers,
+        definitions=definitions,
+        sources=plugins.collect(routing.toolway_catalog_sources, kernel),
         parts=plugins.collect(system.toolway_snapshot_parts, kernel, builtin="first"),
         configured=configured(
             config, definitions, guarded=is_guarded(plugins, kernel) or bool(plugins.quarantined), demo=demo
         ),
-        authorize=lambda upstream: authorizer(auths, upstream, ANONYMOUS),
+        authorize=lambda upstream: authorizer(auths, upstream, GATEWAY),
         pubsub=kernel.pubsub,
         clock=kernel.clock,
     )
     access = kernel.access = Access(
-        plugins.collect(auth.toolway_authenticators, kernel),
-        _authorizers(plugins, kernel),
-        kernel.clock,
+        plugins.collect(auth.toolway_authenticators, kernel), _authorizers(plugins, kernel), kernel.clock
     )
     providers = Providers(
         kinds,
@@ -107,7 +102,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         plugins.collect(routing.toolway_request_middleware, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)
-    kernel.entities = (upstreams, servers, *plugins.collect(system.toolway_entities, kernel, builtin="first"))
+    kernel.entities = plugins.collect(system.toolway_entities, kernel, builtin="first")
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server
     runner = plugins.one(system.toolway_server_runners, kernel, server)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.credentials import SealedScheme
+from toolway.catalog.definitions import Definitions
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
@@ -41,6 +41,7 @@ class GatewayKernel:
     seal: KeyRing
     database: Store
     host: Plugins
+    definitions: Definitions
     catalog: Catalog
     access: Access
     challenges: Challenges
@@ -58,6 +59,7 @@ class GatewayKernel:
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
         self.public_url, self.data_dir = config.gateway.public_url, config.gateway.data_dir
+        self.api_references = config.gateway.api_references
         self.challenges = Challenges(self.public_url, config.gateway.authorization_servers)
 
     @classmethod
@@ -152,7 +154,7 @@ class GatewayKernel:
                 )
 
     def _schemes(self, plugins: Plugins) -> tuple[secret_hooks.SecretScheme, ...]:
-        return (*plugins.collect(secret_hooks.toolway_secret_schemes, self), SealedScheme(self.seal))
+        return plugins.collect(secret_hooks.toolway_secret_schemes, self)
 
 
 class _Unsealed:

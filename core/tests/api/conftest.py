@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import httpx2
@@ -74,8 +75,8 @@ class MemoryStore:
         yield None
 
     @asynccontextmanager
-    async def change(self, part: str, actor: str, action: str, object: str) -> AsyncIterator[None]:
-        yield None
+    async def change(self, part: str, actor: str, action: str, object: str) -> AsyncIterator[Any]:
+        yield SimpleNamespace()
         self.changes.append((part, actor, action, object))
 
 

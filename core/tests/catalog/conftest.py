@@ -12,9 +12,10 @@ import pytest_asyncio
 from msgspec import Raw
 from sqlmodel import SQLModel
 
+from toolway.bundled.registry.entities import Rowed, ServerEntity, UpstreamEntity
+from toolway.bundled.registry.source import Registered
 from toolway.catalog.catalog import Catalog, saved_discoveries
 from toolway.catalog.definitions import Definitions
-from toolway.catalog.entities import Rowed, ServerEntity, UpstreamEntity
 from toolway.catalog.store import REVISIONS_CHANNEL, Change, Store
 from toolway.errors import StoreUnavailable, UpstreamUnreachable
 from toolway.hookspecs.caching import Listener
@@ -35,6 +36,7 @@ from toolway.hookspecs.routing import (
 from toolway.hookspecs.secrets import Challenge
 from toolway.hookspecs.system import SnapshotPart
 from toolway.keyring import KeyRing
+from toolway.secrets import SecretResolver
 
 
 class Clock:
@@ -152,13 +154,13 @@ class File:
 
     def __init__(self) -> None:
         self.nodes: list[Catalog] = []
-        self.whole = Desired((), (ServerSettings(name="all"),))
+        self.configured = Desired((), (ServerSettings(name="all"),))
 
     def declare(self, *upstreams: UpstreamSettings, servers: Sequence[ServerSettings] = ()) -> None:
         every = {server.name: server for server in (ServerSettings(name="all"), *servers)}
-        self.whole = Desired(upstreams, tuple(every.values()))
+        self.configured = Desired(upstreams, tuple(every.values()))
         for node in self.nodes:
-            node.configured = self.whole
+            node.configured = self.configured
 
 
 class Shelf:
@@ -169,15 +171,17 @@ class Shelf:
         self.messages, self.file = Messages(), File()
         self.parts: list[SnapshotPart] = []
         self.definitions = Definitions({"local": kind}, {})
-        self.upstreams = UpstreamEntity(self.definitions, KeyRing([(b"newest", b"1" * 32)]), ("env",))
-        self.servers = ServerEntity(self.definitions)
+        self.seal, self.secrets = KeyRing([(b"newest", b"1" * 32)]), SecretResolver(clock)
+        self.api_references, self.catalog = ("env",), self.file
+        kernel: Any = self
+        self.upstreams, self.servers = UpstreamEntity(kernel), ServerEntity(kernel)
 
     def node(self) -> Catalog:
         node = Catalog(
             store=self.store,
-            upstreams=self.upstreams,
-            servers=self.servers,
-            configured=self.file.whole,
+            definitions=self.definitions,
+            sources=[Registered(self.upstreams, self.servers)],
+            configured=self.file.configured,
             parts=self.parts,
             authorize=lambda upstream: no_headers,
             pubsub=self.messages,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from toolway.bundled.registry.models import ServerRow, UpstreamRow
 from toolway.catalog.catalog import Catalog
-from toolway.catalog.models import UpstreamRow
 from toolway.catalog.snapshot import Snapshot
 from toolway.catalog.store import REVISIONS_CHANNEL
 from toolway.errors import UpstreamUnreachable
@@ -41,14 +41,14 @@ async def test_what_is_stored_and_declared_is_discovered_and_shown(catalog: Cata
     async with catalog.run():
         await until(lambda: tools(catalog) == ["filed__x", "stored__x"], 5)
         assert tools(catalog, "one") == ["filed__x"]
-    assert catalog.snapshot.upstreams["filed"].upstream.managed_by == "file"
     assert list(shelf.upstreams.filed) == ["filed"]
     assert list(shelf.servers.filed) == ["all", "one"]
 
 
 async def test_the_file_wins_over_the_database_and_the_loser_is_told(catalog: Catalog, shelf: Any) -> None:
     await shelf.put("a", description="database")
-    await shelf.write(shelf.servers, ServerSettings(name="all", naming="plain"))
+    async with shelf.store.change("catalog", "u1", "put", "all") as tx:
+        tx.session.add(ServerRow(name="all", settings='{"name": "all", "naming": "plain"}', revision=1))
     mine = ServerSettings(name="all", description="mine")
     shelf.file.declare(shelf.upstream("a", description="file"), servers=[mine])
     await catalog.reload()

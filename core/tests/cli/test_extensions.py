@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ app = typer.Typer(help="Tokens.")
 @app.command("list")
 def list_tokens(context: typer.Context) -> None:
     \"\"\"List them.\"\"\"
-    context.obj.show("tokens", [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}], ("name", "uses"))
+    context.obj.show("vouchers", [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}], ("name", "uses"))
 
 @app.command()
 def upstreams(context: typer.Context) -> None:
@@ -36,30 +37,31 @@ Toolway = Callable[..., int]
 def toolway(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: Callable[..., int], install: Callable[..., None]
 ) -> Toolway:
-    """The command, with the distribution toolway-tokens installed; its exit code."""
+    """The command, with the distribution toolway-vouchers installed; its exit code."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    modules = ("tokens = tokens_commands:app", "broken = tokens_missing:app")
-    install("tokens", "1.0", "toolway.commands", *modules, "number = json:scanner", "serve = json:dumps")
-    (tmp_path / "tokens_commands.py").write_text(SOURCE)
-    monkeypatch.delitem(sys.modules, "tokens_commands", raising=False)
+    modules = ("vouchers = vouchers_commands:app", "broken = vouchers_missing:app")
+    install("vouchers", "1.0", "toolway.commands", *modules, "number = json:scanner", "serve = json:dumps")
+    (tmp_path / "vouchers_commands.py").write_text(SOURCE)
+    monkeypatch.delitem(sys.modules, "vouchers_commands", raising=False)
     return typed
 
 
 def test_they_are_listed_by_name_without_being_imported(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
     assert toolway("--help") == 0
 
-    assert "Commands of plugins:\n  tokens  Commands of toolway-tokens.\n" in capsys.readouterr().out
-    assert "tokens_commands" not in sys.modules
+    _, _, ours = capsys.readouterr().out.partition("Commands of plugins:\n")
+    assert re.search(r"^  vouchers +Commands of toolway-vouchers\.$", ours, re.MULTILINE)
+    assert "vouchers_commands" not in sys.modules
 
 
 def test_they_run_with_the_options_of_all_commands(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
-    assert toolway("tokens", "list", "--json") == 0
+    assert toolway("vouchers", "list", "--json") == 0
 
     assert json.loads(capsys.readouterr().out) == [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}]
 
 
 def test_their_help_is_that_of_the_plugin(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
-    assert toolway("tokens", "--help") == 0
+    assert toolway("vouchers", "--help") == 0
 
     assert "List them." in capsys.readouterr().out
 
@@ -67,10 +69,10 @@ def test_their_help_is_that_of_the_plugin(toolway: Toolway, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["tokens", "upstreams", "--url", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 does not answer"),
-        (["tokens", "fail"], 1, "a token needs a name"),
-        (["broken"], 1, "the command 'broken' of toolway-tokens cannot be imported (ModuleNotFoundError"),
-        (["number"], 1, "the command 'number' of toolway-tokens is no typer.Typer"),
+        (["vouchers", "upstreams", "--url", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 does not answer"),
+        (["vouchers", "fail"], 1, "a token needs a name"),
+        (["broken"], 1, "the command 'broken' of toolway-vouchers cannot be imported (ModuleNotFoundError"),
+        (["number"], 1, "the command 'number' of toolway-vouchers is no typer.Typer"),
     ],
 )
 def test_what_fails_is_said_in_one_sentence(

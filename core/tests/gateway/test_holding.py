@@ -12,6 +12,8 @@ import pytest
 from sqlmodel import delete
 
 from toolway.bundled.defaults.admin_token import AdminTokenRow
+from toolway.errors import UpstreamTimeout
+from toolway.hookspecs.routing import Call, Reply
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -28,10 +30,13 @@ def released(tmp_path: Path) -> Path:
     return tmp_path / "released"
 
 
-async def patient(gateway: StartGateway, released: Path, **settings: Any) -> RunningGateway:
-    """A gateway in front of the server whose tools wait."""
-    upstream = {"name": "p", "kind": "stdio", "command": [sys.executable, str(SERVER), str(released)], "in_flight": 100}
-    gate = await gateway(upstreams=[upstream], **settings)
+async def patient(
+    gateway: StartGateway, released: Path, upstream: dict[str, Any] | None = None, **settings: Any
+) -> RunningGateway:
+    """A gateway in front of the server whose tools wait; `upstream` has further settings of it."""
+    command = [sys.executable, str(SERVER), str(released)]
+    table = {"name": "p", "kind": "stdio", "command": command, "in_flight": 100, **(upstream or {})}
+    gate = await gateway(upstreams=[table], **settings)
     await eventually(lambda: gate.gateway.plane.view("all").listed("tool"))
     return gate
 
@@ -169,3 +174,25 @@ async def test_too_many_subscriptions_are_invalid_params(gateway: StartGateway) 
     refused = await gate.mcp("subscriptions/listen", {"notifications": {"resourceSubscriptions": uris}})
 
     assert (refused.status, refused.content["error"]["code"]) == (400, -32602)
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_a_call_that_was_slow_on_its_way_keeps_its_deadline(
+    gateway: StartGateway, released: Path, tries: int
+) -> None:
+    gate = await patient(gateway, released, {"timeouts": {"total": 0.3}})
+    dispatch = gate.gateway.plane.dispatch
+    attempts = dispatch._chains["tools/call"]
+
+    async def slow_and_stubborn(call: Call) -> Reply:
+        await eventually(lambda: dispatch._slow)
+        for _ in range(tries - 1):
+            with pytest.raises(UpstreamTimeout):
+                await attempts(call)
+            call.peer.clock.expired = False  # type: ignore[attr-defined]
+        return await attempts(call)
+
+    dispatch._chains["tools/call"] = slow_and_stubborn
+    answer = await gate.call("p__wait", headers={"authorization": f"Bearer {gate.token}"})
+
+    assert answer.content["error"]["data"]["code"] == "upstream_timeout"

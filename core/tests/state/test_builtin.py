@@ -147,7 +147,7 @@ def test_every_provider_of_the_gateway_passes_the_plugin_host(store: Store, cloc
     ]
     offered = {hook.__name__: [each.name for each in plugins.provided(hook, kernel)] for hook in hooks}
     assert offered == {
-        "toolway_secret_schemes": ["env", "file", "literal"],
+        "toolway_secret_schemes": ["env", "file", "literal", "sealed"],
         "toolway_keyvalue_stores": ["memory", "database"],
         "toolway_pubsubs": ["memory", "database"],
         "toolway_upstream_auths": ["header", "bearer", "basic", "client-credentials"],

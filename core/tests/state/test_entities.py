@@ -7,18 +7,19 @@ import pytest
 from pydantic import Field
 from sqlmodel import select
 
+from toolway.bundled.defaults.references import EnvironmentScheme, FileScheme, LiteralScheme
+from toolway.bundled.registry.credentials import SealedScheme
+from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
+from toolway.bundled.registry.models import UpstreamRow
 from toolway.bundled.upstreams.auth import BasicProvider, BearerProvider, HeaderProvider
 from toolway.bundled.upstreams.http import HttpKind
 from toolway.bundled.upstreams.stdio import StdioKind
-from toolway.catalog.credentials import SealedScheme
 from toolway.catalog.definitions import Definitions
-from toolway.catalog.entities import ServerEntity, UpstreamEntity
-from toolway.catalog.models import UpstreamRow
 from toolway.catalog.store import Store
 from toolway.errors import Conflict, InvalidInput, NotFound, SecretUnavailable
 from toolway.hookspecs.definitions import HIDDEN, Definition, SecretRef, UpstreamSettings, hidden
-from toolway.hookspecs.routing import Endpoint
-from toolway.hookspecs.system import Stored
+from toolway.hookspecs.routing import Desired, Endpoint
+from toolway.hookspecs.secrets import Secret
 from toolway.keyring import KeyRing
 from toolway.plugin import Clock
 from toolway.plugin.http import OutgoingHttp
@@ -54,12 +55,24 @@ class Named:
         return (Endpoint("local"),)
 
 
+class Vault:
+    """A scheme of a plugin."""
+
+    scheme = "vault"
+
+    async def resolve(self, reference: str) -> Secret:
+        return Secret(f"value of {reference}")
+
+
 class Collections:
     """Both collections on one database."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
+        kernel: Any = self
+        self.seal, self.api_references, self.catalog = RING, ("env",), self
+        self.configured = Desired()
         secrets = SecretResolver(clock)
-        secrets.use([SealedScheme(RING)])
+        secrets.use([EnvironmentScheme(), FileScheme(clock), LiteralScheme(), SealedScheme(kernel), Vault()])
         self.store, self.secrets = store, secrets
         kinds: Any = {
             "http": HttpKind(OutgoingHttp(), secrets),
@@ -69,9 +82,7 @@ class Collections:
         auths: Any = {provider.type: provider for provider in (BearerProvider, BasicProvider, HeaderProvider)}
         auths["signed"] = Named(SignedAuth)
         self.definitions = Definitions(kinds, auths)
-        schemes = ("env", "file", "vault", "literal", "sealed")
-        self.upstreams = UpstreamEntity(self.definitions, RING, schemes, allowed=["env"])
-        self.servers = ServerEntity(self.definitions)
+        self.upstreams, self.servers = UpstreamEntity(kernel), ServerEntity(kernel)
 
     async def put(self, **body: Any) -> None:
         value = self.upstreams.schema.validate_python({"name": "a", **body})
@@ -206,8 +217,7 @@ async def test_kinds_that_can_start_programs_are_for_the_file_only(collections: 
 async def test_what_the_file_declares_is_read_only(store: Store, clock: Clock) -> None:
     collections = Collections(store, clock)
     upstream, server = UpstreamSettings(name="a", kind="http"), collections.definitions.server({"name": "a"})
-    collections.upstreams.filed = {"a": Stored("a", upstream, 0, "file")}
-    collections.servers.filed = {"a": Stored("a", server, 0, "file")}
+    collections.configured = Desired((upstream,), (server,))
     with pytest.raises(Conflict, match="declared in the configuration file"):
         await collections.put(endpoints=[URL])
     async with store.write() as tx:

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import select
 
+from toolway.bundled.registry.models import UpstreamRow
 from toolway.catalog import store as store_module
-from toolway.catalog.models import RevisionRow, UpstreamRow
+from toolway.catalog.models import RevisionRow
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import ConfigError, Conflict, StoreUnavailable
 from toolway.hookspecs.system import MigrationSource

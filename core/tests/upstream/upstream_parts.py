@@ -34,6 +34,9 @@ class Literals:
     async def get(self, reference: str) -> str:
         return reference.removeprefix("literal:")
 
+    def schemes(self) -> tuple[str, ...]:
+        return ("literal",)
+
     def known(self) -> tuple[str, ...]:
         return ()
 

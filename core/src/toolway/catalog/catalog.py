@@ -12,16 +12,16 @@ from sqlmodel import select
 
 from toolway.background import Background
 from toolway.catalog.declared import Declared, load
+from toolway.catalog.definitions import Definitions
 from toolway.catalog.discovery import Authorize, Watcher
-from toolway.catalog.entities import ServerEntity, UpstreamEntity
 from toolway.catalog.models import DiscoveryRow
 from toolway.catalog.parts import Parts
-from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot, is_same
+from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import Desired, Discovery, Upstream
+from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Upstream
 from toolway.hookspecs.system import SnapshotPart, Transaction
 from toolway.plugin.kernel import Clock
 
@@ -46,9 +46,9 @@ class Catalog:
         self,
         *,
         store: Store,
-        upstreams: UpstreamEntity,
-        servers: ServerEntity,
+        definitions: Definitions,
         configured: Desired,
+        sources: Sequence[CatalogSource],
         parts: Sequence[SnapshotPart],
         authorize: Callable[[Upstream], Authorize],
         pubsub: PubSub,
@@ -56,7 +56,7 @@ class Catalog:
     ) -> None:
         self.snapshot, self.failure = EMPTY, ""
         self._store, self._pubsub, self._clock = store, pubsub, clock
-        self._upstreams, self._servers = upstreams, servers
+        self._definitions, self._sources = definitions, sources
         self.configured, self._authorize = configured, authorize
         self._declared = Declared()
         self._parts = Parts(parts)
@@ -157,7 +157,7 @@ class Catalog:
         async with self._store.read() as tx:
             revisions = await self._store.revisions(tx)
             parts = await self._parts.load(tx, revisions)
-            self._declared = await load(tx, self.configured, self._upstreams, self._servers)
+            self._declared = await load(tx, self._definitions, self.configured, self._sources)
             self._saved = await saved_discoveries(tx)
         self._parts.use(parts, revisions)
         self._revisions = revisions
@@ -174,12 +174,12 @@ class Catalog:
         known = self._saved.get(upstream.name)
         if old is not None:
             was = old.view.upstream
-            if is_same(was, upstream):
-                old.view = msgspec.structs.replace(old.view, upstream=upstream, discovery=old.view.discovery or known)
+            if was == upstream:
+                old.view = msgspec.structs.replace(old.view, discovery=old.view.discovery or known)
                 return old
             is_there = (was.kind, was.endpoints) == (upstream.kind, upstream.endpoints)
             known = old.view.discovery if is_there else None
-        kind = self._upstreams.definitions.kinds[upstream.kind]
+        kind = self._definitions.kinds[upstream.kind]
         view = UpstreamView(upstream, known)
         watcher = Watcher(view, kind, self._authorize(upstream), self._clock, self._news.set)
         self._start(watcher)

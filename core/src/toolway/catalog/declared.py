@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from toolway.catalog.definitions import Definitions
-from toolway.catalog.entities import Rowed, ServerEntity, UpstreamEntity
 from toolway.errors import ToolwayError
 from toolway.hookspecs.definitions import ServerSettings
-from toolway.hookspecs.routing import Desired, Upstream
-from toolway.hookspecs.system import Stored, Transaction
+from toolway.hookspecs.routing import CatalogSource, Desired, Upstream
+from toolway.hookspecs.system import Transaction
 
 if TYPE_CHECKING:
     from toolway.config import Config
@@ -46,37 +45,35 @@ class Declared(msgspec.Struct, frozen=True, eq=False):
     problems: Sequence[str] = ()
 
 
-async def load(tx: Transaction, desired: Desired, upstreams: UpstreamEntity, servers: ServerEntity) -> Declared:
-    """Merge what is desired with what is stored. The first of each name is in force; nothing is hidden silently."""
+async def load(
+    tx: Transaction, definitions: Definitions, configured: Desired, sources: Iterable[CatalogSource]
+) -> Declared:
+    """Merge what is desired. The first of each name is in force; nothing is hidden silently."""
     problems: list[str] = []
-    found = await _merged(tx, upstreams, desired.upstreams, problems)
-    shown = await _merged(tx, servers, desired.servers, problems)
-    resolved = _resolved(found, upstreams.definitions, problems)
-    return Declared(resolved, [stored.value for stored in shown], problems)
+    desired = [("the configuration", configured), *[(each.name, await each.desired(tx)) for each in sources]]
+    upstreams = _merged("upstream", [(origin, each.upstreams) for origin, each in desired], problems)
+    servers = _merged("server", [(origin, each.servers) for origin, each in desired], problems)
+    return Declared(_resolved(upstreams, definitions, problems), servers, problems)
 
 
-async def _merged(tx: Transaction, entity: Rowed, desired: Iterable[Any], problems: list[str]) -> Iterable[Any]:
-    """The first of each name; the entity learns which ones are not its own, and the others are told."""
-    found: dict[str, Stored] = {}
-    for stored in [*(Stored(one.name, one, 0, "file") for one in desired), *await entity.rows(tx)]:
-        if found.setdefault(stored.name, stored) is not stored:
-            origin = "in the database" if stored.managed_by == "api" else "declared again"
-            problems.append(
-                f"{entity.kind.removesuffix('s')} {stored.name!r} {origin} is not in force: the configuration "
-                "declares one of that name; rename one"
-            )
-    entity.filed = {name: stored for name, stored in found.items() if stored.managed_by == "file"}
-    return found.values()
+def _merged(noun: str, desired: Iterable[tuple[str, Iterable[Any]]], problems: list[str]) -> list[Any]:
+    """The first of each name; the others are told."""
+    found: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, each in ((origin, each) for origin, every in desired for each in every):
+        if found.setdefault(each.name, each) is not each:
+            winner = origins[each.name]
+            problems.append(f"{noun} {each.name!r} of {origin} is not in force: {winner} declares it; rename one")
+        origins.setdefault(each.name, origin)
+    return list(found.values())
 
 
 def _resolved(declared: Iterable[Any], definitions: Definitions, problems: list[str]) -> dict[str, Upstream]:
     """The upstreams whose kind and credentials can be used."""
     found = {}
-    for stored in declared:
+    for settings in declared:
         try:
-            upstream = definitions.resolve(stored.value)
+            found[settings.name] = definitions.resolve(settings)
         except ToolwayError as error:
-            problems.append(f"upstream {stored.name!r} is left out: {error.message}")
-            continue
-        found[stored.name] = msgspec.structs.replace(upstream, managed_by=stored.managed_by, revision=stored.revision)
+            problems.append(f"upstream {settings.name!r} is left out: {error.message}")
     return found

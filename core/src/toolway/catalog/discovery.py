@@ -44,12 +44,7 @@ class Watcher:
     """
 
     def __init__(
-        self,
-        view: UpstreamView,
-        kind: UpstreamKind,
-        authorize: Authorize,
-        clock: Clock,
-        changed: Callable[[], None],
+        self, view: UpstreamView, kind: UpstreamKind, authorize: Authorize, clock: Clock, changed: Callable[[], None]
     ) -> None:
         """`changed` is called after each change of the view."""
         self.view = view

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, LargeBinary, Text
+from sqlalchemy import BigInteger, Column, LargeBinary
 from sqlmodel import Field, SQLModel
-
-
-class UpstreamRow(SQLModel, table=True):
-    """A registered upstream: `settings` is JSON in the shape of the configuration table."""
-
-    __tablename__ = "upstream"
-    name: str = Field(primary_key=True, max_length=48)
-    settings: str = Field(sa_column=Column(Text, nullable=False))
-    revision: int = Field(sa_column=Column(BigInteger, nullable=False))
-
-
-class ServerRow(SQLModel, table=True):
-    """A virtual server."""
-
-    __tablename__ = "server"
-    name: str = Field(primary_key=True, max_length=48)
-    settings: str = Field(sa_column=Column(Text, nullable=False))
-    revision: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
 class DiscoveryRow(SQLModel, table=True):

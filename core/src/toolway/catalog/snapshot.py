@@ -16,7 +16,7 @@ from toolway.catalog.uris import UriTable
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import Collision, Exposed, UpstreamView
 from toolway.hookspecs.definitions import ServerSettings, Visibility
-from toolway.hookspecs.routing import ItemKind, Target, Upstream
+from toolway.hookspecs.routing import ItemKind, Target
 
 ITEM_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource", "template")
 
@@ -25,11 +25,6 @@ Offers = Mapping[str, Parsed | None]
 
 Owners = Mapping[str, tuple[str, Visibility]]
 """Owner and visibility of each upstream."""
-
-
-def is_same(old: Upstream, new: Upstream) -> bool:
-    """Whether nothing changed that matters to a connection."""
-    return msgspec.structs.replace(old, revision=new.revision, managed_by=new.managed_by) == new
 
 
 class ServerView:

@@ -81,7 +81,7 @@ class Attempts(msgspec.Struct, eq=False):
         clock.slots.append((queues, target.upstream))
         started = now()
         call.deadline = started + policy.total
-        clock.task, clock.until = exchange.task, monotonic() + policy.total
+        clock.begin(exchange.task, monotonic() + policy.total)
         try:
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
             is_modern = key[1] == "modern"

@@ -66,19 +66,27 @@ class Pausable(msgspec.Struct, eq=False):
     """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots.
 
     `until` is the deadline, in monotonic seconds, for `task`, moved on by pauses. Most calls are over long before: its
-    timer is only set by `arm`, once a call is slow.
+    timer is only set by `arm`, once a call is slow; from then on it `is_watched`, also when it is tried once more.
     """
 
     slots: list[tuple[Bound, str]] = []
     task: asyncio.Task[Any] | None = None
     expired: bool = False
+    is_watched: bool = False
     depth: int = 0
     until: float = math.inf
     left: float = math.inf
     timer: asyncio.TimerHandle | None = None
 
+    def begin(self, task: asyncio.Task[Any] | None, until: float) -> None:
+        """The call may take until then; it is `task`."""
+        self.task, self.until = task, until
+        if self.is_watched:
+            self.arm()
+
     def arm(self) -> None:
         """Keep the deadline from now on: cancel the task when it has passed, then `stop` says that it was this."""
+        self.is_watched = True
         if self.timer is None and self.until < math.inf:
             self.timer = asyncio.get_running_loop().call_later(self.until - monotonic(), self._expire)
 
@@ -87,6 +95,7 @@ class Pausable(msgspec.Struct, eq=False):
         task, self.task, self.until = self.task, None, math.inf
         if self.timer is not None:
             self.timer.cancel()
+            self.timer = None
         return self.expired and task is not None and task.uncancel() == 0
 
     def pause(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from toolway.background import Background
-from toolway.catalog.snapshot import Snapshot, is_same
+from toolway.catalog.snapshot import Snapshot
 from toolway.errors import ClientCannot, Overloaded, ToolwayError
 from toolway.gateway.exchange import LEVELS, check_capability, decoded, passes_level
 from toolway.hookspecs import routing
@@ -181,7 +181,7 @@ class Legs(msgspec.Struct, eq=False):
         """Conversations with upstreams that changed or are gone end."""
         for name, view in old.upstreams.items():
             now = new.upstreams.get(name)
-            if now is None or not is_same(view.upstream, now.upstream):
+            if now is None or view.upstream != now.upstream:
                 self.discard_all(lambda held, name=name: held.upstream.name == name)  # type: ignore[misc]
 
     def close_idle(self) -> None:

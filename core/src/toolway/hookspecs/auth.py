@@ -39,6 +39,8 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 ANONYMOUS = Principal(id="anonymous", kind="anonymous", name="anonymous")
+GATEWAY = Principal(id="gateway", kind="service", name="gateway")
+"""Who asks an upstream what it offers: nobody's request, so no anonymous client's either."""
 
 
 class Credentials(msgspec.Struct, frozen=True):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Raw
+from pydantic import TypeAdapter
 
 from toolway.hookspecs.auth import Resource
-from toolway.hookspecs.definitions import ServerSettings
-from toolway.hookspecs.routing import Discovery, Item, ItemKind, Target, Upstream
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.routing import Desired, Discovery, Item, ItemKind, Target, Upstream
 
 
 class UpstreamView(msgspec.Struct, frozen=True):
@@ -82,8 +83,32 @@ class CatalogSnapshot(Protocol):
         """By name."""
 
 
+class Definitions(Protocol):
+    """Turns tables of the file and bodies of the API into settings, by the kinds and auth types that are enabled.
+
+    All raise InvalidInput: one sentence per thing that is wrong, never with the refused value.
+    """
+
+    def settings(self, raw: Mapping[str, Any]) -> UpstreamSettings:
+        """The settings of an upstream as its kind's model."""
+
+    def server(self, raw: Mapping[str, Any]) -> ServerSettings:
+        """The settings of a virtual server."""
+
+    def schema(self, accept: Callable[[str, str], str]) -> TypeAdapter[UpstreamSettings]:
+        """Validates bodies of the API.
+
+        `accept` gets the upstream's name and each secret as it was sent, and makes the reference that is stored, or
+        raises ValueError.
+        """
+
+
 class Catalog(Protocol):
     """The catalog of one gateway."""
+
+    @property
+    def configured(self) -> Desired:
+        """What the configuration declares."""
 
     @property
     def snapshot(self) -> CatalogSnapshot:

@@ -18,6 +18,7 @@ from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.secrets import Challenge
 
 if TYPE_CHECKING:
+    from toolway.hookspecs.system import Transaction
     from toolway.plugin import Kernel
 
 Era = Literal["modern", "legacy"]
@@ -38,8 +39,6 @@ class Upstream(msgspec.Struct, frozen=True):
     settings: UpstreamSettings
     endpoints: tuple[Endpoint, ...]
     auth: BaseModel | None = None
-    managed_by: Literal["api", "file"] = "api"
-    revision: int = 0
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -345,10 +344,32 @@ CALL_METHODS: frozenset[str] = frozenset({"tools/call", "prompts/get", "resource
 
 
 class Desired(msgspec.Struct, frozen=True):
-    """Upstreams and servers declared outside the database; read-only in the API."""
+    """Declared upstreams and servers."""
 
     upstreams: tuple[UpstreamSettings, ...] = ()
     servers: tuple[ServerSettings, ...] = ()
+
+
+@runtime_checkable
+class CatalogSource(Protocol):
+    """Declares upstreams and servers; `name` says where, for messages such as "of the database"."""
+
+    name: str
+
+    async def desired(self, tx: Transaction) -> Desired:
+        """What is declared now; read again after each change of the part `catalog`."""
+
+
+@hookspec
+def toolway_catalog_sources(kernel: Kernel) -> Iterable[CatalogSource]:
+    """Offer upstreams and servers.
+
+    Called: once, when the gateway is built.
+    Used: after the configuration, in the order of `plugins.enable`, the registry last; the first of a name is in force.
+    On error: the previous catalog stays in force, and `/ready` says so.
+    Since: 1.0
+    """
+    return ()
 
 
 @hookspec

@@ -63,6 +63,7 @@ class UpstreamAuth(Protocol):
     async def headers(self, upstream: Upstream, principal: Principal, challenge: Challenge | None) -> Mapping[str, str]:
         """Headers for one request; `upstream.auth` is an instance of `settings`.
 
+        `principal` is `GATEWAY` when the gateway itself asks what the upstream offers.
         `challenge` is set once, after the upstream refused the previous headers.
 
         Raises:

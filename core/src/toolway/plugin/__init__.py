@@ -34,9 +34,7 @@ from toolway.hookspecs.definitions import (
     SecretRef as SecretRef,
     Visibility as Visibility,
 )
-from toolway.hookspecs.markers import (
-    hookimpl as hookimpl,
-)
+from toolway.hookspecs.markers import hookimpl as hookimpl
 from toolway.plugin.kernel import (
     Clock as Clock,
     Database as Database,
@@ -44,10 +42,5 @@ from toolway.plugin.kernel import (
     Seal as Seal,
     Secrets as Secrets,
 )
-from toolway.plugin.plugin import (
-    Plugin as Plugin,
-    Settings as Settings,
-)
-from toolway.validation import (
-    refusal as refusal,
-)
+from toolway.plugin.plugin import Plugin as Plugin, Settings as Settings
+from toolway.validation import refusal as refusal

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from toolway.hookspecs.accounts import Accounts
 from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
-from toolway.hookspecs.catalog import Catalog
+from toolway.hookspecs.catalog import Catalog, Definitions
 from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.system import Entity, HealthCheck, Transaction
 
@@ -43,6 +43,9 @@ class Secrets(Protocol):
         Raises:
             SecretUnavailable: unknown scheme, unknown reference or no answer.
         """
+
+    def schemes(self) -> Collection[str]:
+        """Every scheme that a reference may begin with."""
 
     def known(self) -> tuple[str, ...]:
         """Every value resolved so far, for redaction."""
@@ -108,6 +111,14 @@ class Kernel(Protocol):
     @property
     def accounts(self) -> Accounts:
         """Users, service accounts and teams, as they are now."""
+
+    @property
+    def definitions(self) -> Definitions:
+        """Checks declared upstreams and servers."""
+
+    @property
+    def api_references(self) -> Sequence[str]:
+        """The secret schemes of this host that upstreams declared by API may use."""
 
     @property
     def catalog(self) -> Catalog:

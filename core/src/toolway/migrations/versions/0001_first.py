@@ -9,13 +9,6 @@ down_revision = None
 
 def upgrade() -> None:
     """Make them."""
-    for name in ("upstream", "server"):
-        op.create_table(
-            name,
-            sa.Column("name", sa.String(48), primary_key=True),
-            sa.Column("settings", sa.Text(), nullable=False),
-            sa.Column("revision", sa.BigInteger(), nullable=False),
-        )
     op.create_table(
         "discovery",
         sa.Column("upstream", sa.String(48), primary_key=True),

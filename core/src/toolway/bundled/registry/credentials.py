@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret
-from toolway.plugin.kernel import Seal
+from toolway.plugin import Kernel, SecretUnavailable
 
 
 def credential_purpose(upstream: str) -> str:
@@ -17,13 +16,13 @@ class SealedScheme:
 
     scheme = "sealed"
 
-    def __init__(self, seal: Seal) -> None:
-        self._seal = seal
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
 
     async def resolve(self, reference: str) -> Secret:
         """Open it; it is bound to its upstream."""
         upstream, _, token = reference.partition(":")
-        value = self._seal.open(credential_purpose(upstream), token)
+        value = self._kernel.seal.open(credential_purpose(upstream), token)
         if value is None:
             raise SecretUnavailable(f"a stored credential of upstream {upstream!r} cannot be opened; send it again")
         return Secret(value.decode())

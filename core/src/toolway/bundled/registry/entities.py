@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from pydantic import BaseModel, ConfigDict
 from sqlmodel import select
 
-from toolway.catalog.credentials import credential_purpose
-from toolway.catalog.definitions import Definitions
-from toolway.catalog.models import ServerRow, UpstreamRow
-from toolway.errors import Conflict, InvalidInput, NotFound
+from toolway.bundled.registry.credentials import credential_purpose
+from toolway.bundled.registry.models import ServerRow, UpstreamRow
+from toolway.hookspecs.catalog import Definitions
 from toolway.hookspecs.definitions import HIDDEN, ServerSettings, UpstreamSettings
 from toolway.hookspecs.system import Stored, Transaction
-from toolway.plugin.kernel import Seal
+from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound
 
 HOST_SCHEMES = frozenset({"env", "file"})
 """Secret schemes that read the host: with them, whoever may change upstreams could send its files anywhere."""
 
 
 class Rowed:
-    """What both collections do alike. `filed` is what is declared elsewhere: shown here, and not changed."""
+    """What both collections do alike; what is declared elsewhere is shown here, and not changed."""
 
     kind = ""
     part = "catalog"
     row: Any
     schema: Any
 
-    def __init__(self, definitions: Definitions) -> None:
-        self.definitions = definitions
-        self.filed: Mapping[str, Stored] = {}
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    @property
+    def definitions(self) -> Definitions:
+        """Checks what is declared."""
+        return self._kernel.definitions
+
+    @property
+    def filed(self) -> Mapping[str, Stored]:
+        """What the configuration declares."""
+        declared: Sequence[Any] = getattr(self._kernel.catalog.configured, self.kind)
+        return {one.name: Stored(one.name, one, 0, "file") for one in declared}
 
     async def rows(self, tx: Transaction) -> Sequence[Stored]:
         """All objects of the database."""
@@ -39,13 +48,13 @@ class Rowed:
 
     async def list(self, tx: Transaction) -> Sequence[Stored]:
         """All objects, sorted by name."""
-        found = {stored.name: stored for stored in await self.rows(tx)} | dict(self.filed)
+        found = {stored.name: stored for stored in await self.rows(tx)} | {**self.filed}
         return [found[name] for name in sorted(found)]
 
     async def get(self, tx: Transaction, name: str) -> Stored | None:
         """One object, or None."""
-        if name in self.filed:
-            return self.filed[name]
+        if (filed := self.filed.get(name)) is not None:
+            return filed
         row = await tx.session.get(self.row, name)
         return None if row is None else self._stored(row)
 
@@ -99,28 +108,25 @@ class UnreadUpstream(UpstreamSettings):
 
 
 class UpstreamEntity(Rowed):
-    """Upstreams. `schemes` are the known secret schemes: a text that begins with none of them is a value.
+    """Upstreams. A text that begins with none of the known secret schemes is a value, not a reference.
 
-    Bodies may refer to secrets of `HOST_SCHEMES` only as far as they are `allowed`.
+    Bodies may refer to secrets of `HOST_SCHEMES` only as far as `gateway.api_references` allows them.
     """
 
     kind = "upstreams"
     row = UpstreamRow
 
-    def __init__(
-        self, definitions: Definitions, seal: Seal, schemes: Collection[str], allowed: Collection[str] = ()
-    ) -> None:
-        super().__init__(definitions)
-        self._seal = seal
-        self._schemes = frozenset(schemes)
-        self._refused = HOST_SCHEMES.difference(allowed)
-        self.schema = definitions.schema(self._accepted)
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self._schemes = frozenset(kernel.secrets.schemes())
+        self._refused = HOST_SCHEMES.difference(kernel.api_references)
+        self.schema = kernel.definitions.schema(self._accepted)
 
     def _accepted(self, upstream: str, text: str) -> str:
         """A reference as it is, a value encrypted."""
         scheme, _, rest = text.partition(":")
         if text and not (scheme in self._schemes and rest):
-            return f"sealed:{upstream}:{self._seal.seal(credential_purpose(upstream), text.encode())}"
+            return f"sealed:{upstream}:{self._kernel.seal.seal(credential_purpose(upstream), text.encode())}"
         if scheme in self._refused:
             raise ValueError(
                 f"must not be a reference of the scheme {scheme!r}, which reads the gateway's host; send the secret "

@@ -1,0 +1,1 @@
+"""Upstreams that want the caller's own account: OAuth tokens per user and upstream, with the consent of each."""
