@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -267,3 +268,18 @@ async def test_a_credential_comes_once(house: Any) -> None:
     url, headers = f"{house.gate.url}/api/v1/session", [("Authorization", bearer), ("Authorization", bearer)]
     async with house.gate.http.get(url, headers=headers) as answer:
         assert answer.status == 400
+
+
+async def test_the_trail_tells_who_signs_in_and_out_and_who_fails_to(house: Any, caplog: Any) -> None:
+    await house.add("alice")
+    with caplog.at_level("INFO", "toolway.audit"):
+        alice = await house.sign_in("alice")
+        await house.stranger("POST", "/session", {"username": "alice", "password": WRONG})
+        await alice("DELETE", "/session")
+
+    told = [json.loads(record.message) for record in caplog.records if record.name == "toolway.audit"]
+    assert [(each["actor"], each["action"]) for each in told] == [
+        ("user:alice", f"sessions.{action}") for action in ("create", "refuse", "delete")
+    ]
+    assert {each["address"] for each in told} == {"127.0.0.1"}
+    assert WRONG not in caplog.text

@@ -128,6 +128,14 @@ async def test_many_bad_credentials_are_told_to_wait_and_good_ones_are_not_in_th
         await access.authenticate(visit("bad", "10.0.0.1"))
 
 
+async def test_what_is_not_to_be_remembered_is_not(access: Access, door: Door) -> None:
+    for number in range(3):
+        await access.authenticate(visit(server=f"made-up-{number}"), remember=False)
+
+    assert door.asked == 3
+    assert not access._known
+
+
 async def test_a_credential_that_cannot_be_looked_up_is_no_bad_one(access: Access, door: Door) -> None:
     door.is_away = True
     with pytest.raises(StoreUnavailable):

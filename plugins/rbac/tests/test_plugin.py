@@ -162,6 +162,17 @@ async def test_nobody_gives_away_more_than_they_have(people: Start, database: di
     ).status == 201
 
 
+async def test_the_password_of_somebody_who_may_do_everything_is_for_administrators(people: Start) -> None:
+    here = await people()
+    await grant(here, "clerk", "user:fred", "users:*:*")
+    await grant(here, "chief", "user:max", "admin")
+    password = {"password": "correct horse battery"}
+
+    assert (await here.api("fred", "PUT", "/users/vera/password", password)).status == 204
+    assert refusal(await here.api("fred", "PUT", "/users/max/password", password)) == (403, "forbidden")
+    assert (await here.api("", "PUT", "/users/max/password", password)).status == 204
+
+
 async def test_the_owner_of_a_team_manages_its_bindings_and_no_others(people: Start) -> None:
     here = await people()
     await grant(here, "t", "*", "team-admin")
