@@ -57,6 +57,12 @@ class KnownKeys:
                 self._known.popitem(last=False)
         return key
 
+    def forget(self, revoked: frozenset[str]) -> None:
+        """Those with these revoke keys must be read again; `*` is in all of them."""
+        for key_id, known in list(self._known.items()):
+            if not revoked.isdisjoint({"*", known.key.principal}):
+                del self._known[key_id]
+
     async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> None:
         """Read all that is known again; see `SnapshotPart`."""
         now = self._clock.monotonic()
