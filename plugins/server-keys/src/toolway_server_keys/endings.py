@@ -17,8 +17,8 @@ SERVERS = "servers"
 class EndedCredentials:
     """A part of the snapshot without a value: hears which credentials were revoked.
 
-    What was made with them is refused on this node from then on; `waiting` are those for which it is to be written down.
-    Every node does so, because nobody knows which of them will live to do it.
+    What was made with them is refused on this node from then on; for those that are `waiting` it is still to be written
+    down. Every node does so, because nobody knows which of them will live to do it.
     """
 
     name = "server-keys-credentials"
@@ -32,7 +32,7 @@ class EndedCredentials:
     async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> None:
         """See `SnapshotPart`."""
         keys: frozenset[str] = parts["revocations"].keys
-        self._known.forget(keys)
+        await self._known.reread(tx, keys)
         for key in keys - self._heard.keys():
             self._heard[key] = None
             self.waiting.add(key)
