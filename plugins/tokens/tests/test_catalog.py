@@ -27,6 +27,7 @@ async def test_a_token_is_who_it_was_made_for(node: Node) -> None:
     assert [str(network) for network in found.networks] == ["10.0.0.0/8"]
     assert found.revoke_keys == (f"token:{token.jti}", "user:alice", "admin")
     assert found.cache_until == node.clock.monotonic() + 60
+    assert found.ends_at == token.expires_at == node.clock.time + HOUR
 
 
 async def test_the_value_is_nowhere_in_the_database(node: Node) -> None:

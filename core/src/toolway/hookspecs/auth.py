@@ -118,6 +118,7 @@ class Authenticated(msgspec.Struct, frozen=True):
     Revoking any of `revoke_keys` drops it at once from every cache, with the streams and legs that it opened. It is
     accepted from clients in `networks` only, if there are any; that is looked at for every request. `claim` uses up a
     single-use credential before an administrative request, or raises Unauthenticated; calls are its provider's matter.
+    `ends_at` (Unix seconds; 0: it does not) bounds what is made with it; then the principal's `credential` revokes it.
     """
 
     principal: Principal
@@ -125,6 +126,7 @@ class Authenticated(msgspec.Struct, frozen=True):
     revoke_keys: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
     claim: Callable[[], Awaitable[None]] | None = None
+    ends_at: float = 0.0
 
 
 class Identity(msgspec.Struct, frozen=True):

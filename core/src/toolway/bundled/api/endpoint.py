@@ -108,7 +108,7 @@ class PathEndpoint:
         incoming, who = Incoming(request, kernel.authorized, kernel.describe), None
         if chosen.permission != PUBLIC:
             who = await enter(kernel, request)
-            incoming.principal = who.principal
+            incoming.who, incoming.principal = who, who.principal
             if chosen.permission != SIGNED_IN and not chosen.filters:
                 incoming.demand(chosen.permission, incoming.name)
         incoming.query = self._queries[method].query(request.query_params.multi_items())
