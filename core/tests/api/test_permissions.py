@@ -9,7 +9,9 @@ from starlette.routing import Route
 from toolway.bundled.api.endpoint import routes
 from toolway.errors import Forbidden, PluginError
 from toolway.hookspecs.api import PUBLIC, Operation
+from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.challenge import Challenges
+from toolway.hookspecs.permissions import Limits
 
 PUBLIC_OPERATIONS = {
     "GET /health",
@@ -118,6 +120,41 @@ async def test_lists_show_what_the_principal_may_see(gate: Any, api: httpx2.Asyn
     assert [one["name"] for one in shown] == ["b", "filed"]
     shown = (await api.get("/api/v1/items")).json()["items"]
     assert [one["canonical"] for one in shown] == ["a/y", "b/x"]
+
+
+async def test_counts_are_of_what_the_principal_may_see(gate: Any, api: httpx2.AsyncClient) -> None:
+    async def meta(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await api.get(f"/api/v1/{path}")).json()["meta"]
+        return found
+
+    assert (await meta("upstreams/a"))["items"] == 2
+    assert [(await meta("servers/all"))["tools"], (await meta("servers/plain"))["collisions"]] == [3, 1]
+    gate.denied.add(("items:read", "a/x"))
+    assert (await meta("upstreams/a"))["items"] == 1
+    assert [(await meta("servers/all"))["tools"], (await meta("servers/plain"))["collisions"]] == [2, 0]
+    body = {"name": "a", "kind": "http", "in_flight": 9}
+    assert (await api.put("/api/v1/upstreams/a", json=body)).json()["meta"]["items"] == 1
+    assert (await api.post("/api/v1/upstreams/a/refresh")).json()["items"] == 1
+
+
+@pytest.mark.parametrize(
+    ("principal", "is_told"),
+    [
+        (Principal("u1"), False),
+        (Principal("u1", scopes=frozenset({"admin"})), True),
+        (Principal("u1", scopes=frozenset({"admin"}), limits=Limits(items=("b/*",))), False),
+        (Principal("u1", scopes=frozenset({"admin"}), on_behalf_of=Principal("u2")), False),
+        (Principal("u1", on_behalf_of=Principal("u2", scopes=frozenset({"admin"}))), True),
+    ],
+)
+async def test_lists_have_counts_for_administrators_only(
+    gate: Any, api: httpx2.AsyncClient, principal: Principal, is_told: bool
+) -> None:
+    gate.principal = principal
+    for kind, counts in (("upstreams", {"items"}), ("servers", {"tools", "prompts", "collisions"})):
+        first = (await api.get(f"/api/v1/{kind}")).json()["items"][0]["meta"]
+        assert (counts & first.keys()) == (counts if is_told else set())
+        assert {"upstreams": "status", "servers": "path"}[kind] in first
 
 
 async def test_a_list_of_nothing_visible_is_refused(gate: Any, api: httpx2.AsyncClient) -> None:

@@ -58,12 +58,12 @@ class LegacyMethods:
             wanted = msgspec.convert({k: msgspec.json.decode(v) for k, v in params.items()}, Initialize)
         except (msgspec.ValidationError, msgspec.DecodeError):
             raise RpcError(INVALID_PARAMS, "initialize needs protocolVersion, capabilities and clientInfo") from None
-        view, version = self._plane.view(server), negotiate(wanted.protocol_version)
+        view, version, lists = self._plane.view(server), negotiate(wanted.protocol_version), self._plane.lists
         result = {
             "protocolVersion": version,
-            "capabilities": {key: value for key, value in view.capabilities.items() if key != "extensions"},
+            "capabilities": {k: v for k, v in lists.capabilities(view, principal).items() if k != "extensions"},
             "serverInfo": SERVER_INFO,
-            **self._plane.lists.instructions(view, principal),
+            **lists.instructions(view, principal),
         }
         return version, Record(wanted.capabilities, wanted.client_info), Raw(msgspec.json.encode(result))
 
