@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 import pytest
@@ -18,7 +19,7 @@ from toolway.keyring import KeyRing
 from toolway_testing.clock import MovedClock
 
 RING = KeyRing([(os.urandom(6), os.urandom(32))])
-EVERYTHING = {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}}
+EVERYTHING: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}, "completions": {}, "logging": {}}
 
 
 class Denying:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 from toolway.hookspecs.auth import Authenticated
 from toolway.hookspecs.permissions import Limits, Network, Permission, Permissions, networks
@@ -12,7 +13,15 @@ from toolway_server_keys.schemas import NewKey
 NO_LIMITS = Limits()
 
 
-def narrowed(who: Authenticated, asked: NewKey) -> dict[str, tuple[str, ...]]:
+class Bounds(TypedDict):
+    """Of a key: what is empty bounds nothing."""
+
+    scopes: tuple[str, ...]
+    items: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
+def narrowed(who: Authenticated, asked: NewKey) -> Bounds:
     """The scopes, items and networks of a new key: those asked for, or else those of the credential that makes it."""
     limits = who.principal.limits or NO_LIMITS
     return {
