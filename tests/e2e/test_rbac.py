@@ -32,6 +32,7 @@ WATCHED = "test://watched-resource"
 OWNED = '[[upstreams]]\nname = "theirs"\nkind = "http"\nendpoints = ["{url}"]\nallow_private = true\n'
 OWNED += 'owner = "team:ops"\nvisibility = "team"\n\n'
 SERVER = '[[servers]]\nname = "{name}"\ninclude = ["{name}/*"]\n\n'
+BOTH = '[[servers]]\nname = "both"\ninclude = ["public/*", "theirs/*"]\n\n'
 SHARED = 'database = "literal:{database}"\nroot_key = "literal:{key}"\nkeyvalue = "database"\npubsub = "database"\n\n'
 PLUGINS = '[plugins]\nenable = ["trusting", "rbac"]\n\n'
 REVOKED_WITHIN = 1.0
@@ -61,10 +62,10 @@ class Cluster:
     def url(self, server: str) -> str:
         return f"{self.nodes[-1].url}/servers/{server}/mcp"
 
-    def as_(self, who: str, server: str = "all") -> wire.ModernClient:
+    def as_(self, who: str, server: str = "both") -> wire.ModernClient:
         return wire.ModernClient(self.url(server), headers=trusting.bearer(who))
 
-    def names(self, who: str, method: str = "tools/list", server: str = "all") -> set[str]:
+    def names(self, who: str, method: str = "tools/list", server: str = "both") -> set[str]:
         """The names or URIs that somebody is shown; none when the server is refused."""
         answer = self.as_(who, server).request(method)
         found = (
@@ -86,7 +87,7 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         patch.setenv("PYTHONPATH", str(trusting.installed(directory / "installed")), prepend=os.pathsep)
         public, owned = (stack.enter_context(running.everything(directory)) for _ in range(2))
         tables = SHARED.format(database=database, key="k" * 43) + PLUGINS + running.upstream_table("public", public)
-        tables += OWNED.format(url=owned) + SERVER.format(name="public") + SERVER.format(name="theirs")
+        tables += OWNED.format(url=owned) + SERVER.format(name="public") + SERVER.format(name="theirs") + BOTH
         nodes = tuple(stack.enter_context(running.gateway(_folder(directory, each), tables)) for each in range(count))
         found = Cluster(nodes, fronts.admin_token(nodes[0]))
         _people(found)
@@ -132,7 +133,7 @@ def test_a_real_client_sees_and_calls_what_is_for_its_user(cluster: Cluster) -> 
 async def _visit(cluster: Cluster, who: str) -> tuple[set[str], str, str]:
     """The tools, the answer of one that belongs to the team, and what became of reading its resource."""
     async with httpx2.AsyncClient(headers=trusting.bearer(who)) as http:
-        transport = streamable_http_client(cluster.url("all"), http_client=http)
+        transport = streamable_http_client(cluster.url("both"), http_client=http)
         async with Client(transport) as client:
             tools = {tool.name for tool in (await client.list_tools()).tools}
             uri = next(str(each.uri) for each in (await client.list_resources()).resources)
@@ -143,6 +144,28 @@ async def _visit(cluster: Cluster, who: str) -> tuple[set[str], str, str]:
                 code = str(error.error.code)
                 return tools, code, code
             return tools, str(getattr(result.content[0], "text", "")), "done"
+
+
+def test_what_belongs_to_a_team_changes_nothing_on_servers_that_do_not_name_it(cluster: Cluster) -> None:
+    for who in ("fred", "max", "root"):
+        for method in ("tools/list", "prompts/list", "resources/list", "resources/templates/list"):
+            assert cluster.names(who, method, "all") == cluster.names(who, method, "public") != set()
+        assert "result" in cluster.as_(who, "all").request("resources/read", {"uri": WATCHED}).reply
+        assert cluster.as_(who, "all").call("theirs__echo").code == -32602
+    assert cluster.names("max", "resources/list") > {f"toolway://theirs/{quote(WATCHED, safe='')}"}
+
+
+def test_a_server_tells_nobody_of_capabilities_that_they_may_not_use(cluster: Cluster) -> None:
+    def offered(who: str) -> set[str]:
+        return set(cluster.as_(who).request("server/discover").result["capabilities"])
+
+    assert offered("fred") >= {"tools", "prompts", "resources", "completions"}
+    cluster.bind("no-prompts", "user:fred", "prompts:get:*", effect="deny")
+    eventually_now(lambda: not cluster.names("fred", "prompts/list"))
+    assert offered("max") - offered("fred") == {"prompts"}
+    cluster.bind("no-resources", "user:fred", "resources:read:*", effect="deny")
+    eventually_now(lambda: not cluster.names("fred", "resources/list"))
+    assert offered("max") - offered("fred") == {"prompts", "resources", "completions"}
 
 
 def test_lists_reads_calls_completions_subscriptions_and_the_api_answer_alike(cluster: Cluster) -> None:

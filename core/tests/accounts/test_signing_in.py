@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from toolway.bundled.accounts.passwords import LocalVerifier
 
 PASSWORD = "correct horse battery"
 WRONG = "something else altogether"
@@ -220,3 +224,62 @@ async def test_secrets_are_neither_logged_nor_stored(
 
 def contents(directory: Path) -> bytes:
     return b"".join(file.read_bytes() for file in directory.rglob("*") if file.is_file())
+
+
+async def test_the_value_of_a_cookie_is_good_in_no_header(house: Any) -> None:
+    """A page's cookie cannot be read by the page; as a header it would need no CSRF token, and open servers."""
+    await house.add("alice")
+    page = await house.sign_in("alice", bearer=False)
+    value = page.headers["cookie"].partition("=")[2]
+    headers = {"authorization": f"Session {value}"}
+
+    for _ in range(2):
+        assert (await house.stranger("GET", "/session", **headers)).status == 401
+        assert (await house.gate.mcp("tools/list", headers=headers)).status == 401
+        assert (await page("GET", "/session")).status == 200
+
+
+async def test_a_sign_in_that_began_with_the_old_password_does_not_outlive_it(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.add("alice")
+    verified, go_on = asyncio.Event(), asyncio.Event()
+    verify = LocalVerifier.verify
+
+    async def slowly(self: LocalVerifier, username: str, password: str) -> Any:
+        found = await verify(self, username, password)
+        verified.set()
+        await go_on.wait()
+        return found
+
+    monkeypatch.setattr(LocalVerifier, "verify", slowly)
+    body = {"username": "alice", "password": PASSWORD, "bearer": True}
+    signing_in = asyncio.create_task(house.stranger("POST", "/session", body))
+    await verified.wait()
+    assert (await house.admin("PUT", "/users/alice/password", {"password": "another horse battery"})).status == 204
+    go_on.set()
+
+    assert (await signing_in).status == 401
+    assert (await house.stranger("POST", "/session", {**body, "password": "another horse battery"})).status == 201
+
+
+async def test_a_credential_comes_once(house: Any) -> None:
+    bearer = house.admin.headers["authorization"]
+    url, headers = f"{house.gate.url}/api/v1/session", [("Authorization", bearer), ("Authorization", bearer)]
+    async with house.gate.http.get(url, headers=headers) as answer:
+        assert answer.status == 400
+
+
+async def test_the_trail_tells_who_signs_in_and_out_and_who_fails_to(house: Any, caplog: Any) -> None:
+    await house.add("alice")
+    with caplog.at_level("INFO", "toolway.audit"):
+        alice = await house.sign_in("alice")
+        await house.stranger("POST", "/session", {"username": "alice", "password": WRONG})
+        await alice("DELETE", "/session")
+
+    told = [json.loads(record.message) for record in caplog.records if record.name == "toolway.audit"]
+    assert [(each["actor"], each["action"]) for each in told] == [
+        ("user:alice", f"sessions.{action}") for action in ("create", "refuse", "delete")
+    ]
+    assert {each["address"] for each in told} == {"127.0.0.1"}
+    assert WRONG not in caplog.text

@@ -146,6 +146,7 @@ class Gate:
         self.servers = MemoryEntity("servers", ServerSettings, *(Stored(one.name, one, 1) for one in servers))
         self.store = MemoryStore()
         self.denied: set[tuple[str, str]] = set()
+        self.principal = Principal("u1", name="admin")
         self.failing = ""
         self.phase = "serving"
         self.database = self.store
@@ -169,7 +170,7 @@ class Gate:
             return Authenticated(ANONYMOUS)
         if visit.authorization != b"Bearer good":
             raise Unauthenticated("the credential is not valid here")
-        return Authenticated(Principal("u1", name="admin"))
+        return Authenticated(self.principal)
 
     def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
         return principal.kind != "anonymous" and not {(action, resource.name), (action, "")} & self.denied

@@ -7,8 +7,11 @@ import pytest
 from starlette.routing import Route
 
 from toolway.bundled.api.endpoint import routes
-from toolway.errors import PluginError
+from toolway.errors import Forbidden, PluginError
 from toolway.hookspecs.api import PUBLIC, Operation
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.challenge import Challenges
+from toolway.hookspecs.permissions import Limits
 
 PUBLIC_OPERATIONS = {
     "GET /health",
@@ -60,6 +63,31 @@ async def test_a_missing_permission_is_named_with_the_scope_to_ask_for(gate: Any
     assert challenge == 'Bearer error="insufficient_scope", scope="upstreams:refresh:a"'
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("a%22, x=%22b", "a%22, x=%22b"),
+        ("%E2%82%AC", "%E2%82%AC"),
+        ("a%0D%0AX-Evil:%201", "a%0D%0AX-Evil: 1"),
+        ("%5C", "%5C"),
+    ],
+)
+async def test_whatever_a_name_has_stays_within_its_field_of_the_challenge(
+    gate: Any, api: httpx2.AsyncClient, name: str, written: str
+) -> None:
+    gate.denied.add(("upstreams:refresh", ""))
+    answer = await api.post(f"/api/v1/upstreams/{name}/refresh")
+    assert answer.status_code == 403
+    assert (
+        answer.headers["www-authenticate"] == f'Bearer error="insufficient_scope", scope="upstreams:refresh:{written}"'
+    )
+
+
+async def test_a_challenge_is_no_longer_than_a_header_may_be(gate: Any) -> None:
+    header = Challenges("", []).header(Forbidden("no", scope="resources:read:a/" + "x" * 100_000))
+    assert len(header) < 4096
+
+
 async def test_without_a_credential_no_body_is_read(api: httpx2.AsyncClient) -> None:
     del api.headers["authorization"]
     answer = await api.post("/api/v1/upstreams", content=b"{")
@@ -92,6 +120,41 @@ async def test_lists_show_what_the_principal_may_see(gate: Any, api: httpx2.Asyn
     assert [one["name"] for one in shown] == ["b", "filed"]
     shown = (await api.get("/api/v1/items")).json()["items"]
     assert [one["canonical"] for one in shown] == ["a/y", "b/x"]
+
+
+async def test_counts_are_of_what_the_principal_may_see(gate: Any, api: httpx2.AsyncClient) -> None:
+    async def meta(path: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await api.get(f"/api/v1/{path}")).json()["meta"]
+        return found
+
+    assert (await meta("upstreams/a"))["items"] == 2
+    assert [(await meta("servers/all"))["tools"], (await meta("servers/plain"))["collisions"]] == [3, 1]
+    gate.denied.add(("items:read", "a/x"))
+    assert (await meta("upstreams/a"))["items"] == 1
+    assert [(await meta("servers/all"))["tools"], (await meta("servers/plain"))["collisions"]] == [2, 0]
+    body = {"name": "a", "kind": "http", "in_flight": 9}
+    assert (await api.put("/api/v1/upstreams/a", json=body)).json()["meta"]["items"] == 1
+    assert (await api.post("/api/v1/upstreams/a/refresh")).json()["items"] == 1
+
+
+@pytest.mark.parametrize(
+    ("principal", "is_told"),
+    [
+        (Principal("u1"), False),
+        (Principal("u1", scopes=frozenset({"admin"})), True),
+        (Principal("u1", scopes=frozenset({"admin"}), limits=Limits(items=("b/*",))), False),
+        (Principal("u1", scopes=frozenset({"admin"}), on_behalf_of=Principal("u2")), False),
+        (Principal("u1", on_behalf_of=Principal("u2", scopes=frozenset({"admin"}))), True),
+    ],
+)
+async def test_lists_have_counts_for_administrators_only(
+    gate: Any, api: httpx2.AsyncClient, principal: Principal, is_told: bool
+) -> None:
+    gate.principal = principal
+    for kind, counts in (("upstreams", {"items"}), ("servers", {"tools", "prompts", "collisions"})):
+        first = (await api.get(f"/api/v1/{kind}")).json()["items"][0]["meta"]
+        assert (counts & first.keys()) == (counts if is_told else set())
+        assert {"upstreams": "status", "servers": "path"}[kind] in first
 
 
 async def test_a_list_of_nothing_visible_is_refused(gate: Any, api: httpx2.AsyncClient) -> None:

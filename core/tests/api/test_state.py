@@ -30,6 +30,11 @@ async def test_collisions_name_both_sides(api: httpx2.AsyncClient) -> None:
     assert answer.json()["items"] == [collision]
 
 
+async def test_collisions_with_what_is_hidden_are_not_told(gate: Any, api: httpx2.AsyncClient) -> None:
+    gate.denied.add(("items:read", "b/x"))
+    assert (await api.get("/api/v1/servers/plain/collisions")).json()["items"] == []
+
+
 async def test_an_upstream_is_refreshed_on_demand(api: httpx2.AsyncClient) -> None:
     answer = await api.post("/api/v1/upstreams/a/refresh")
     assert (answer.status_code, answer.json()["status"], answer.json()["items"]) == (200, "up", 2)

@@ -30,6 +30,31 @@ def test_exclusion_wins() -> None:
     assert not selection.selects("a/print_env")
 
 
+@pytest.mark.parametrize(
+    ("include", "is_selected"),
+    [
+        (["*/*"], False),
+        (["a*/*"], False),
+        (["*"], False),
+        (["*a/x"], False),
+        (["aa/*"], False),
+        (["a/*"], True),
+        (["a/x"], True),
+        (["*/*", "a/x"], True),
+    ],
+)
+def test_what_joins_by_name_only_is_selected_by_patterns_that_begin_with_it(
+    include: list[str], is_selected: bool
+) -> None:
+    selection = Selection(include, by_name={"a"})
+    assert (selection.selects("a/x"), selection.reaches("a", by_name=True)) == (is_selected, is_selected)
+
+
+def test_a_pattern_that_names_one_item_takes_no_other_of_what_joins_by_name() -> None:
+    selection = Selection(["*/*", "a/x"], by_name={"a"})
+    assert [selection.selects(name) for name in ("a/x", "a/y", "b/y")] == [True, False, True]
+
+
 def test_no_include_pattern_selects_nothing() -> None:
     assert not Selection([]).selects("a/x")
 

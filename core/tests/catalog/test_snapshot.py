@@ -9,7 +9,7 @@ import pytest
 from toolway.catalog.snapshot import ServerView, Snapshot, build_snapshot
 from toolway.catalog.uris import UnknownUri
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
+from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings, Visibility
 from toolway.hookspecs.routing import Discovery, Eras, Item, ItemKind, Upstream
 
 KEYS: dict[ItemKind, str] = {"tool": "name", "prompt": "name", "resource": "uri", "template": "uriTemplate"}
@@ -19,8 +19,15 @@ def item(upstream: str, kind: ItemKind, name: str, **members: Any) -> Item:
     return Item(upstream, kind, name, msgspec.json.encode({KEYS[kind]: name, **members}))
 
 
-def upstream(name: str, *items: Item, enabled: bool = True, **capabilities: Any) -> UpstreamView:
-    settings = UpstreamSettings(name=name, kind="http", enabled=enabled)
+def upstream(
+    name: str,
+    *items: Item,
+    enabled: bool = True,
+    owner: str = "",
+    visibility: Visibility = "public",
+    **capabilities: Any,
+) -> UpstreamView:
+    settings = UpstreamSettings(name=name, kind="http", enabled=enabled, owner=owner, visibility=visibility)
     discovery = Discovery(Eras("2026-07-28"), capabilities, {}, f"Use {name}.", items)
     return UpstreamView(Upstream(name, "http", settings, ()), discovery, "up")
 
@@ -80,6 +87,54 @@ def test_colliding_uris_are_all_listed_in_own_form_and_reported() -> None:
     assert [(c.name, c.items, c.resolved) for c in server.collisions] == [
         ("test://1", ("a/test://1", "b/test://1"), "uri")
     ]
+
+
+OF_TEAM = upstream(
+    "b",
+    item("b", "tool", "x"),
+    item("b", "resource", "test://1"),
+    item("b", "resource", "test://2"),
+    owner="team:ops",
+    visibility="team",
+)
+
+
+@pytest.mark.parametrize(
+    ("include", "owner"), [(["*/*"], ""), (["*/*"], "team:web"), (["b*/*", "a/*"], ""), (["*"], "user:ops")]
+)
+def test_an_upstream_that_is_not_public_takes_no_name_and_no_uri_from_others(include: list[str], owner: str) -> None:
+    server = view(A, OF_TEAM, include=include, owner=owner, naming="plain")
+    alone = view(A, include=["a/*"], naming="plain")
+    assert names(server) == names(alone) == ["x"]
+    assert names(server, "resource") == names(alone, "resource") == ["test://1"]
+    assert (server.collisions, server.upstreams()) == ((), ("a",))
+    assert (server.capabilities, server.is_for_all) == (alone.capabilities, True)
+    assert server.resolve_uri("test://1").upstream == server.resolve_uri("other://1").upstream == "a"
+    with pytest.raises(UnknownUri):
+        server.resolve_uri("toolway://b/test%3A%2F%2F2")
+
+
+@pytest.mark.parametrize(("include", "owner"), [(["*/*"], "team:ops"), (["a/*", "b/*"], ""), (["*/*", "b/*"], "")])
+def test_it_joins_servers_of_its_owner_and_those_that_name_it(include: list[str], owner: str) -> None:
+    server = view(A, OF_TEAM, include=include, owner=owner)
+    assert names(server) == ["a__x", "b__x"]
+    assert server.resolve_uri("test://2").upstream == "b"
+    assert not server.is_for_all
+
+
+def test_a_private_upstream_without_an_owner_joins_by_name_only() -> None:
+    ownerless = upstream("b", item("b", "tool", "x"), visibility="private")
+    assert names(view(A, ownerless)) == ["a__x"]
+    assert names(view(A, ownerless, include=["b/*"])) == ["b__x"]
+
+
+def test_a_named_item_of_a_private_upstream_brings_no_other() -> None:
+    server = view(A, OF_TEAM, include=["*/*", "b/x"])
+    assert names(server) == ["a__x", "b__x"]
+    assert names(server, "resource") == ["test://1"]
+    assert server.resolve_uri("test://1").upstream == "a"
+    with pytest.raises(UnknownUri):
+        server.resolve_uri("toolway://b/test%3A%2F%2F1")
 
 
 def test_own_and_exact_uris_lead_back() -> None:
@@ -190,6 +245,20 @@ def test_what_did_not_change_is_taken_over() -> None:
     assert after.servers["only-a"] is before.servers["only-a"]
     assert after.servers["all"] is not before.servers["all"]
     assert _rebuilt(before, servers).servers["all"] is before.servers["all"]
+
+
+def test_an_upstream_leaves_and_joins_as_its_visibility_changes() -> None:
+    servers = [ServerSettings(name="all"), ServerSettings(name="only-a", include=("a/*",))]
+    public = build_snapshot(1, [A, B], servers)
+    hidden = build_snapshot(2, [A, OF_TEAM], servers, public)
+    again = build_snapshot(3, [A, B], servers, hidden)
+    assert [names(each.servers["all"]) for each in (public, hidden, again)] == [
+        ["a__x", "b__x"],
+        ["a__x"],
+        ["a__x", "b__x"],
+    ]
+    assert public.servers["only-a"] is hidden.servers["only-a"] is again.servers["only-a"]
+    assert _rebuilt(hidden, servers).servers["all"] is hidden.servers["all"]
 
 
 def _rebuilt(before: Snapshot, servers: list[ServerSettings]) -> Snapshot:

@@ -128,6 +128,14 @@ async def test_many_bad_credentials_are_told_to_wait_and_good_ones_are_not_in_th
         await access.authenticate(visit("bad", "10.0.0.1"))
 
 
+async def test_what_is_not_to_be_remembered_is_not(access: Access, door: Door) -> None:
+    for number in range(3):
+        await access.authenticate(visit(server=f"made-up-{number}"), remember=False)
+
+    assert door.asked == 3
+    assert not access._known
+
+
 async def test_a_credential_that_cannot_be_looked_up_is_no_bad_one(access: Access, door: Door) -> None:
     door.is_away = True
     with pytest.raises(StoreUnavailable):
@@ -165,6 +173,17 @@ def test_a_credential_does_nothing_beyond_its_limits(access: Access, limits: Lim
     assert found == allowed
     assert {what for what, each in asked.items() if access.out_of_scope(principal, *each)} == asked.keys() - allowed
     assert not access.out_of_scope(principal, "tools:call", Resource("secret", "support"))
+
+
+def test_decisions_on_names_that_somebody_makes_up_are_not_remembered() -> None:
+    limits, remembered = Limits(("resources:read:a/*",)), Limits._permit.cache_info
+    assert limits.permit("resources:read", "a/x", "")
+    before = remembered().currsize
+
+    assert limits.permit("resources:read", "a/" + "x" * 100_000, "")
+    assert not limits.permit("resources:read", "b/" + "x" * 100_000, "")
+
+    assert remembered().currsize == before
 
 
 class OnlyAlice:

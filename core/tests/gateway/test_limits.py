@@ -6,17 +6,20 @@ import asyncio
 from time import monotonic
 
 import pytest
+from msgspec.structs import replace
 
+from toolway.catalog.parts import EVERY_KEY
 from toolway.errors import Overloaded
 from toolway.gateway.access import Access
 from toolway.gateway.exchange import Pausable
 from toolway.gateway.limits import Queues, Quota, Stay, Stays
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal, Visit
+from toolway.hookspecs.permissions import Limits
 from toolway.hookspecs.routing import Policy
 from toolway_testing.clock import MovedClock
 
 ONE = Policy(in_flight=1, queue=1, queue_wait=5.0)
-ALICE, BOB = Principal(id="alice"), Principal(id="bob")
+ALICE, BOB = Principal(id="alice", teams=("ops",)), Principal(id="bob")
 
 
 async def test_a_waiting_call_gets_the_slot_that_is_given_back() -> None:
@@ -117,12 +120,13 @@ class Door:
 
     def __init__(self, clock: MovedClock) -> None:
         self.good = "alice"
+        self.teams: tuple[str, ...] = ("ops",)
         self._clock = clock
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
         if credentials.value != self.good:
             return None
-        return Authenticated(Principal(id=credentials.value), self._clock.monotonic() + 10)
+        return Authenticated(Principal(id=credentials.value, teams=self.teams), self._clock.monotonic() + 10)
 
 
 @pytest.fixture
@@ -180,6 +184,29 @@ async def test_a_stream_whose_credential_is_somebody_elses_now_ends(streams: Sta
     await streams.check()
 
     assert ended == ["bob"]
+
+
+async def test_a_stream_of_somebody_who_is_in_another_team_now_ends(streams: Stays, door: Door) -> None:
+    ended: list[str] = []
+    opened(streams, ALICE, ended)
+    await streams.check()
+    assert not ended
+
+    door.teams = ()
+    streams.access.revoke(frozenset({EVERY_KEY}))
+    await streams.check(anew=True)
+
+    assert ended == ["alice"]
+
+
+async def test_a_stay_is_as_good_with_another_credential_of_the_same_principal(streams: Stays) -> None:
+    ended: list[str] = []
+    visit = opened(streams, ALICE, []).visit
+    streams.begin(replace(ALICE, credential="token:1", limits=Limits(("admin:*",))), visit, lambda: ended.append("a"))
+
+    await streams.check()
+
+    assert not ended
 
 
 async def test_a_stream_lives_a_day_more_or_less(streams: Stays, clock: MovedClock) -> None:

@@ -209,3 +209,14 @@ def test_who_administers_a_team_changes_that_team() -> None:
     assert decide(OLGA, "teams:write", "web", binding) is ABSTAIN
     assert decide(MAX, "teams:write", "ops", binding) is ABSTAIN
     assert decide(OLGA, "teams:write", "ops") is ABSTAIN
+
+
+def test_decisions_on_names_that_somebody_makes_up_are_not_remembered() -> None:
+    policy = Policy(BUILTIN_ROLES, [], ACCOUNTS, ["caller"])
+    rules = policy.rights(Principal("user:fred"), 0.0).rules
+    assert rules.verdict("resources:read", "a/x") is True
+    before = len(rules._known)
+
+    assert rules.verdict("resources:read", "a/" + "x" * 100_000) is True
+
+    assert len(rules._known) == before

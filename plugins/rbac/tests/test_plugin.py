@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from toolway.errors import PluginError
-from toolway_testing.gateway import Answer, StartGateway
+from toolway_testing.gateway import VERSION, Answer, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.trusting import People
+from toolway_testing.trusting import People, bearer
 
 Start = Callable[..., Awaitable[People]]
 
@@ -162,6 +162,17 @@ async def test_nobody_gives_away_more_than_they_have(people: Start, database: di
     ).status == 201
 
 
+async def test_the_password_of_somebody_who_may_do_everything_is_for_administrators(people: Start) -> None:
+    here = await people()
+    await grant(here, "clerk", "user:fred", "users:*:*")
+    await grant(here, "chief", "user:max", "admin")
+    password = {"password": "correct horse battery"}
+
+    assert (await here.api("fred", "PUT", "/users/vera/password", password)).status == 204
+    assert refusal(await here.api("fred", "PUT", "/users/max/password", password)) == (403, "forbidden")
+    assert (await here.api("", "PUT", "/users/max/password", password)).status == 204
+
+
 async def test_the_owner_of_a_team_manages_its_bindings_and_no_others(people: Start) -> None:
     here = await people()
     await grant(here, "t", "*", "team-admin")
@@ -189,3 +200,62 @@ async def test_disabled_it_offers_nothing(gateway: StartGateway) -> None:
     gate = await gateway()
 
     assert (await gate.api("GET", "/roles")).status == 404
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_whoever_leaves_a_team_hears_nothing_more_of_what_is_its(people: Start, era: str) -> None:
+    here = await people(())
+    for name, subject, permission in (("in", "*", "servers:connect:*"), ("use", "team:ops", "tools:call:*")):
+        await grant(here, name, subject, permission)
+    plane = here.gate.gateway.plane
+    headers = {"accept": "application/json, text/event-stream", **bearer("max")}
+    if era == "legacy":
+        said = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": said}
+        async with here.gate.http.post(f"{here.gate.url}/mcp", json=message, headers=headers) as response:
+            headers["mcp-session-id"] = response.headers["mcp-session-id"]
+        stream = here.gate.http.get(f"{here.gate.url}/mcp", headers=headers)
+    else:
+        meta = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
+        params = {"notifications": {"toolsListChanged": True}, "_meta": meta}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params}
+        headers |= {"mcp-protocol-version": VERSION, "mcp-method": "subscriptions/listen"}
+        stream = here.gate.http.post(f"{here.gate.url}/mcp", json=message, headers=headers)
+    async with stream as response:
+        await eventually(lambda: plane.hub.listeners)
+        assert (await here.api("", "DELETE", "/teams/ops/members/user:max")).status == 204
+        await response.content.read()
+
+    if era == "legacy":
+        async with here.gate.http.get(f"{here.gate.url}/mcp", headers=headers):
+            await eventually(lambda: plane.streams.open)
+            assert [listener.principal.teams for listener in plane.hub.listeners] == [()]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/upstreams/{}"),
+        ("DELETE", "/upstreams/{}"),
+        ("POST", "/upstreams/{}/refresh"),
+        ("GET", "/servers/{}"),
+        ("DELETE", "/servers/{}"),
+        ("GET", "/servers/{}/collisions"),
+        ("GET", "/items?server={}"),
+        ("GET", "/items?upstream={}"),
+    ],
+)
+async def test_what_is_of_another_team_looks_like_what_does_not_exist(people: Start, method: str, path: str) -> None:
+    here = await people()
+    await grant(here, "d", "user:fred", "developer")
+    private = {"name": "secret", "owner": "team:ops", "visibility": "private"}
+    assert (await here.api("", "POST", "/servers", private)).status == 201
+    endpoint = {"kind": "http", "endpoints": ["http://127.0.0.1:1/mcp"]}
+    assert (await here.api("", "POST", "/upstreams", private | endpoint)).status == 201
+
+    for condition in ({}, {"if-match": '"1"'}, {"if-none-match": "*"}):
+        answers = set()
+        for name in ("secret", "absent"):
+            url = f"{here.gate.url}/api/v1{path.format(name)}"
+            answers.add(seen(await here.gate._send(method, url, bearer("fred") | condition, None), name))
+        assert len(answers) == 1

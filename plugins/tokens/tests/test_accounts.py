@@ -116,6 +116,14 @@ async def test_disabling_a_user_ends_all_their_tokens_at_once(gate: RunningGatew
     await change(gate, "/users/alice", enabled=False)
 
     assert [(await call(gate, token)).status for token in tokens] == [401] * 3
+    await eventually(lambda: _are_revoked(gate))
+    await change(gate, "/users/alice", enabled=True)
+    assert [(await call(gate, token)).status for token in tokens] == [401] * 3
+
+
+async def _are_revoked(gate: RunningGateway) -> bool:
+    listed = (await gate.api("GET", "/tokens?subject=user:alice")).content["items"]
+    return all(token["state"] == "revoked" for token in listed)
 
 
 async def test_demoting_an_administrator_ends_the_tokens_they_made_for_others(gate: RunningGateway) -> None:

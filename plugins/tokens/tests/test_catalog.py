@@ -11,6 +11,7 @@ from token_node import MakeNode, Node
 from toolway.hookspecs.auth import Principal
 from toolway.plugin import Forbidden, InvalidInput, StoreUnavailable, Unauthenticated
 from toolway_testing.clock import MovedClock
+from toolway_tokens.schemas import NewToken
 
 HOUR, DAY = 3600, 86400
 
@@ -26,6 +27,7 @@ async def test_a_token_is_who_it_was_made_for(node: Node) -> None:
     assert [str(network) for network in found.networks] == ["10.0.0.0/8"]
     assert found.revoke_keys == (f"token:{token.jti}", "user:alice", "admin")
     assert found.cache_until == node.clock.monotonic() + 60
+    assert found.ends_at == token.expires_at == node.clock.time + HOUR
 
 
 async def test_the_value_is_nowhere_in_the_database(node: Node) -> None:
@@ -195,3 +197,23 @@ async def test_the_trail_of_changes_says_who_made_and_revoked_what(
     assert (made["after"]["subject"], made["after"]["scopes"]) == ("user:alice", ["tools:call:a/*"])
     assert (revoked["action"], revoked["after"]) == ("tokens.revoke", {"revoked": True, "with": []})
     assert value.split(".")[2] not in caplog.text
+
+
+async def test_a_token_that_was_revoked_meanwhile_makes_no_more(node: Node) -> None:
+    parent, value = await node.make(subject="user:alice")
+    maker = await node.parts.issuer.maker(await node.maker_with(value))
+    await node.parts.catalog.revoke(parent.jti, "admin")
+
+    with pytest.raises(Forbidden, match="the token in use is over"):
+        await node.parts.issuer.make(maker, NewToken(ttl="1h"))
+
+
+async def test_tokens_of_a_disabled_account_do_not_come_back(node: Node) -> None:
+    _, value = await node.make(subject="user:alice")
+    _, other = await node.make(subject="user:bob")
+
+    assert await node.parts.catalog.end_subjects({"user:alice"}) == 1
+
+    with pytest.raises(Unauthenticated):
+        await node.ask(value)
+    assert await node.ask(other) is not None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from toolway.patterns import compiled
 
 
 class Selection:
-    """The include and exclude patterns of one server; exclusion wins over inclusion."""
+    """The include and exclude patterns of one server; exclusion wins over inclusion.
 
-    def __init__(self, include: Iterable[str], exclude: Iterable[str] = ()) -> None:
-        include, exclude = tuple(include), tuple(exclude)
-        self._included, self._excluded = compiled(include), compiled(exclude)
-        self._begun = compiled(pattern[:end] for pattern in include for end in range(1, len(pattern) + 1))
+    Of the upstreams `by_name` only patterns that name them select something: those that begin with `<upstream>/`.
+    """
+
+    def __init__(self, include: Iterable[str], exclude: Iterable[str] = (), by_name: Iterable[str] = ()) -> None:
+        include, exclude, self._by_name = tuple(include), tuple(exclude), frozenset(by_name)
+        named = tuple(pattern for pattern in include if "*" not in pattern.partition("/")[0])
+        self._included, self._excluded = {False: compiled(include), True: compiled(named)}, compiled(exclude)
+        self._begun = {False: _begun(include), True: _begun(named)}
         self._covered = compiled(pattern for pattern in exclude if pattern.endswith("*"))
 
     def excludes(self, canonical: str) -> bool:
@@ -22,9 +27,15 @@ class Selection:
 
     def selects(self, canonical: str) -> bool:
         """Whether the item `upstream/name` is part of the server."""
-        return self._included.match(canonical) is not None and not self.excludes(canonical)
+        included = self._included[canonical.partition("/")[0] in self._by_name]
+        return included.match(canonical) is not None and not self.excludes(canonical)
 
-    def reaches(self, upstream: str) -> bool:
-        """Whether some item of the upstream could be selected, whatever it is called."""
+    def reaches(self, upstream: str, *, by_name: bool = False) -> bool:
+        """Whether some item of the upstream, which may be one of those `by_name`, could be selected."""
         prefix = f"{upstream}/"
-        return self._begun.match(prefix) is not None and self._covered.match(prefix) is None
+        return self._begun[by_name].match(prefix) is not None and self._covered.match(prefix) is None
+
+
+def _begun(patterns: Iterable[str]) -> re.Pattern[str]:
+    """All beginnings of the patterns."""
+    return compiled(pattern[:end] for pattern in patterns for end in range(1, len(pattern) + 1))

@@ -33,8 +33,8 @@ class ServerView:
     def __init__(self, settings: ServerSettings, offers: Offers, owners: Owners = MappingProxyType({})) -> None:
         self.settings = settings
         self.resource = Resource(settings.name, settings.name, settings.access, settings.owner, settings.visibility)
-        self._selection = Selection(settings.include, settings.exclude)
-        self._offers = self._reached(offers)
+        self._selection = Selection(settings.include, settings.exclude, _by_name(settings, owners))
+        self._offers = self._reached(offers, owners)
         self._owners = {name: owners[name] for name in self._offers if name in owners}
         self.is_for_all = all(visibility == "public" for _, visibility in self._owners.values())
         known = {name: parsed for name, parsed in self._offers.items() if parsed}
@@ -74,10 +74,11 @@ class ServerView:
     def is_made_of(self, settings: ServerSettings, offers: Offers, owners: Owners) -> bool:
         """Whether building it anew from these would give the same."""
         is_owned = all(owners.get(name) == owner for name, owner in self._owners.items())
-        return settings == self.settings and is_owned and self._reached(offers) == self._offers
+        return settings == self.settings and is_owned and self._reached(offers, owners) == self._offers
 
-    def _reached(self, offers: Offers) -> Offers:
-        return {name: offers[name] for name in sorted(offers) if self._selection.reaches(name)}
+    def _reached(self, offers: Offers, owners: Owners) -> Offers:
+        by_name, reaches = _by_name(self.settings, owners), self._selection.reaches
+        return {name: offers[name] for name in sorted(offers) if reaches(name, by_name=name in by_name)}
 
     def _selected(self, known: Iterable[Parsed]) -> dict[ItemKind, dict[str, Entry]]:
         """The included entries by kind and canonical name; claims their URIs, and those of tools' UI resources."""
@@ -147,6 +148,14 @@ def build_snapshot(
     owners = {name: _owner(view) for name, view in views.items()}
     shown = {settings.name: _server_view(settings, parsed, owners, previous) for settings in servers}
     return Snapshot(number, views, shown, problems, parsed, parts)
+
+
+def _by_name(settings: ServerSettings, owners: Owners) -> set[str]:
+    """The upstreams that join the server only if it names them: what is not for all takes no names or URIs from others.
+
+    With upstreams of its own owner a server is among itself.
+    """
+    return {name for name, (owner, seen) in owners.items() if seen != "public" and owner != (settings.owner or None)}
 
 
 def _owner(view: UpstreamView) -> tuple[str, Visibility]:

@@ -54,8 +54,10 @@ class Access:
         self._revocations = 0
         self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
 
-    async def authenticate(self, visit: Visit) -> Authenticated:
+    async def authenticate(self, visit: Visit, *, remember: bool = True) -> Authenticated:
         """Who this is, asked again once it may not be trusted any more; anonymous means no credential at all.
+
+        What is not to be remembered is where clients make up the name of the place: others would be forgotten for it.
 
         Raises:
             Unauthenticated: a credential that no authenticator accepts, or not from there.
@@ -64,11 +66,10 @@ class Access:
             TooManyFailures: one of many bad credentials from this address.
         """
         if (known := self._remembered(visit)) is None:
-            known = await self._verified(visit)
+            known = await self._verified(visit, remember=remember)
         if known.networks and not is_within(visit.context.address, known.networks):
-            raise Unauthenticated(
-                "the credential is not accepted from this address; use it where it is meant to be used"
-            )
+            what = "the credential is not accepted from this address; use it where it is meant to be used"
+            raise Unauthenticated(what)
         return known
 
     def remembered(
@@ -136,7 +137,7 @@ class Access:
         known = self._known.get(visit.key)
         return known if known is not None and known.cache_until > self._clock.monotonic() else None
 
-    async def _verified(self, visit: Visit) -> Authenticated:
+    async def _verified(self, visit: Visit, *, remember: bool) -> Authenticated:
         before = self._revocations
         self._refusals.check(visit)
         try:
@@ -144,7 +145,7 @@ class Access:
         except Unauthenticated:
             self._refusals.count(visit)
             raise
-        if verified.cache_until > self._clock.monotonic() and before == self._revocations:
+        if remember and verified.cache_until > self._clock.monotonic() and before == self._revocations:
             self._known[visit.key] = verified
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
@@ -161,9 +162,8 @@ class Access:
                 raise Unauthenticated("the credential could not be verified; try again later") from None
             if verified is not None:
                 return verified
-        raise Unauthenticated(
-            "the credential is not valid here; check that it is complete, current and meant for this gateway"
-        )
+        what = "the credential is not valid here; check that it is complete, current and meant for this gateway"
+        raise Unauthenticated(what)
 
 
 class Refusals:

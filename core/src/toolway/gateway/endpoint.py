@@ -66,8 +66,9 @@ class Endpoint:
                 raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
             access = self._access
             known = access.remembered(server, headers.get(b"authorization"), headers.get(b"x-api-key"))
-            principal = request.principal = (known or await access.authenticate(request.visit())).principal
             view = self._catalog.snapshot.servers.get(server)
+            who = known or await access.authenticate(request.visit(), remember=view is not None)
+            principal = request.principal = who.principal
             if view is None or not access.allowed(principal, "servers:connect", view.resource):
                 raise self._closed(principal, server, view)
             handler = self._routes.get((leaf, method))

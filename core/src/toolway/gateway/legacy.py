@@ -58,12 +58,12 @@ class LegacyMethods:
             wanted = msgspec.convert({k: msgspec.json.decode(v) for k, v in params.items()}, Initialize)
         except (msgspec.ValidationError, msgspec.DecodeError):
             raise RpcError(INVALID_PARAMS, "initialize needs protocolVersion, capabilities and clientInfo") from None
-        view, version = self._plane.view(server), negotiate(wanted.protocol_version)
+        view, version, lists = self._plane.view(server), negotiate(wanted.protocol_version), self._plane.lists
         result = {
             "protocolVersion": version,
-            "capabilities": {key: value for key, value in view.capabilities.items() if key != "extensions"},
+            "capabilities": {k: v for k, v in lists.capabilities(view, principal).items() if k != "extensions"},
             "serverInfo": SERVER_INFO,
-            **self._plane.lists.instructions(view, principal),
+            **lists.instructions(view, principal),
         }
         return version, Record(wanted.capabilities, wanted.client_info), Raw(msgspec.json.encode(result))
 
@@ -96,7 +96,9 @@ class LegacyMethods:
 
     async def attached(self, session: ClientSession, principal: Principal) -> None:
         """The session's GET stream is on this node now: changed lists and updates are reported here."""
-        self._plane.hub.add(_listener(session, principal), Wants(tools=True, prompts=True, resources=True))
+        listener = _listener(session, principal)
+        listener.principal = principal  # the stream is of this credential, whoever subscribed to something before
+        self._plane.hub.add(listener, Wants(tools=True, prompts=True, resources=True))
         await self._follow(session)
 
     async def _run(self, session: ClientSession, exchange: Exchange) -> None:

@@ -31,6 +31,7 @@ ACTIONS: dict[ItemKind, str] = {
     "resource": "resources:read",
     "template": "resources:read",
 }
+CONCEALED: dict[ItemKind, str] = {"prompt": "prompts", "resource": "resources", "template": "resources"}
 CACHED_PAGES = 512
 LIST_TTL_MS = 5_000
 PURPOSE = "cursor"
@@ -76,6 +77,14 @@ class Lists(msgspec.Struct, eq=False):
             usable = {one.item.upstream for kind in ITEM_KINDS for one in self.visible(view, kind, principal)}
             text = "\n\n".join(each for upstream, each in view.instructions.items() if upstream in usable)
         return {"instructions": text} if text else {}
+
+    def capabilities(self, view: ServerView, principal: Principal) -> dict[str, Any]:
+        """What the server offers, but for prompts or resources when it has some and the principal may use none."""
+        listed = {name for kind, name in CONCEALED.items() if view.listed(kind)}
+        hidden = listed - {name for kind, name in CONCEALED.items() if self.visible(view, kind, principal)}
+        if hidden >= view.capabilities.keys() & {*CONCEALED.values()}:
+            hidden.add("completions")
+        return {name: value for name, value in view.capabilities.items() if name not in hidden}
 
     def visible(self, view: ServerView, kind: ItemKind, principal: Principal) -> list[Exposed]:
         """The items of a server that the principal may use."""

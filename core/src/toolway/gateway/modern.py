@@ -140,7 +140,7 @@ class ModernFront:
             return lists.page(snapshot, view, method, "modern", request.principal, params)
         result = {
             "supportedVersions": list(versions.MODERN),
-            "capabilities": view.capabilities,
+            "capabilities": lists.capabilities(view, request.principal),
             **lists.instructions(view, request.principal),
             **lists.fields(view),
         }

@@ -195,7 +195,8 @@ class HttpWithSse:
         if session.attached:
             await self._take(session, request.principal, envelope, body)
         else:
-            self._plane.relay.send(session.record.listener, "post", session=session.id, message=body)
+            principal = msgspec.msgpack.encode(request.principal)
+            self._plane.relay.send(session.record.listener, "post", session=session.id, message=body, who=principal)
         await request.reply(202)
 
     async def _take(self, session: ClientSession, principal: Principal, envelope: Envelope, body: bytes) -> None:
@@ -214,9 +215,10 @@ class HttpWithSse:
 
     async def _post_from_peer(self, body: dict[str, Any]) -> None:
         session = self._plane.sessions.local(body["session"])
-        if session is not None and session.attached and session.listener is not None:
+        if session is not None and session.attached:
+            principal = msgspec.msgpack.decode(body["who"], type=Principal)
             with contextlib.suppress(RpcError):  # the client was told 202; what is wrong with its message is its own
-                await self._take(session, session.listener.principal, decode(body["message"]), body["message"])
+                await self._take(session, principal, decode(body["message"]), body["message"])
 
 
 def _as_message(sequence: int, message: bytes) -> bytes:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from toolway.errors import Forbidden, NotFound, Unauthenticated
-from toolway.hookspecs.auth import ANONYMOUS, Principal, Resource
+from toolway.hookspecs.auth import ANONYMOUS, Authenticated, Principal, Resource
 from toolway.hookspecs.markers import hookspec
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ Describe = Callable[[str, str], Resource]
 
 
 class Incoming(msgspec.Struct, eq=False):
-    """A request; `query` and `body` are read after its principal was found to be allowed to ask."""
+    """A request; `query` and `body` are read after its principal was found to be allowed to ask.
+
+    `who` tells of its credential.
+    """
 
     request: Request
     allowed: Callable[[Principal, str, Resource], bool]
@@ -50,6 +53,7 @@ class Incoming(msgspec.Struct, eq=False):
     principal: Principal = ANONYMOUS
     query: Any = None
     body: Any = None
+    who: Authenticated = Authenticated(ANONYMOUS)
 
     @property
     def path(self) -> Mapping[str, str]:

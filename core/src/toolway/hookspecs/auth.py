@@ -90,7 +90,7 @@ class Visit(msgspec.Struct, frozen=True):
     def key(self) -> bytes:
         """A digest of the credential and of where it is presented."""
         if self.cookie is not None and self.is_cookie:
-            return credential_key(None, b"session " + self.cookie.encode(), None)
+            return credential_key("/session", self.cookie.encode(), None)
         return credential_key(self.context.server, self.authorization, self.api_key)
 
     def credentials(self) -> Credentials:
@@ -102,7 +102,7 @@ class Visit(msgspec.Struct, frozen=True):
         if self.api_key is not None:
             return Credentials("x-api-key", self.api_key.decode("latin-1"))
         scheme, _, value = (self.authorization or b"").decode("latin-1").partition(" ")
-        if not value.strip():
+        if not value.strip() or scheme.lower() == "session":  # a header would need no CSRF token
             raise Unauthenticated("the Authorization header has no credential; send 'Bearer <token>'")
         return Credentials(scheme.lower(), value.strip())
 
@@ -118,6 +118,7 @@ class Authenticated(msgspec.Struct, frozen=True):
     Revoking any of `revoke_keys` drops it at once from every cache, with the streams and legs that it opened. It is
     accepted from clients in `networks` only, if there are any; that is looked at for every request. `claim` uses up a
     single-use credential before an administrative request, or raises Unauthenticated; calls are its provider's matter.
+    `ends_at` (Unix seconds; 0: it does not) bounds what is made with it; then the principal's `credential` revokes it.
     """
 
     principal: Principal
@@ -125,6 +126,7 @@ class Authenticated(msgspec.Struct, frozen=True):
     revoke_keys: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
     claim: Callable[[], Awaitable[None]] | None = None
+    ends_at: float = 0.0
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from toolway.errors import Forbidden, Unauthenticated
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
+PLAIN, LONGEST = " !#$%&'()*+,/:;<=>?@[]^`{|}~", 2048
+"""What a field has as it is beside letters, digits and `-._` (RFC 6750 section 3), and how much of it."""
 
 
 class Challenges:
@@ -29,4 +32,4 @@ class Challenges:
             return ""
         if self.servers and path:
             fields["resource_metadata"] = f"{self.url}{WELL_KNOWN}{path}"
-        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in fields.items())
+        return "Bearer " + ", ".join(f'{name}="{quote(value[:LONGEST], PLAIN)}"' for name, value in fields.items())

@@ -19,6 +19,8 @@ ITEM_ACTIONS = frozenset({"tools:call", "prompts:get", "resources:read"})
 ITEM_AREAS = frozenset(action.partition(":")[0] for action in ITEM_ACTIONS)
 
 REMEMBERED = 10_000
+LONGEST = 256
+"""Characters; decisions on longer names, such as URIs that somebody makes up, are not remembered."""
 _PERMISSION = re.compile(r"([a-z][a-z-]*:(?:[a-z][a-z-]*|\*)):([^\s\x00-\x1f]{1,1024})")
 
 Network = IPv4Network | IPv6Network
@@ -40,9 +42,8 @@ class Permission(msgspec.Struct, frozen=True, order=True):
             return cls("*", "*")
         match = _PERMISSION.fullmatch(text)
         if match is None:
-            raise ValueError(
-                f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
-            )
+            what = f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
+            raise ValueError(what)
         return cls(match[1], match[2])
 
     def __str__(self) -> str:
@@ -50,7 +51,7 @@ class Permission(msgspec.Struct, frozen=True, order=True):
 
 
 class Permissions:
-    """A set of permissions, compiled; decisions are remembered."""
+    """A set of permissions, compiled."""
 
     def __init__(self, permissions: Iterable[Permission]) -> None:
         by_action: dict[str, list[str]] = {}
@@ -58,11 +59,9 @@ class Permissions:
             by_action.setdefault(each.action, []).append(each.pattern)
         self._patterns = {action: compiled(patterns) for action, patterns in by_action.items()}
 
-    @lru_cache(REMEMBERED)  # noqa: B019 - bounded; a set lives a little longer than its last use
     def permit(self, action: str, name: str) -> bool:
         """Whether one of them covers this action on the object of this name."""
-        area = action.partition(":")[0]
-        candidates = (self._patterns.get(key) for key in (action, f"{area}:*", "*"))
+        candidates = map(self._patterns.get, (action, f"{action.partition(':')[0]}:*", "*"))
         return any(pattern is not None and pattern.match(name) is not None for pattern in candidates)
 
 
@@ -77,24 +76,25 @@ class Limits(msgspec.Struct, frozen=True):
     servers: tuple[str, ...] = ()
     items: tuple[str, ...] = ()
 
-    @lru_cache(REMEMBERED)  # noqa: B019 - as above
     def permit(self, action: str, name: str, server: str) -> bool:
         """Whether the action is within the limits; `server` is the virtual server of the request, if there is one."""
+        return (Limits._permit if len(name) <= LONGEST else Limits._permit.__wrapped__)(self, action, name, server)
+
+    @lru_cache(REMEMBERED)  # noqa: B019 - bounded; limits live a little longer than their last use
+    def _permit(self, action: str, name: str, server: str) -> bool:
         if self.scopes and not self._in_scope(action, name):
             return False
         if not (self.servers or self.items):
             return True
         is_item = action in ITEM_ACTIONS
-        if not (is_item or action == "servers:connect"):
-            return False
-        return _within(self.servers, server) and not (is_item and not _within(self.items, name))
+        is_use = is_item or action == "servers:connect"
+        return is_use and _within(self.servers, server) and (not is_item or _within(self.items, name))
 
     def _in_scope(self, action: str, name: str) -> bool:
         """Whether a scope covers it; a scope on items is of no use without a server, so that is in it."""
         scopes = [Permission.parse(text) for text in self.scopes]
-        if action == "servers:connect" and any(scope.action.partition(":")[0] in ITEM_AREAS for scope in scopes):
-            return True
-        return Permissions(scopes).permit(action, name)
+        is_for_items = any(scope.action.partition(":")[0] in ITEM_AREAS for scope in scopes)
+        return (action == "servers:connect" and is_for_items) or Permissions(scopes).permit(action, name)
 
 
 def _within(patterns: tuple[str, ...], name: str) -> bool:

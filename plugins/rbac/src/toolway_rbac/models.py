@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Text
+from sqlalchemy import BigInteger, Column, MetaData, Text
 from sqlmodel import Field, SQLModel
 
 
-class RoleRow(SQLModel, table=True):
+class Table(SQLModel):
+    """What is one of ours; another package's migrations have nothing to do with them."""
+
+    metadata = MetaData()
+
+
+class RoleRow(Table, table=True):
     """A role that somebody declared; the built-in ones have no row."""
 
     __tablename__ = "rbac_role"
@@ -15,7 +21,7 @@ class RoleRow(SQLModel, table=True):
     revision: int = Field(sa_column=Column(BigInteger, nullable=False))
 
 
-class BindingRow(SQLModel, table=True):
+class BindingRow(Table, table=True):
     """A binding; `role` is the one that it gives or denies, empty for a single permission."""
 
     __tablename__ = "rbac_binding"

@@ -12,7 +12,7 @@ import msgspec
 
 from toolway.hookspecs.accounts import ADMIN, NO_ACCOUNTS, Accounts, TeamRole
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.permissions import Permission
+from toolway.hookspecs.permissions import LONGEST, Permission
 from toolway_rbac.definitions import BUILTIN_ROLES, EVERYBODY, MANAGE, NOBODY, Effect, Role
 from toolway_rbac.permits import ALL, Permits, parsed
 
@@ -65,7 +65,8 @@ class Rules:
             return self._known[asked]
         except KeyError:
             found = self._verdict(action, name)
-            _remember(self._known, asked, found)
+            if len(name) <= LONGEST:
+                _remember(self._known, asked, found)
             return found
 
     def _verdict(self, action: str, name: str) -> bool | None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials, Principal
 from toolway.hookspecs.permissions import networks
 from toolway.plugin import Kernel, Unauthenticated
+from toolway_server_keys.endings import EndedCredentials
 from toolway_server_keys.key import GATEWAY, Key, Secret
 from toolway_server_keys.key_store import Use
 from toolway_server_keys.known_keys import KnownKeys
@@ -26,9 +27,10 @@ class KeyAuthenticator:
 
     name = "server-keys"
 
-    def __init__(self, kernel: Kernel, keys: KnownKeys) -> None:
+    def __init__(self, kernel: Kernel, keys: KnownKeys, ended: EndedCredentials) -> None:
         self._kernel = kernel
         self._keys = keys
+        self._ended = ended
         self.uses: dict[str, Use] = {}
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
@@ -48,8 +50,8 @@ class KeyAuthenticator:
 
     def _authenticated(self, key: Key, secret: Secret) -> Authenticated:
         clock = self._kernel.clock
-        left = secret.until - clock.now()
-        if key.revoked_at is not None or left <= 0:
+        left, made_with = secret.until - clock.now(), key.credentials(secret.generation)
+        if key.revoked_at is not None or left <= 0 or self._ended.among(made_with):
             raise Unauthenticated("the key was revoked, rotated or has expired; use the new one, or have one made")
         principal = Principal(
             key.principal,
@@ -62,7 +64,12 @@ class KeyAuthenticator:
         return Authenticated(
             principal,
             cache_until=clock.monotonic() + min(CACHE_SECONDS, left),
-            revoke_keys=(key.principal, key.revoke_key(secret.generation), *([key.owner] if key.owner else ())),
+            revoke_keys=(
+                key.principal,
+                key.revoke_key(secret.generation),
+                *([key.owner] if key.owner else ()),
+                *made_with,
+            ),
             networks=networks(key.networks),
         )
 

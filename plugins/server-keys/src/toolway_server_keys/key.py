@@ -50,6 +50,10 @@ class Key(msgspec.Struct, frozen=True):
     last_used_at: float | None = None
     last_address: str = ""
     last_client: str = ""
+    made_with: str = ""
+    present_with: str = ""
+    previous_with: str = ""
+    ends_at: float = 0.0
 
     @property
     def principal(self) -> str:
@@ -83,6 +87,26 @@ class Key(msgspec.Struct, frozen=True):
         if is_present:
             return Secret(self.generation, self.expires_at)
         return Secret(self.generation - 1, min(self.previous_until, self.expires_at)) if is_previous else None
+
+    def credentials(self, generation: int) -> frozenset[str]:
+        """The credentials with which one of its secrets ends."""
+        gave = self.present_with if generation == self.generation else self.previous_with
+        return frozenset({self.made_with, gave} - {""})
+
+    def ended(self, credentials: frozenset[str], now: float) -> Key:
+        """What is left at `now` when these credentials are over; the key itself when it has to do with none of them."""
+        if self.revoked_at is None and not credentials.isdisjoint(self.credentials(self.generation)):
+            return msgspec.structs.replace(self, revoked_at=now)
+        if self.previous_with and self.previous_with in credentials:
+            return msgspec.structs.replace(self, previous=NO_DIGEST, previous_until=0.0, previous_with="")
+        return self
+
+    def without(self, server: str, now: float) -> Key:
+        """What is left when the server is gone; without any server, nothing is."""
+        left = tuple(name for name in self.servers if name != server)
+        if left:
+            return msgspec.structs.replace(self, servers=left)
+        return msgspec.structs.replace(self, revoked_at=now)
 
     def state(self, now: float) -> State:
         """What has become of it at `now` (Unix seconds)."""

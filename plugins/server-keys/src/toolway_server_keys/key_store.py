@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import delete, update
+from sqlalchemy import delete, or_, update
 from sqlmodel import col, func, select
 
 from toolway.hookspecs.system import Transaction
@@ -13,10 +14,16 @@ from toolway.plugin import Clock, Conflict, Database, NotFound
 from toolway_server_keys.key import Key, key_of, row_of
 from toolway_server_keys.models import KeyRow
 
+log = logging.getLogger(__name__)
+
 PART = "server-keys"
 """What administrative changes of keys are counted under."""
 BATCH = 500
 """Rows that are read or deleted at once."""
+SERVERS = "server-keys.servers"
+"""Alone with this, one gives servers to keys or takes them: no key is made for a server while it is deleted."""
+GATEWAY = "gateway"
+"""The actor of what nobody asked for."""
 
 
 class Use(msgspec.Struct, frozen=True):
@@ -59,6 +66,7 @@ class KeyStore:
     async def add(self, key: Key, actor: str) -> None:
         """A new one."""
         async with self._database.change(PART, actor, "server-keys.create", key.id) as tx:
+            await self._database.alone(tx, SERVERS)
             tx.after = key.trail
             tx.session.add(row_of(key))
             await tx.session.flush()
@@ -70,6 +78,7 @@ class KeyStore:
             NotFound: it was removed meanwhile. Conflict: it is revoked or has expired.
         """
         async with self._database.change(PART, actor, "server-keys.rotate", key_id) as tx:
+            await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key_id)
             if row is None:
                 raise NotFound(f"server-keys has no {key_id!r}")
@@ -95,6 +104,40 @@ class KeyStore:
             tx.after = key_of(row).trail
             tx.session.add(row)
             await tx.revoke(key.principal)
+
+    async def made_with(self, credentials: Iterable[str]) -> Sequence[str]:
+        """The ids of the keys that have to do with one of these credentials and are not revoked."""
+        wanted, found = sorted(credentials), list[str]()
+        columns = (KeyRow.made_with, KeyRow.present_with, KeyRow.previous_with)
+        async with self._database.read() as tx:
+            for start in range(0, len(wanted), BATCH):
+                batch = wanted[start : start + BATCH]
+                where = or_(*(col(column).in_(batch) for column in columns)) & col(KeyRow.revoked_at).is_(None)
+                found += await tx.session.exec(select(KeyRow.id).where(where))
+        return found
+
+    async def end(self, key_id: str, credentials: frozenset[str]) -> None:
+        """End what a key has from credentials that are over; raises Conflict when nothing is left to do."""
+        async with self._database.change(PART, GATEWAY, "server-keys.revoke", key_id) as tx:
+            row = await tx.session.get(KeyRow, key_id)
+            old = None if row is None else key_of(row)
+            new = None if old is None else old.ended(credentials, self._clock.now())
+            if old is None or new is None or new == old:
+                raise Conflict(f"the key {key_id} is over already")
+            tx.before, tx.after = old.trail, new.trail
+            await tx.session.merge(row_of(new))
+            await tx.revoke(old.principal if new.revoked_at is not None else old.revoke_key(old.generation - 1))
+
+    async def forsake(self, tx: Transaction, server: str) -> None:
+        """Take a server from all its keys."""
+        await self._database.alone(tx, SERVERS)
+        wanted = select(KeyRow).where(col(KeyRow.servers).contains(f'"{server}"', autoescape=True))
+        wanted = wanted.where(col(KeyRow.revoked_at).is_(None))
+        for old in [key_of(row) for row in await tx.session.exec(wanted)]:
+            await tx.session.merge(row_of(old.without(server, self._clock.now())))
+            await tx.revoke(old.principal)
+            log.info("the key %s has lost the server %s, which was deleted or is another one now", old.id, server)
+        await tx.session.flush()
 
     async def record(self, uses: Mapping[str, Use]) -> None:
         """Write down last uses; of two nodes the later one counts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -59,10 +59,18 @@ class KnownKeys:
 
     async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> None:
         """Read all that is known again; see `SnapshotPart`."""
+        await self._read_again(tx, tuple(self._known))
+
+    async def reread(self, tx: Transaction, revoked: frozenset[str]) -> None:
+        """Read those with these revoke keys again; `*` is in all of them."""
+        wanted = [key_id for key_id, known in self._known.items() if revoked & {"*", known.key.principal}]
+        await self._read_again(tx, wanted)
+
+    async def _read_again(self, tx: Transaction, ids: Sequence[str]) -> None:
         now = self._clock.monotonic()
-        keys = await self._store.found(tx, tuple(self._known))
-        for key_id in tuple(self._known):
+        keys = await self._store.found(tx, ids)
+        for key_id in ids:
             if key_id in keys:
                 self._known[key_id] = Known(keys[key_id], now)
             else:
-                del self._known[key_id]
+                self._known.pop(key_id, None)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
 import msgspec
 
 from toolway.plugin import InvalidInput
@@ -33,6 +37,23 @@ class Lifetimes(msgspec.Struct, frozen=True):
             most = f"{duration(self.maximum)} (the setting max_ttl)"
             raise InvalidInput(f"{which} is longer than the maximum of {most}; ask for less")
         return asked
+
+    def end(self, now: float, lifetime: int, bounds: Iterable[float], *, is_asked: bool) -> float:
+        """When a secret ends that lives so long from `now`: at the first of the bounds (Unix seconds; 0: none) at most.
+
+        Raises:
+            InvalidInput: it was asked to live longer, or could not live at all.
+        """
+        end = float(math.floor(now) + lifetime)
+        latest = min((bound for bound in bounds if bound), default=end)
+        if end <= latest:
+            return end
+        until = datetime.fromtimestamp(math.floor(latest), UTC).isoformat()
+        if is_asked or latest <= now:
+            raise InvalidInput(
+                f"a key ends with the credential that it is made with, at {until}; ask for less, or use another one"
+            )
+        return latest
 
     def again(self, lifetime: int, ttl: int | None) -> int:
         """The lifetime of the next secret of a key whose lifetime was this; raises InvalidInput when it is too long."""

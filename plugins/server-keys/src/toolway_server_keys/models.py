@@ -16,7 +16,9 @@ class KeyRow(Table, table=True):
     """A key. Times are Unix seconds, `lifetime` is seconds, lists are JSON.
 
     `digest` is that of the present secret, which ends at `expires_at`; `previous` is that of the secret before, which
-    is accepted until `previous_until`. `generation` counts the secrets.
+    is accepted until `previous_until`. `generation` counts the secrets. `made_with`, `present_with` and `previous_with`
+    name the credentials that the key and these secrets were made with, as far as those end; no secret outlives
+    `ends_at`, the end of the first of them, if it is not 0.
     """
 
     __tablename__ = "server_keys_key"
@@ -40,3 +42,7 @@ class KeyRow(Table, table=True):
     last_used_at: float | None = None
     last_address: str = Field(default="", max_length=64)
     last_client: str = Field(default="", max_length=200)
+    made_with: str = Field(default="", max_length=128, index=True)
+    present_with: str = Field(default="", max_length=128, index=True)
+    previous_with: str = Field(default="", max_length=128, index=True)
+    ends_at: float = 0.0

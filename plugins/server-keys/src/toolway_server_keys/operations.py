@@ -72,7 +72,6 @@ class KeyOperations:
     async def rotate(self, incoming: Incoming) -> Response:
         """Replace the secret; the one before is accepted until the grace period is over."""
         key, text = await self._maker.rotate(incoming, await self._found(incoming, WRITE), incoming.body)
-        await self._kernel.catalog.reload()
         return self._made(key, text, 200, {})
 
     def _made(self, key: Key, text: str, status: int, headers: dict[str, str]) -> Response:

@@ -8,6 +8,7 @@ import msgspec
 
 from toolway.plugin import Kernel
 from toolway_server_keys.authenticator import KeyAuthenticator
+from toolway_server_keys.endings import DeletedServers, EndedCredentials
 from toolway_server_keys.key_store import KeyStore
 from toolway_server_keys.known_keys import KnownKeys
 from toolway_server_keys.lifetimes import Lifetimes
@@ -25,6 +26,8 @@ class Parts(msgspec.Struct, frozen=True):
     kernel: Kernel
     store: KeyStore
     known: KnownKeys
+    ended: EndedCredentials
+    deleted: DeletedServers
     authenticator: KeyAuthenticator
     maker: KeyMaker
     operations: KeyOperations
@@ -35,9 +38,12 @@ class Parts(msgspec.Struct, frozen=True):
         """Everything, for this gateway."""
         store = KeyStore(kernel.database, kernel.clock)
         known = KnownKeys(store, kernel.clock)
-        authenticator = KeyAuthenticator(kernel, known)
-        maker = KeyMaker(kernel, store, Lifetimes(settings.default_ttl, settings.max_ttl, settings.default_grace))
+        ended = EndedCredentials(known)
+        authenticator = KeyAuthenticator(kernel, known, ended)
+        lifetimes = Lifetimes(settings.default_ttl, settings.max_ttl, settings.default_grace)
+        maker = KeyMaker(kernel, store, lifetimes, ended)
         upkeep = Upkeep(
-            kernel, store, authenticator, retention=settings.retention, record_interval=settings.record_interval
+            kernel, store, authenticator, ended, retention=settings.retention, record_interval=settings.record_interval
         )
-        return cls(kernel, store, known, authenticator, maker, KeyOperations(kernel, store, maker), upkeep)
+        operations = KeyOperations(kernel, store, maker)
+        return cls(kernel, store, known, ended, DeletedServers(store), authenticator, maker, operations, upkeep)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.auth import Authenticator
-from toolway.hookspecs.system import MigrationSource, Service, SnapshotPart
+from toolway.hookspecs.system import ChangeRecorder, MigrationSource, Service, SnapshotPart
 from toolway.plugin import Kernel, Plugin, Seconds, Settings, hookimpl
 from toolway_server_keys.durations import DAY, Duration, Grace
 
@@ -54,8 +54,14 @@ class ServerKeysPlugin(Plugin[ServerKeysSettings]):
 
     @hookimpl
     def toolway_snapshot_parts(self, kernel: Kernel) -> Iterable[SnapshotPart]:
-        """Hears of changes."""
-        return [self._made(kernel).known]
+        """Hear of changes and revocations."""
+        parts = self._made(kernel)
+        return [parts.known, parts.ended]
+
+    @hookimpl
+    def toolway_change_recorders(self, kernel: Kernel) -> Iterable[ChangeRecorder]:
+        """Hears of deleted servers."""
+        return [self._made(kernel).deleted]
 
     @hookimpl
     def toolway_routes(self, kernel: Kernel) -> Iterable[Operation]:

@@ -1,4 +1,4 @@
-"""What happens beside the requests: last uses written down, old keys removed."""
+"""What happens beside the requests: last uses written down, keys ended with what made them, old ones removed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Kernel, ToolwayError
+from toolway.plugin import Conflict, Kernel, ToolwayError
 from toolway_server_keys.authenticator import KeyAuthenticator
+from toolway_server_keys.endings import EndedCredentials
 from toolway_server_keys.key_store import BATCH, KeyStore
 
 log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 3600.0
+END_SECONDS = 0.5
 LEASE = "server-keys.prune"
 LEASE_SECONDS = 300.0
 
@@ -29,6 +31,7 @@ class Upkeep:
         kernel: Kernel,
         store: KeyStore,
         authenticator: KeyAuthenticator,
+        ended: EndedCredentials,
         *,
         retention: float,
         record_interval: float,
@@ -36,6 +39,7 @@ class Upkeep:
         self._kernel = kernel
         self._store = store
         self._authenticator = authenticator
+        self._ended = ended
         self._retention = retention
         self._record_interval = record_interval
 
@@ -45,6 +49,7 @@ class Upkeep:
         tasks = [
             asyncio.create_task(_repeat(self.record, self._record_interval)),
             asyncio.create_task(_repeat(self.prune, PRUNE_SECONDS)),
+            asyncio.create_task(_repeat(self.end, END_SECONDS)),
         ]
         try:
             yield
@@ -52,8 +57,9 @@ class Upkeep:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            with contextlib.suppress(ToolwayError):
-                await self.record()
+            for work in (self.end, self.record):
+                with contextlib.suppress(ToolwayError):
+                    await work()
 
     async def record(self) -> None:
         """Write down the last uses since the last time: one row each, whatever the number of requests."""
@@ -64,6 +70,16 @@ class Upkeep:
         for key_id, use in uses.items():
             if self._authenticator.uses.get(key_id) == use:
                 del self._authenticator.uses[key_id]
+
+    async def end(self) -> None:
+        """End what was made with credentials that are over; another node may have done so."""
+        credentials = frozenset(self._ended.waiting)
+        if not credentials:
+            return
+        for key_id in await self._store.made_with(credentials):
+            with contextlib.suppress(Conflict):
+                await self._store.end(key_id, credentials)
+        self._ended.waiting -= credentials
 
     async def prune(self) -> None:
         """Remove what ended longer ago than the retention; of all nodes, the one that holds the lease."""

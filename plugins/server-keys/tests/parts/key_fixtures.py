@@ -59,7 +59,9 @@ async def make_node(database_url: str, clock: MovedClock) -> AsyncIterator[MakeN
     async def make(**settings: Any) -> Node:
         stores.append(Store.connect(database_url))
         await migrate(stores[-1], history())
-        return Node(stores[-1], clock, **settings)
+        node = Node(stores[-1], clock, **settings)
+        await node.reload()
+        return node
 
     yield make
     for store in stores:

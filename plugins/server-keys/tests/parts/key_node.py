@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from toolway.bundled import bundled_plugins
 from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
+from toolway.catalog.parts import Parts as SnapshotParts
 from toolway.catalog.store import Store
 from toolway.gateway.access import Access
 from toolway.hookspecs.accounts import ADMIN, Account, Accounts, Team
@@ -82,34 +83,50 @@ class Node:
         self.addresses = map(ip_address, count(1 << 24))
         self.catalog = SimpleNamespace(snapshot=SimpleNamespace(servers=dict(SERVERS)), reload=self.reload)
         self.parts = Parts.of(self, ServerKeysSettings(**settings))  # type: ignore[arg-type]
+        self.loaded = SnapshotParts([self.parts.known, self.parts.ended])
+        store.recorders = [self.parts.deleted]
         self.access = Access([self.parts.authenticator], [self.rights], clock)
 
     async def reload(self) -> None:
-        """The part of the snapshot, as after a change."""
+        """The parts of the snapshot, and what is revoked, as after a change."""
         async with self.database.read() as tx:
-            await self.parts.known.load(tx, {})
+            revisions = await self.database.revisions(tx)
+            values = await self.loaded.load(tx, revisions)
+        self.loaded.use(values, revisions)
+        self.access.revoke(values["revocations"].keys)
 
     def describe(self, action: str, name: str) -> Resource:
         found: Resource = self.catalog.snapshot.servers.get(name, Resource(name))
         return found if action.startswith("servers:") else Resource(name)
 
-    def incoming(self, who: Principal, name: str = "", query: Any = None) -> Incoming:
-        """A request to the API."""
+    def incoming(self, who: Principal | Authenticated, name: str = "", query: Any = None) -> Incoming:
+        """A request to the API, with a credential that has no end or with this one."""
+        verified = Authenticated(who) if isinstance(who, Principal) else who
         request = Request({"type": "http", "method": "GET", "path": "/", "headers": [], "path_params": {"name": name}})
-        return Incoming(request, self.access.allowed, self.describe, who, query)
+        return Incoming(request, self.access.allowed, self.describe, verified.principal, query, who=verified)
 
-    async def make(self, *servers: str, who: Principal = LOCAL, **asked: Any) -> tuple[Key, str]:
+    async def make(self, *servers: str, who: Principal | Authenticated = LOCAL, **asked: Any) -> tuple[Key, str]:
         """A key, and what clients send."""
         wanted = NewKey(servers=list(servers or ("billing",)), **asked)
         return await self.parts.maker.make(self.incoming(who), wanted)
 
-    async def rotate(self, key: Key, who: Principal = LOCAL, **asked: Any) -> tuple[Key, str]:
+    async def rotate(self, key: Key, who: Principal | Authenticated = LOCAL, **asked: Any) -> tuple[Key, str]:
         """The key with another secret."""
         return await self.parts.maker.rotate(self.incoming(who), key, Rotation(**asked))
 
     async def revoke(self, key: Key) -> None:
         """End it."""
         await self.parts.store.revoke(key, "admin")
+
+    async def change_server(self, name: str, before: Any, after: Any) -> None:
+        """As the API does; None is no server."""
+        async with self.database.change("catalog", "admin", "servers.put", f"servers/{name}") as tx:
+            tx.before, tx.after = before, after
+
+    async def revoke_credential(self, *keys: str) -> None:
+        """As the provider of a credential does."""
+        async with self.database.write() as tx:
+            await tx.revoke(*keys)
 
     async def ask(
         self, value: str, server: str | None = "billing", *, as_header: bool = False, address: str = "192.0.2.1"

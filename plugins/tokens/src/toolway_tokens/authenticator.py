@@ -134,6 +134,7 @@ class TokenAuthenticator:
             revoke_keys=tuple(dict.fromkeys((token.credential, token.subject, token.maker))),
             networks=networks(token.networks),
             claim=claim_request(self._catalog, token.jti) if token.single_use else None,
+            ends_at=token.expires_at,
         )
 
     def _note(self, token: Token, context: AuthContext) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, update
@@ -40,6 +40,16 @@ class TokenCatalog:
         async with self.database.read() as tx:
             row = await tx.session.get(TokenRow, jti)
             return None if row is None else token_of(row)
+
+    async def is_accepted(self, tx: Transaction, jti: str) -> bool:
+        """Whether a token lets anybody in, as this transaction sees it."""
+        row = await tx.session.get(TokenRow, jti)
+        return row is not None and token_of(row).is_accepted(self._clock.now())
+
+    async def end_subjects(self, subjects: Collection[str]) -> int:
+        """Revoke all tokens of these accounts for good; how many."""
+        where = col(TokenRow.subject).in_(subjects) & col(TokenRow.revoked_at).is_(None)
+        return await self._move(where, {"revoked_at": self._clock.now()})
 
     async def after(self, jti: str, subject: str, count: int) -> Sequence[Token]:
         """The next tokens by jti, of one subject if it is not empty."""

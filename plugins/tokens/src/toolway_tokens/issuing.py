@@ -69,13 +69,16 @@ class Issuer:
         """The token's entry in the catalog and its value.
 
         Raises:
-            Forbidden: the maker would gain by it. InvalidInput: it lives too long, or is too long.
+            Forbidden: the maker would gain by it, or its own token was revoked meanwhile.
+            InvalidInput: it lives too long, or is too long.
         """
         subject = asked.subject or maker.principal.id
         reach = self._reach(maker, subject, asked)
         jti = secrets.token_hex(8)
         async with self._catalog.database.change(PART, maker.principal.id, "tokens.create", f"tokens/{jti}") as tx:
             account, now = self._kernel.accounts.get(subject), self._kernel.clock.now()
+            if maker.token is not None and not await self._catalog.is_accepted(tx, maker.token.jti):
+                raise Forbidden("the token in use is over; use another credential")
             allowed = lifetimes(account, await policies_for(tx, account), self._settings)
             wish = None if asked.expires_at is None else asked.expires_at.timestamp()
             end = math.floor(allowed.end(now, asked.ttl, wish, maker.reach.expires_at))

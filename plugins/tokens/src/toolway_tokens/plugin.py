@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.auth import Authenticator
 from toolway.hookspecs.routing import RequestMiddleware
-from toolway.hookspecs.system import Entity, MigrationSource, Service
+from toolway.hookspecs.system import Entity, MigrationSource, Service, SnapshotPart
 from toolway.plugin import Kernel, Plugin, Seconds, SecretRef, Settings, hookimpl
 from toolway_tokens.durations import DAY, Duration
 
@@ -74,6 +74,11 @@ class TokensPlugin(Plugin[TokensSettings]):
     def toolway_routes(self, kernel: Kernel) -> Iterable[Operation]:
         """`/api/v1/tokens`, `/api/v1/token-keys` and the public keys."""
         return self._made(kernel).operations.operations()
+
+    @hookimpl
+    def toolway_snapshot_parts(self, kernel: Kernel) -> Iterable[SnapshotPart]:
+        """Whose tokens end because the account is disabled."""
+        return [self._made(kernel).upkeep.disabled]
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:

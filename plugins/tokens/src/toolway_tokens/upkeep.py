@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
+from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
+from toolway.hookspecs.system import Transaction
 from toolway.plugin import Kernel, ToolwayError
 from toolway_tokens.authenticator import TokenAuthenticator
 from toolway_tokens.catalog import BATCH, TokenCatalog
@@ -16,8 +19,29 @@ from toolway_tokens.key_store import KeyStore
 log = logging.getLogger(__name__)
 
 PRUNE_SECONDS = 3600.0
+RETRY_SECONDS = 0.1
 LEASE = "tokens.prune"
 LEASE_SECONDS = 300.0
+
+
+class DisabledAccounts:
+    """A part of the snapshot: the ids of accounts that are disabled, whose tokens end for good."""
+
+    name = "tokens-accounts"
+    after: tuple[str, ...] = ("accounts",)
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.found: frozenset[str] = frozenset()
+
+    async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> frozenset[str]:
+        """See `SnapshotPart`."""
+        accounts: Accounts = parts.get("accounts", NO_ACCOUNTS)
+        disabled = frozenset(account.id for account in accounts.accounts.values() if not account.enabled)
+        if disabled - self.found:
+            self.changed.set()
+        self.found = disabled
+        return disabled
 
 
 class Upkeep:
@@ -41,6 +65,7 @@ class Upkeep:
         self._authenticator = authenticator
         self._retention = retention
         self._record_interval = record_interval
+        self.disabled = DisabledAccounts()
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -49,6 +74,7 @@ class Upkeep:
         tasks = [
             asyncio.create_task(_repeat(self.record, self._record_interval)),
             asyncio.create_task(_repeat(self.prune, PRUNE_SECONDS)),
+            asyncio.create_task(_repeat(self.end_disabled, RETRY_SECONDS)),
         ]
         try:
             yield
@@ -68,6 +94,15 @@ class Upkeep:
         for jti, use in uses.items():
             if self._authenticator.uses.get(jti) == use:
                 del self._authenticator.uses[jti]
+
+    async def end_disabled(self) -> None:
+        """Wait until an account was disabled, and end its tokens: they do not come back when it is enabled again."""
+        await self.disabled.changed.wait()
+        disabled = self.disabled.found
+        if ended := await self._catalog.end_subjects(disabled):
+            log.info("%d tokens of disabled accounts ended", ended)
+        if self.disabled.found is disabled:
+            self.disabled.changed.clear()
 
     async def prune(self) -> None:
         """Remove what ended longer ago than the retention; of all nodes, the one that holds the lease."""

@@ -151,7 +151,11 @@ class SessionAuthenticator:
         self._sessions = sessions
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
-        """The user; None for other credentials."""
+        """The user; None for other credentials.
+
+        `ends_at` stays 0: whoever is signed in acts for the account, with all its rights, and can sign in again at any
+        time, so what they make may outlive the session; it ends with the account.
+        """
         is_token = credentials.scheme == BEARER and credentials.value.startswith(PREFIX)
         if credentials.scheme != COOKIE and not is_token:
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -9,21 +11,24 @@ from pydantic import BaseModel, Field, SecretStr
 from starlette.responses import Response
 
 from toolway.bundled.accounts.definitions import LOCAL
-from toolway.bundled.accounts.entities import PART, demand_administrator, end_sessions
+from toolway.bundled.accounts.entities import PART, demand_administrator, end_sessions, next_revision
 from toolway.bundled.accounts.links import account_of
 from toolway.bundled.accounts.lockout import Lockout
 from toolway.bundled.accounts.models import AccountRow, SessionRow
 from toolway.bundled.accounts.passwords import LONGEST, SHORTEST, Passwords, set_password
 from toolway.bundled.accounts.sessions import BEARER, COOKIE, Sessions, end
 from toolway.hookspecs.accounts import ADMIN, Account, TeamRole
-from toolway.hookspecs.api import PUBLIC, SIGNED_IN, Incoming, Operation, Page, document
-from toolway.hookspecs.auth import WRONG, AuthContext, Identity, PasswordVerifier, csrf_token
+from toolway.hookspecs.api import ANY, PUBLIC, SIGNED_IN, Incoming, Operation, Page, document
+from toolway.hookspecs.auth import WRONG, AuthContext, Identity, PasswordVerifier, Resource, csrf_token
+from toolway.hookspecs.system import Transaction
 from toolway.plugin import Forbidden, InvalidInput, Kernel, NotFound, Unauthenticated
 
 COOKIE_NAME = "__Host-toolway-session"
 COOKIE_FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
 NewPassword = Annotated[SecretStr, Field(min_length=SHORTEST, max_length=LONGEST)]
+
+audit = logging.getLogger("toolway.audit")
 
 
 class SignIn(BaseModel, extra="forbid"):
@@ -115,8 +120,10 @@ class SigningIn:
         scheme = BEARER if body.bearer else COOKIE
         opened = await self._lockout.attempt(body.username, incoming.address, lambda: self._open(incoming, scheme))
         if opened is None:
+            _tell(f"user:{body.username}"[:64], "sessions.refuse", incoming)
             raise Unauthenticated("the user name or the password is wrong, or the account is disabled")
         account, row, value = opened
+        _tell(account.id, "sessions.create", incoming, row.name)
         who = Who.model_validate(account, from_attributes=True).model_copy(update={"teams": self._teams(account.id)})
         csrf, token = (None, value) if body.bearer else (csrf_token(value), None)
         answer = NewSession(
@@ -143,6 +150,7 @@ class SigningIn:
         async with self._kernel.database.write() as tx:
             if (row := await tx.session.get(SessionRow, own)) is not None:
                 await end(tx, row)
+        _tell(incoming.principal.id, "sessions.delete", incoming, own)
         await self._kernel.catalog.reload()  # so that this node forgets it before it answers
         return Response(status_code=204, headers=_cookie("", "; Max-Age=0"))
 
@@ -161,6 +169,7 @@ class SigningIn:
             if row is None or row.account != account.id:
                 raise NotFound(f"sessions has no {incoming.name!r}")
             await end(tx, row)
+        _tell(account.id, "sessions.delete", incoming, incoming.name)
         await self._kernel.catalog.reload()
         return Response(status_code=204)
 
@@ -181,15 +190,22 @@ class SigningIn:
 
     async def _open(self, incoming: Incoming, scheme: str) -> tuple[AccountRow, SessionRow, str] | None:
         body: SignIn = incoming.body
+        async with self._kernel.database.read() as tx:
+            before = await tx.session.get(AccountRow, f"user:{body.username}")
         identity = await self._verify(body.username, body.password.get_secret_value())
         if identity is None:
             return None
         context = AuthContext(None, incoming.address, "", incoming.headers.get("user-agent", ""))
         async with self._kernel.database.write() as tx:
             account = await account_of(tx, identity)
-            if account is None:
+            if account is None or await self._is_outdated(tx, before, account):
                 return None
             return account, *await self._sessions.open(tx, account.id, scheme, context)
+
+    async def _is_outdated(self, tx: Transaction, before: AccountRow | None, account: AccountRow) -> bool:
+        """Whether the account was changed while its password was verified, so that this may be the old one."""
+        await tx.session.refresh(account, with_for_update=True)
+        return before is not None and before.id == account.id and before.revision != account.revision
 
     async def _verify(self, username: str, password: str) -> Identity | None:
         """Whose password it is; None is nobody's."""
@@ -218,12 +234,20 @@ class SigningIn:
             row = await tx.session.get(AccountRow, account)
             if row is None:
                 raise NotFound(f"users has no {name!r}")
-            if row.admin and not own_session:
+            if not own_session and (row.admin or self._is_administrator(account)):
                 demand_administrator(incoming)
             _demand_local(row)
+            row.revision = next_revision(tx, row.revision)
             await set_password(tx, account, hashed)
             await end_sessions(tx, account, own_session)
         await self._kernel.catalog.reload()
+
+    def _is_administrator(self, account_id: str) -> bool:
+        """Whether an account may do everything, by whatever it is given: a new password would give that away."""
+        account = self._kernel.accounts.get(account_id)
+        if account is None or not account.enabled:
+            return False
+        return self._kernel.authorized(self._kernel.accounts.principal(account_id, ""), "admin:write", Resource(ANY))
 
     async def _session(self, incoming: Incoming) -> SessionRow | None:
         kind, _, name = incoming.principal.credential.partition(":")
@@ -250,6 +274,12 @@ class SigningIn:
             current=incoming.principal.credential == f"session:{row.name}",
             ends_at=self._sessions.end_of(row),
         )
+
+
+def _tell(actor: str, action: str, incoming: Incoming, session: str = "") -> None:
+    """To the trail of changes: who signs in and out, or fails to, and from where."""
+    told = {"actor": actor, "action": action, "object": f"sessions/{session}", "address": incoming.address}
+    audit.info("%s", json.dumps(told))
 
 
 def _own_session(incoming: Incoming) -> str:

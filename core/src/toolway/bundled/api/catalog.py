@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, listing
-from toolway.hookspecs.catalog import CatalogSnapshot, UpstreamView
+from toolway.hookspecs.catalog import CatalogSnapshot, Collision, ShownServer, UpstreamView
 from toolway.hookspecs.routing import Item, ItemKind
 from toolway.plugin import Kernel, NotFound
+
+# Whether whoever asks may see the item of a canonical name; `bool` for whoever may see all.
+Seen = Callable[[str], bool]
 
 ITEM_KINDS: tuple[ItemKind, ...] = ("tool", "prompt", "resource", "template")
 
@@ -50,7 +54,7 @@ class Discovered(BaseModel):
     note: str = Field(description="What that means for an upstream that is not up; empty otherwise.")
     error: str = Field(description="Why it is down; empty otherwise.")
     since: float = Field(description="Since when it has this status, in seconds since 1970.")
-    items: int = Field(description="How many tools, prompts, resources and templates it offers.")
+    items: int = Field(description="How many tools, prompts, resources and templates it offers to who asks.")
     eras: dict[str, str | None] = Field(description="The protocol version it speaks in each era.")
 
 
@@ -112,35 +116,52 @@ class CatalogOperations:
     async def refresh(self, incoming: Incoming) -> Discovered:
         """Discover an upstream now and wait for the result."""
         catalog = self._kernel.catalog
+        if incoming.name not in catalog.snapshot.upstreams:
+            raise NotFound(f"upstreams has no {incoming.name!r}")
         await catalog.refresh(incoming.name)
-        return _discovered(catalog.snapshot.upstreams[incoming.name])
+        return _discovered(catalog.snapshot.upstreams[incoming.name], seen_by(incoming))
 
     async def collisions(self, incoming: Incoming) -> Page[CollisionReport]:
-        """Report the names that items of a server share."""
+        """Report the names that items of a server share, as far as one may see these items."""
         view = self._kernel.catalog.snapshot.servers.get(incoming.name)
         if view is None:
             raise NotFound(f"servers has no {incoming.name!r}")
-        return Page(items=[CollisionReport.model_validate(one) for one in view.collisions])
+        return Page(items=[CollisionReport.model_validate(one) for one in _collisions(view, seen_by(incoming))])
 
 
-def described(snapshot: CatalogSnapshot, kind: str, name: str) -> dict[str, Any]:
-    """What `meta` tells of an upstream or server; nothing of other kinds."""
+def seen_by(incoming: Incoming) -> Seen:
+    """What the principal of a request may see."""
+    return partial(incoming.may, "items:read")
+
+
+def described(snapshot: CatalogSnapshot, kind: str, name: str, seen: Seen | None) -> dict[str, Any]:
+    """What `meta` tells of an upstream or server, counts only of what is `seen`; nothing of other kinds."""
     if kind == "upstreams" and (upstream := snapshot.upstreams.get(name)):
-        return _discovered(upstream).model_dump()
+        return _discovered(upstream, seen or bool).model_dump(exclude=None if seen else {"items"})
     if kind == "servers" and (server := snapshot.servers.get(name)):
-        counts = {f"{item}s": len(server.listed(item)) for item in ITEM_KINDS}
-        return {"path": f"/servers/{name}/mcp", "collisions": len(server.collisions), **counts}
+        return {"path": f"/servers/{name}/mcp", **(_counts(server, seen) if seen else {})}
     return {}
 
 
-def _discovered(view: UpstreamView) -> Discovered:
+def _counts(server: ShownServer, seen: Seen) -> dict[str, int]:
+    counts = {f"{kind}s": sum(seen(one.item.canonical) for one in server.listed(kind)) for kind in ITEM_KINDS}
+    return {"collisions": len(_collisions(server, seen)), **counts}
+
+
+def _collisions(server: ShownServer, seen: Seen) -> list[Collision]:
+    """Those between items that are seen."""
+    found = (msgspec.structs.replace(one, items=tuple(filter(seen, one.items))) for one in server.collisions)
+    return [one for one in found if len(one.items) > 1]
+
+
+def _discovered(view: UpstreamView, seen: Seen) -> Discovered:
     discovery = view.discovery
     return Discovered(
         status=view.status,
         note=NOTES[view.status] if view.upstream.settings.enabled else "registered, but disabled; it is not contacted",
         error=view.error,
         since=view.since,
-        items=len(discovery.items) if discovery else 0,
+        items=sum(seen(item.canonical) for item in discovery.items) if discovery else 0,
         eras={"modern": discovery.eras.modern, "legacy": discovery.eras.legacy} if discovery else {},
     )
 

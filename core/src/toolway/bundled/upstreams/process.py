@@ -145,7 +145,11 @@ class Process:
         """End it and its descendants: close its input, after `STOP_SECONDS` SIGTERM, after as long again SIGKILL."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
-        await asyncio.shield(self._stopping)
+        try:
+            await asyncio.shield(self._stopping)
+        except asyncio.CancelledError:
+            await asyncio.wait({self._stopping})  # whoever gives up waits too: the loop must not end before it
+            raise
 
     async def _stop(self) -> None:
         self._stdin.close()
