@@ -22,7 +22,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [name for name in ("autotune", "rbac", "server-keys", "tokens") if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -80,12 +80,22 @@ def collection(kind: str, lists: tuple[str, ...], read: tuple[str, ...], write: 
 
 TOKEN = ("/tokens", {"subject": "user:max", "ttl": "1h"})
 KEY = ("/server-keys", {"servers": ["keyed"], "owner": "team:ops"})
+TUNED = ("/upstreams", {**OBJECTS["upstreams"], "name": "tuned"})
 OWN = ("401", "404", "404", OK, OK)
 
 MATRIX: dict[str, Case] = {
     "GET /health": Case(OPEN),  # of what is public only what the kernel has, and signing in
     "GET /ready": Case(OPEN),
     "GET /api/v1/openapi.json": Case(OPEN),
+    "GET /api/v1/autotune": Case(ADMIN_LIST),
+    "GET /api/v1/autotune/{name}": Case(ADMIN, made=TUNED),
+    "DELETE /api/v1/autotune/{name}": Case(ADMIN, made=TUNED),
+    "GET /api/v1/autotune/{name}/events": Case(ADMIN, made=TUNED),
+    "POST /api/v1/autotune/{name}/apply": Case(ADMIN, made=TUNED),
+    "POST /api/v1/autotune/{name}/observe": Case(ADMIN, made=TUNED),
+    "POST /api/v1/autotune/{name}/pin": Case(ADMIN, {}, made=TUNED),
+    "POST /api/v1/autotune/{name}/revert": Case(ADMIN, {}, made=TUNED),
+    "POST /api/v1/autotune/{name}/unpin": Case(ADMIN, {}, made=TUNED),
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),

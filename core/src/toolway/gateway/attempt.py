@@ -89,8 +89,8 @@ class Attempts(msgspec.Struct, eq=False):
         if not queues.take(policy, target.upstream):
             await queues.enter(policy, target.upstream)
         clock.slots.append((queues, target.upstream))
-        started = now()
-        call.deadline = started + policy.total
+        call.deadline = now() + policy.total
+        started = now() - clock.waited()
         clock.begin(exchange.task, monotonic() + policy.total)
         try:
             key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
@@ -115,14 +115,15 @@ class Attempts(msgspec.Struct, eq=False):
                 except UpstreamError as error:
                     tried.append(endpoint)
                     error.sent = error.sent or answered
-                    may_repeat = self._may_repeat(attempt, held, error, policy)
+                    attempt.is_repeated = self._may_repeat(attempt, held, error, policy)
                     error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
-                    if not may_repeat:
-                        raise
                 finally:
-                    started = self._ended(attempt, held, started)
+                    self._ended(attempt, held, started + clock.waited())
+                if attempt.error is not None and not attempt.is_repeated:
+                    raise attempt.error
                 if policy.backoff:
                     await asyncio.sleep(random.uniform(0, policy.backoff * 2 ** (len(tried) - 1)))
+                started = now() - clock.waited()
         except asyncio.CancelledError:
             if not clock.stop():
                 raise
@@ -140,15 +141,14 @@ class Attempts(msgspec.Struct, eq=False):
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries
 
-    def _ended(self, attempt: Attempt, held: HeldLeg, started: float) -> float:
-        """Tell what learns from attempts; when that was."""
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float) -> None:
+        """Tell what learns from attempts."""
         now = held.last_used = self.clock.monotonic()
         held.users -= 1
         attempt.seconds = now - started
         self.balancer.done(attempt)
         for watcher in self.watchers:
             watcher.done(attempt)
-        return now
 
     def _pick(self, upstream: Upstream, call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""

@@ -76,6 +76,7 @@ class Pausable(msgspec.Struct, eq=False):
     depth: int = 0
     until: float = math.inf
     left: float = math.inf
+    paused: float = 0.0
     timer: asyncio.TimerHandle | None = None
 
     def begin(self, task: asyncio.Task[Any] | None, until: float) -> None:
@@ -98,11 +99,16 @@ class Pausable(msgspec.Struct, eq=False):
             self.timer = None
         return self.expired and task is not None and task.uncancel() == 0
 
+    def waited(self) -> float:
+        """For how many seconds it stood still."""
+        return self.paused + monotonic() if self.depth else self.paused
+
     def pause(self) -> None:
         """Stop the clock and give the slots back; pauses nest."""
         self.depth += 1
         if self.depth == 1:
             self.left, self.until = self.until - monotonic(), math.inf
+            self.paused -= monotonic()
             if self.timer is not None:
                 self.timer.cancel()
                 self.timer = None
@@ -113,6 +119,7 @@ class Pausable(msgspec.Struct, eq=False):
         """Let the clock run on once every pause is over."""
         self.depth -= 1
         if self.depth == 0:
+            self.paused += monotonic()
             if self.task is not None:
                 self.until = monotonic() + self.left
                 self.arm()

@@ -284,7 +284,9 @@ class Call(msgspec.Struct, eq=False, dict=True):
 class Attempt(msgspec.Struct, eq=False):
     """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended.
 
-    `reply` is what the upstream answered, a fault too; both are None for one that was cancelled.
+    `reply` is what the upstream answered, a fault too; both are None for one that was cancelled. `seconds` are without
+    waiting for a person. That it `is_repeated` is set when it failed and another attempt is to follow; a watcher may
+    unset it.
     """
 
     call: Call
@@ -294,6 +296,7 @@ class Attempt(msgspec.Struct, eq=False):
     seconds: float = 0.0
     error: Exception | None = None
     reply: Reply | None = None
+    is_repeated: bool = False
 
 
 @runtime_checkable
@@ -337,7 +340,7 @@ class AttemptWatcher(Protocol):
         """It is about to be made; raising an UpstreamError refuses it, and the next endpoint is tried."""
 
     def done(self, attempt: Attempt) -> None:
-        """It ended; called for each that was begun, or refused by somebody."""
+        """It ended; called for each that was begun, or refused by somebody; may prevent the next one."""
 
 
 class Policy(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Timeouts, retries and concurrency limits that follow what upstreams do."""
