@@ -49,6 +49,9 @@ OBJECTS: dict[str, Any] = {
 }
 """One of each collection; before each request that is about one it is made, under a name of its own."""
 
+ABOUT = {"autotune": "upstreams"}
+"""Of which collection the names in other paths are."""
+
 PREFIXES = {"token-policies": "user:"}
 """What names begin with, where that matters."""
 
@@ -80,22 +83,21 @@ def collection(kind: str, lists: tuple[str, ...], read: tuple[str, ...], write: 
 
 TOKEN = ("/tokens", {"subject": "user:max", "ttl": "1h"})
 KEY = ("/server-keys", {"servers": ["keyed"], "owner": "team:ops"})
-TUNED = ("/upstreams", {**OBJECTS["upstreams"], "name": "tuned"})
 OWN = ("401", "404", "404", OK, OK)
 
 MATRIX: dict[str, Case] = {
     "GET /health": Case(OPEN),  # of what is public only what the kernel has, and signing in
     "GET /ready": Case(OPEN),
     "GET /api/v1/openapi.json": Case(OPEN),
-    "GET /api/v1/autotune": Case(ADMIN_LIST),
-    "GET /api/v1/autotune/{name}": Case(ADMIN, made=TUNED),
-    "DELETE /api/v1/autotune/{name}": Case(ADMIN, made=TUNED),
-    "GET /api/v1/autotune/{name}/events": Case(ADMIN, made=TUNED),
-    "POST /api/v1/autotune/{name}/apply": Case(ADMIN, made=TUNED),
-    "POST /api/v1/autotune/{name}/observe": Case(ADMIN, made=TUNED),
-    "POST /api/v1/autotune/{name}/pin": Case(ADMIN, {}, made=TUNED),
-    "POST /api/v1/autotune/{name}/revert": Case(ADMIN, {}, made=TUNED),
-    "POST /api/v1/autotune/{name}/unpin": Case(ADMIN, {}, made=TUNED),
+    "GET /api/v1/autotune": Case(LIST),
+    "GET /api/v1/autotune/{name}": Case(READ),
+    "DELETE /api/v1/autotune/{name}": Case(WRITE),
+    "GET /api/v1/autotune/{name}/events": Case(READ),
+    "POST /api/v1/autotune/{name}/apply": Case(WRITE),
+    "POST /api/v1/autotune/{name}/observe": Case(WRITE),
+    "POST /api/v1/autotune/{name}/pin": Case(WRITE, {}),
+    "POST /api/v1/autotune/{name}/revert": Case(WRITE, {}),
+    "POST /api/v1/autotune/{name}/unpin": Case(WRITE, {}),
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),
@@ -173,6 +175,7 @@ async def _has_items(gate: RunningGateway) -> bool:
 async def _outcome(gate: RunningGateway, who: str, operation: str, case: Case, name: str) -> str:
     """The status of a refusal; what is hidden is compared with what does not exist, too."""
     kind = operation.split("/")[3] if operation.count("/") > 2 else ""
+    kind = ABOUT.get(kind, kind)
     name = PREFIXES.get(kind, "") + name
     if kind in OBJECTS and "{name}" in operation:
         await gate.api("PUT", f"/{kind}/{name}", {**OBJECTS[kind], "name": name})

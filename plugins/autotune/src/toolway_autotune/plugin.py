@@ -47,8 +47,8 @@ class AutotuneSettings(Settings):
         0.1, description="The wait before the first repetition is random up to at least this."
     )
     max_backoff: Seconds = Field(10.0, description="No wait before a repetition is longer, in seconds.")
-    initial_in_flight: int = Field(
-        20, ge=1, description="The limit of calls at the same time that learning starts from."
+    initial_in_flight: int | None = Field(
+        None, ge=1, description="The limit of calls at the same time that learning starts from; by default the most."
     )
     min_in_flight: int = Field(20, ge=1, description="No limit of calls at the same time is set below this.")
     max_in_flight: int = Field(200, ge=1, description="No limit of calls at the same time is set above this.")

@@ -41,10 +41,11 @@ class TunedUpstream:
         self.knobs: dict[str, Knob] = {}
         self.journal = Journal()
         self.budget = RetryBudget(settings.retry_budget, settings.min_retries)
+        bounds = self.bounding.of(IN_FLIGHT, declared)
         self.gradient = Gradient2(
-            initial=settings.initial_in_flight,
-            minimum=settings.min_in_flight,
-            maximum=settings.max_in_flight,
+            initial=settings.initial_in_flight or int(bounds.high),
+            minimum=int(bounds.low),
+            maximum=int(bounds.high),
             smoothing=settings.smoothing,
             long_window=settings.long_window,
             tolerance=settings.tolerance,
