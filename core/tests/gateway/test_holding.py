@@ -6,14 +6,15 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from sqlmodel import delete
 
 from toolway.bundled.defaults.admin_token import AdminTokenRow
-from toolway.errors import UpstreamTimeout
-from toolway.hookspecs.routing import Call, Reply
+from toolway.errors import UpstreamTimeout, UpstreamUnreachable
+from toolway.hookspecs.routing import Attempt, Call, Reply
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -196,3 +197,59 @@ async def test_a_call_that_was_slow_on_its_way_keeps_its_deadline(
     answer = await gate.call("p__wait", headers={"authorization": f"Bearer {gate.token}"})
 
     assert answer.content["error"]["data"]["code"] == "upstream_timeout"
+
+
+class Watching:
+    """Keeps the attempts that ended; it refuses them, and lets them be repeated, as told."""
+
+    name = "watching"
+
+    def __init__(self, *, refuses: bool = False, repeats: bool = True) -> None:
+        self.refuses, self.repeats = refuses, repeats
+        self.ended: list[Attempt] = []
+
+    def begin(self, attempt: Attempt) -> None:
+        if self.refuses:
+            raise UpstreamUnreachable("refused by the test")
+
+    def done(self, attempt: Attempt) -> None:
+        self.ended.append(attempt)
+        attempt.is_repeated = attempt.is_repeated and self.repeats
+
+
+def watch(gate: RunningGateway, watching: Watching) -> Watching:
+    attempts: Any = gate.gateway.plane.dispatch._chains["tools/call"]
+    attempts.__self__.watchers = (watching,)
+    return watching
+
+
+async def test_the_seconds_of_an_attempt_are_without_waiting_for_a_person(
+    gateway: StartGateway, released: Path
+) -> None:
+    gate = await patient(gateway, released)
+    watching = watch(gate, Watching())
+    asked = (await park(gate)).content["result"]
+    begun = monotonic()
+    await eventually(lambda: monotonic() > begun + 0.5)
+
+    answers = {key: {"action": "accept", "content": {}} for key in asked["inputRequests"]}
+    answer = await park(gate, requestState=asked["requestState"], inputResponses=answers)
+
+    assert "accept" in str(answer.content["result"])
+    (attempt,) = watching.ended
+    assert 0 <= attempt.seconds < 0.4 and attempt.reply is not None
+
+
+@pytest.mark.parametrize(("repeats", "attempts"), [(True, 3), (False, 1)])
+async def test_a_watcher_may_prevent_that_an_attempt_is_repeated(
+    gateway: StartGateway, repeats: bool, attempts: int
+) -> None:
+    gate = await gateway(demo=True)
+    await eventually(lambda: gate.gateway.plane.view("all").listed("tool"))
+    watching = watch(gate, Watching(refuses=True, repeats=repeats))
+
+    answer = await gate.call("demo__now", headers={"authorization": f"Bearer {gate.token}"})
+
+    assert answer.content["error"]["data"]["code"] == "upstream_unreachable"
+    assert [attempt.number for attempt in watching.ended] == list(range(1, attempts + 1))
+    assert not watching.ended[-1].is_repeated

@@ -36,7 +36,7 @@ class AutotuneSettings(Settings):
     hysteresis: float = Field(0.2, ge=0, le=1, description="A value changes by at least this part of itself.")
     min_samples: int = Field(50, ge=1, description="With fewer calls nothing changes.")
     half_life: Seconds = Field(300.0, gt=0, description="After so many seconds a call counts half.")
-    max_tools: int = Field(200, ge=1, le=10_000, description="Tools of one upstream that are looked at one by one.")
+    max_tools: int = Field(200, ge=1, le=1000, description="Tools of one upstream that are looked at one by one.")
     percentile: float = Field(0.99, gt=0, lt=1, description="The share of calls whose time a timeout is made of.")
     factor: float = Field(3.0, ge=1, description="A timeout is so many times that.")
     min_timeout: Seconds = Field(1.0, gt=0, description="No timeout is set below this, in seconds.")
