@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from toolway.app import build_gateway
+from toolway.config import Config
+from toolway.keep import Keeper
 from toolway.plugin import ConfigError
+from toolway_autotune.tuner import Tuner
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -16,13 +22,17 @@ QUICK = {"interval": 0.1, "min_samples": 20, "min_timeout": 0.05, "base_backoff"
 SERVERS = [{"name": "open", "include": ["slow/*"], "access": "public"}]
 
 
-async def started(gateway: StartGateway, url: str, mode: str = "apply", **settings: Any) -> RunningGateway:
+async def started(
+    gateway: StartGateway, url: str, mode: str = "apply", where: dict[str, str] | None = None, **settings: Any
+) -> RunningGateway:
+    """With these settings of the plugin, and `where` of the gateway."""
     upstream = {"name": "slow", "kind": "http", "endpoints": [f"{url}/mcp"], "allow_private": True}
     gate = await gateway(
         enable=["autotune"],
         plugins={"autotune": {**QUICK, "mode": mode, **settings}},
         upstreams=[upstream],
         servers=SERVERS,
+        **(where or {}),
     )
     await eventually(lambda: gate.gateway.plane.view("open").listed("tool"))
     return gate
@@ -139,8 +149,12 @@ async def test_what_is_reverted_or_pinned_stays_until_it_is_unpinned_also_after_
     assert not any(each["pinned"] for each in shown["values"])
 
 
-async def test_what_one_node_chooses_holds_on_the_other(gateway: StartGateway, slow_upstream: str) -> None:
-    one, two = [await started(gateway, slow_upstream, "observe") for _ in range(2)]
+@pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+async def test_what_one_node_chooses_holds_on_the_other(
+    gateway: StartGateway, slow_upstream: str, database: str, request: pytest.FixtureRequest
+) -> None:
+    where = {"database": f"literal:{request.getfixturevalue('postgres_url')}"} if database == "postgres" else {}
+    one, two = [await started(gateway, slow_upstream, "observe", where) for _ in range(2)]
     two.token = one.token
     await call(two)
 
@@ -212,3 +226,18 @@ async def test_unknown_upstreams_and_a_missing_plugin_are_not_found(gateway: Sta
 async def test_settings_that_contradict_each_other_are_told_at_the_start(gateway: StartGateway) -> None:
     with pytest.raises(ConfigError, match="min_in_flight is above max_in_flight"):
         await gateway(enable=["autotune"], plugins={"autotune": {"min_in_flight": 300}})
+
+
+async def test_what_was_learned_outlives_a_reload_with_the_same_settings(tmp_path: Path) -> None:
+    keeper, tuners = Keeper(), list[Tuner]()
+    async with AsyncExitStack() as stack:
+        for settings in ({}, {}, {"factor": 4}):
+            plugins = {"enable": ["autotune"], "autotune": settings}
+            config = Config(gateway={"data_dir": tmp_path}, plugins=plugins)
+            built = await build_gateway(config, keeper.holder(), demo=True)
+            await stack.enter_async_context(built.running())
+            attempts: Any = built.plane.dispatch._chains["tools/call"]
+            tuners += [link for link in attempts.__self__.policies if isinstance(link, Tuner)]
+
+        assert tuners[0].upstreams is tuners[1].upstreams
+        assert tuners[0].upstreams is not tuners[2].upstreams
