@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from toolway.hookspecs.routing import Endpoint
 from toolway_autotune.concurrency import Gradient2
 from toolway_autotune.histogram import LONGEST, SHORTEST, Histogram
 from toolway_autotune.knob import Bounds, Knob, Manner
 from toolway_autotune.retry_budget import MAX_TOKENS, WINDOW_SECONDS, RetryBudget
 
 SECONDS = st.floats(SHORTEST, LONGEST)
+ENDPOINTS = (Endpoint("http://a"), Endpoint("http://b"))
 MANNER = Manner(0.2, 10.0)
 
 
@@ -97,7 +99,7 @@ class BudgetMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.budget = RetryBudget(0.2, 3)
-        self.tokens = MAX_TOKENS
+        self.tokens = dict.fromkeys(ENDPOINTS, MAX_TOKENS)
         self.calls: list[float] = []
         self.retries: list[float] = []
 
@@ -111,25 +113,26 @@ class BudgetMachine(RuleBasedStateMachine):
             self.budget.began(self.now)
             self.calls.append(self.now)
 
-    @rule(failed=st.booleans(), count=st.integers(1, 12))
-    def attempts_end(self, failed: bool, count: int) -> None:
+    @rule(endpoint=st.sampled_from(ENDPOINTS), failed=st.booleans(), count=st.integers(1, 12))
+    def attempts_end(self, endpoint: Endpoint, failed: bool, count: int) -> None:
         for _ in range(count):
-            self.budget.ended(failed=failed)
-            self.tokens = max(0, self.tokens - 1) if failed else min(MAX_TOKENS, self.tokens + 0.1)
+            self.budget.ended(endpoint, ENDPOINTS, failed=failed)
+            left = self.tokens[endpoint]
+            self.tokens[endpoint] = max(0, left - 1) if failed else min(MAX_TOKENS, left + 0.1)
 
     @rule()
     def a_repetition_is_wanted(self) -> None:
         if not self.budget.spend(self.now):
             return
         self.retries.append(self.now)
-        assert self.tokens > MAX_TOKENS / 2
+        assert max(self.tokens.values()) > MAX_TOKENS / 2
         recent = [at for at in self.retries if at > self.now - WINDOW_SECONDS]
         calls = [at for at in self.calls if at >= self.now - 2 * WINDOW_SECONDS]
         assert len(recent) <= max(3, 0.2 * len(calls))
 
     @invariant()
-    def tokens_are_as_in_the_proposal(self) -> None:
-        assert self.budget.tokens == pytest.approx(self.tokens)
+    def it_is_exhausted_while_most_fails_on_every_endpoint(self) -> None:
+        assert self.budget.is_exhausted == all(left <= MAX_TOKENS / 2 for left in self.tokens.values())
 
 
 for machine in (KnobMachine, BudgetMachine):
@@ -148,11 +151,13 @@ def test_three_repetitions_are_allowed_however_few_the_calls_are() -> None:
 
 def test_most_attempts_failing_ends_repetitions_until_enough_succeed() -> None:
     budget = RetryBudget(1.0, 100)
-    for _ in range(5):
-        budget.ended(failed=True)
+    for endpoint in ENDPOINTS:
+        assert not budget.is_exhausted
+        for _ in range(5):
+            budget.ended(endpoint, ENDPOINTS, failed=True)
     assert budget.is_exhausted and not budget.spend(0.0)
 
-    budget.ended(failed=False)
+    budget.ended(endpoint, ENDPOINTS, failed=False)
 
     assert budget.spend(0.0)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 from simulation import DECLARED, UPSTREAM, Simulation, call_of
 
-from toolway.hookspecs.routing import Attempt, Policy
+from toolway.hookspecs.routing import Attempt, Endpoint, Policy, Reply
 from toolway.plugin import UpstreamUnreachable
 from toolway_autotune.choices import Choice
 from toolway_autotune.events import KEPT
@@ -125,6 +126,24 @@ def test_when_most_attempts_fail_calls_are_not_to_be_repeated() -> None:
         attempt.error, attempt.is_repeated = UpstreamUnreachable("gone"), True
         simulation.tuner.done(attempt)
         assert attempt.is_repeated == (number <= 3)
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_calls_in_flight_on_an_endpoint_that_dies_are_all_tried_on_another_within_the_budget(sent: bool) -> None:
+    simulation = Simulation()
+    two = msgspec.structs.replace(UPSTREAM, endpoints=(Endpoint("http://a"), Endpoint("http://b")))
+    attempts = [Attempt(call_of(), two, two.endpoints[number % 2]) for number in range(200)]
+    simulation.tuner.known(two)
+    for attempt in attempts:
+        simulation.tuner.begin(attempt)
+    for attempt in attempts:
+        if attempt.endpoint.id == "http://a":
+            attempt.error, attempt.is_repeated = UpstreamUnreachable("gone", sent=sent), True
+        else:
+            attempt.reply = Reply()
+        simulation.tuner.done(attempt)
+
+    assert sum(attempt.is_repeated for attempt in attempts) == (40 if sent else 100)
 
 
 def test_a_cancelled_attempt_teaches_nothing_but_one_whose_time_is_up_does() -> None:

@@ -107,18 +107,20 @@ class TunedUpstream:
             return
         in_flight = len(self._running)
         self._running.discard(attempt)
-        error, reply = attempt.error, attempt.reply
+        error, reply, among = attempt.error, attempt.reply, attempt.upstream.endpoints
         if error is None and reply is not None:
-            self.budget.ended(failed=False)
+            self.budget.ended(attempt.endpoint, among, failed=False)
             if reply.fault is None and reply.kind == "complete":
                 self._learn(tool, attempt.seconds, in_flight, now)
             return
         has_timed_out = now >= attempt.call.deadline if error is None else isinstance(error, UpstreamTimeout)
-        if has_timed_out and (error is None or getattr(error, "sent", True)):
+        was_sent = error is None or getattr(error, "sent", True)
+        if has_timed_out and was_sent:
             self._learn(tool, attempt.seconds, in_flight, now)
         if has_timed_out or (isinstance(error, UpstreamError) and not isinstance(error, NOT_ITS_FAULT)):
-            self.budget.ended(failed=True)
-        if attempt.is_repeated and not self.budget.spend(now):
+            self.budget.ended(attempt.endpoint, among, failed=True)
+        goes_elsewhere = not was_sent and attempt.number < len(among)  # no endpoint gets it twice
+        if attempt.is_repeated and not goes_elsewhere and not self.budget.spend(now):
             self.refused += 1
             if self.mode == "apply" and not self.choice.holds(RETRIES):
                 attempt.is_repeated = False
