@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import AsyncExitStack
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -26,7 +27,8 @@ async def started(
     gateway: StartGateway, url: str, mode: str = "apply", where: dict[str, str] | None = None, **settings: Any
 ) -> RunningGateway:
     """With these settings of the plugin, and `where` of the gateway."""
-    upstream = {"name": "slow", "kind": "http", "endpoints": [f"{url}/mcp"], "allow_private": True}
+    urls = [f"{each}/mcp" for each in url.split()]
+    upstream = {"name": "slow", "kind": "http", "endpoints": urls, "allow_private": True}
     gate = await gateway(
         enable=["autotune"],
         plugins={"autotune": {**QUICK, "mode": mode, **settings}},
@@ -181,6 +183,25 @@ async def test_failing_upstreams_are_not_flooded_with_repetitions(gateway: Start
         return any("above the budget" in each["reason"] for each in await events(gate))
 
     await eventually(told)
+
+
+async def test_no_read_fails_when_one_of_two_endpoints_is_killed(
+    gateway: StartGateway, endpoints: list[tuple[str, Popen[bytes]]]
+) -> None:
+    gate = await started(gateway, " ".join(url for url, _ in endpoints))
+    assert all(await call(gate, times=60) + await call(gate, times=60))
+    for url, _ in endpoints:
+        await behave(gate, url, seconds=0.3)
+    calls = asyncio.create_task(call(gate, times=30))
+
+    async def begun() -> bool:
+        return sum([(await seen(gate, url))["calls"] for url, _ in endpoints]) >= 150
+
+    await eventually(begun)
+    endpoints[0][1].kill()
+
+    assert all(await calls)
+    assert all(await call(gate, times=30))
 
 
 async def test_upstreams_are_told_how_much_time_is_left(gateway: StartGateway, slow_upstream: str) -> None:
