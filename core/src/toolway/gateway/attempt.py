@@ -120,7 +120,7 @@ class Attempts(msgspec.Struct, eq=False):
                     if not may_repeat:
                         raise
                 finally:
-                    started = self._ended(attempt, held, started)
+                    started = self._ended(attempt, held, started, expired=clock.expired)
                 if policy.backoff:
                     await asyncio.sleep(random.uniform(0, policy.backoff * 2 ** (len(tried) - 1)))
         except asyncio.CancelledError:
@@ -140,8 +140,10 @@ class Attempts(msgspec.Struct, eq=False):
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries
 
-    def _ended(self, attempt: Attempt, held: HeldLeg, started: float) -> float:
-        """Tell what learns from attempts; when that was."""
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, *, expired: bool) -> float:
+        """Tell what learns from attempts; when that was. One that the deadline cut was not cancelled by anybody."""
+        if expired and attempt.error is None and attempt.reply is None:
+            attempt.error = UpstreamTimeout(f"upstream {attempt.upstream.name!r} did not answer before the deadline")
         now = held.last_used = self.clock.monotonic()
         held.users -= 1
         attempt.seconds = now - started
