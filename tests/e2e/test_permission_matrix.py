@@ -22,7 +22,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [name for name in ("breaker", "rbac", "server-keys", "tokens") if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -48,6 +48,9 @@ OBJECTS: dict[str, Any] = {
     "token-policies": {"name": "user:ours"},
 }
 """One of each collection; before each request that is about one it is made, under a name of its own."""
+
+ABOUT = {"breakers": "upstreams"}
+"""What has the names of another collection's objects, and is as visible as they are."""
 
 PREFIXES = {"token-policies": "user:"}
 """What names begin with, where that matters."""
@@ -117,6 +120,11 @@ MATRIX: dict[str, Case] = {
     "GET /api/v1/tokens/{name}": Case(OWN, made=TOKEN),
     "DELETE /api/v1/tokens/{name}": Case(OWN, made=TOKEN),
     "POST /api/v1/token-keys/rotate": Case(ADMIN_LIST),
+    "GET /api/v1/breakers": Case(LIST),
+    "GET /api/v1/breakers/{name}": Case(READ),
+    "POST /api/v1/breakers/{name}/open": Case(WRITE, {}),
+    "POST /api/v1/breakers/{name}/close": Case(WRITE, {}),
+    "POST /api/v1/breakers/{name}/reset": Case(WRITE, {}),
     "GET /api/v1/server-keys": Case(SIGNED),
     "POST /api/v1/server-keys": Case(WRITE, {"servers": ["keyed"]}),
     "GET /api/v1/server-keys/{name}": Case(READ, made=KEY),
@@ -163,6 +171,7 @@ async def _has_items(gate: RunningGateway) -> bool:
 async def _outcome(gate: RunningGateway, who: str, operation: str, case: Case, name: str) -> str:
     """The status of a refusal; what is hidden is compared with what does not exist, too."""
     kind = operation.split("/")[3] if operation.count("/") > 2 else ""
+    kind = ABOUT.get(kind, kind)
     name = PREFIXES.get(kind, "") + name
     if kind in OBJECTS and "{name}" in operation:
         await gate.api("PUT", f"/{kind}/{name}", {**OBJECTS[kind], "name": name})
