@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from time import perf_counter
+from typing import Any
 
 import pytest
 from misbehaving import FAULT, GOOD, Scripted, call, circuit, equals, report, started
@@ -12,6 +13,8 @@ from misbehaving import FAULT, GOOD, Scripted, call, circuit, equals, report, st
 from toolway.plugin import ConfigError
 from toolway_testing.gateway import StartGateway
 from toolway_testing.polling import eventually
+
+LEGACY = "2025-11-25"
 
 
 async def test_five_faults_open_the_circuit_and_calls_are_refused_with_the_reason(
@@ -165,3 +168,21 @@ async def test_with_half_of_the_endpoints_ejected_the_last_one_is_not(
 async def test_settings_that_contradict_each_other_are_refused(gateway: StartGateway) -> None:
     with pytest.raises(ConfigError, match="open_time is longer than max_open_time"):
         await gateway(enable=["breaker"], plugins={"breaker": {"open_time": 90}})
+
+
+async def test_sessions_of_the_handshake_era_are_refused_too(gateway: StartGateway, pair: list[Scripted]) -> None:
+    gate = await started(gateway, *pair)
+    hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    headers = {"accept": "application/json, text/event-stream"}
+
+    async def ask(method: str, params: dict[str, Any]) -> tuple[str, str]:
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        async with gate.http.post(f"{gate.url}/mcp", json=message, headers=headers) as response:
+            return response.headers.get("mcp-session-id", ""), await response.text()
+
+    headers |= {"mcp-session-id": (await ask("initialize", hello))[0], "mcp-protocol-version": LEGACY}
+    params = {"name": "up__result_raw", "arguments": {"result": {"content": []}}}
+    assert '"result"' in (await ask("tools/call", params))[1]
+    await gate.api("POST", "/breakers/up/open", {})
+
+    assert "circuit_open" in (await ask("tools/call", params))[1]
