@@ -34,9 +34,7 @@ def test_the_random_part_is_a_fifth_up_and_down_and_never_above_five_minutes() -
     assert Ejection(LIMITS, lambda low, _: low).eject(0.0) == 24
     assert Ejection(LIMITS, lambda _, high: high).eject(0.0) == 36
     often = Ejection(LIMITS, lambda _, high: high)
-    for _ in range(20):
-        last = often.eject(often.until)
-    assert last == 300
+    assert [often.eject(often.until) for _ in range(20)][-1] == 300
 
 
 def test_only_faults_in_a_row_and_of_calls_that_began_after_the_last_ejection_are_counted() -> None:
