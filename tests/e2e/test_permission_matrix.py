@@ -22,7 +22,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("autotune", "rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [name for name in ("autotune", "breaker", "rbac", "server-keys", "tokens") if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -49,8 +49,8 @@ OBJECTS: dict[str, Any] = {
 }
 """One of each collection; before each request that is about one it is made, under a name of its own."""
 
-ABOUT = {"autotune": "upstreams"}
-"""Of which collection the names in other paths are."""
+ABOUT = {"autotune": "upstreams", "breakers": "upstreams"}
+"""What has the names of another collection's objects, and is as visible as they are."""
 
 PREFIXES = {"token-policies": "user:"}
 """What names begin with, where that matters."""
@@ -129,6 +129,11 @@ MATRIX: dict[str, Case] = {
     "GET /api/v1/tokens/{name}": Case(OWN, made=TOKEN),
     "DELETE /api/v1/tokens/{name}": Case(OWN, made=TOKEN),
     "POST /api/v1/token-keys/rotate": Case(ADMIN_LIST),
+    "GET /api/v1/breakers": Case(LIST),
+    "GET /api/v1/breakers/{name}": Case(READ),
+    "POST /api/v1/breakers/{name}/open": Case(WRITE, {}),
+    "POST /api/v1/breakers/{name}/close": Case(WRITE, {}),
+    "POST /api/v1/breakers/{name}/reset": Case(WRITE, {}),
     "GET /api/v1/server-keys": Case(SIGNED),
     "POST /api/v1/server-keys": Case(WRITE, {"servers": ["keyed"]}),
     "GET /api/v1/server-keys/{name}": Case(READ, made=KEY),

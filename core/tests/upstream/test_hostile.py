@@ -54,6 +54,15 @@ async def test_a_redirect_is_never_followed(scripted: Scripted, dial: Dial) -> N
     assert not [entry for entry in await scripted.requests() if "elsewhere" in entry["path"]]
 
 
+async def test_an_error_tells_the_status_and_when_to_come_back(scripted: Scripted, dial: Dial) -> None:
+    await scripted.order("status_503")
+
+    with pytest.raises(UpstreamError) as raised:
+        await dial(scripted.url, leg("modern")).request(call("echo_raw"))
+
+    assert raised.value.details == {"upstream_status": 503, "retry_after": 1}
+
+
 async def test_errors_name_neither_address_nor_body(scripted: Scripted, dial: Dial) -> None:
     for trick in ("status_500", "bad_json", "html", "unauthorized"):
         await scripted.order(trick)

@@ -118,7 +118,7 @@ class Attempts(msgspec.Struct, eq=False):
                     attempt.is_repeated = self._may_repeat(attempt, held, error, policy)
                     error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
                 finally:
-                    self._ended(attempt, held, started + clock.waited())
+                    self._ended(attempt, held, started + clock.waited(), expired=clock.expired)
                 if attempt.error is not None and not attempt.is_repeated:
                     raise attempt.error
                 if policy.backoff:
@@ -141,8 +141,10 @@ class Attempts(msgspec.Struct, eq=False):
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries
 
-    def _ended(self, attempt: Attempt, held: HeldLeg, started: float) -> None:
-        """Tell what learns from attempts."""
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, *, expired: bool) -> None:
+        """Tell what learns from attempts. One that the deadline cut was not cancelled by anybody."""
+        if expired and attempt.error is None and attempt.reply is None:
+            attempt.error = UpstreamTimeout(f"upstream {attempt.upstream.name!r} did not answer before the deadline")
         now = held.last_used = self.clock.monotonic()
         held.users -= 1
         attempt.seconds = now - started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -66,6 +67,7 @@ class _Error(msgspec.Struct):
 
 _envelope = msgspec.json.Decoder(Envelope)
 _error = msgspec.json.Decoder(_Error)
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 @contextlib.asynccontextmanager
@@ -111,18 +113,20 @@ def matched(envelope: Envelope, request_id: int, *, modern: bool) -> Reply:
     return reply_of(envelope, modern=modern)
 
 
-def refusal(status: int, body: bytes) -> Refusal:
+def refusal(status: int, body: bytes, retry_after: str = "") -> Refusal:
     """The fault in the body of an HTTP error, whatever id it has: it came on our request's own connection.
 
     Raises:
-        UpstreamError: the body has none; not sent when the status says that nothing was done.
+        UpstreamError: the body has none; not sent when the status says that nothing was done. Its details have
+            `upstream_status`, and `retry_after` if the upstream named a number of seconds.
     """
     with contextlib.suppress(msgspec.DecodeError, RecursionError, ValueError):
         return Refusal(fault=_error.decode(body).error, status=status)
     message = f"the upstream answered HTTP status {status} without a JSON-RPC message"
+    wait = {"retry_after": int(retry_after)} if _SECONDS.fullmatch(retry_after) else {}
     if status >= 500 or status == 429:
-        raise UpstreamError(message, sent=status != 429)
-    raise UpstreamProtocol(message)
+        raise UpstreamError(message, sent=status != 429, upstream_status=status, **wait)
+    raise UpstreamProtocol(message, upstream_status=status)
 
 
 def cancellation(request_id: int) -> bytes:

@@ -35,7 +35,8 @@ class SseDuplex(Duplex):
         """POST one message; its answer comes on the stream."""
         with closing(await self._wire.send("POST", {}, message, target=self._target)) as answer:
             if answer.status >= 300:
-                raise UpstreamError(f"upstream {self.upstream!r} refused a message with {answer.status}", sent=False)
+                what = f"upstream {self.upstream!r} refused a message with {answer.status}"
+                raise UpstreamError(what, sent=False, upstream_status=answer.status)
 
     async def disconnect(self) -> None:
         """Close the stream."""

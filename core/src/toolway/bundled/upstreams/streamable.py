@@ -203,7 +203,7 @@ class StreamableHttp:
     async def _refused(self, answer: Answer) -> Reply:
         """The error; some servers answer 400 instead of 404 to a session that they forgot."""
         try:
-            reply = refusal(answer.status, await answer.read(MAX_MESSAGE))
+            reply = refusal(answer.status, await answer.read(MAX_MESSAGE), answer.header("retry-after"))
         except UpstreamProtocol as error:
             error.sent = not self._may_be_older
             raise

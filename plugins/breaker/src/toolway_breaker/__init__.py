@@ -1,0 +1,1 @@
+"""The plugin `breaker`: circuits of endpoints, and the ejection of outliers."""
