@@ -188,14 +188,14 @@ async def test_failing_upstreams_are_not_flooded_with_repetitions(gateway: Start
 async def test_no_read_fails_when_one_of_two_endpoints_is_killed(
     gateway: StartGateway, endpoints: list[tuple[str, Popen[bytes]]]
 ) -> None:
-    gate = await started(gateway, " ".join(url for url, _ in endpoints))
+    gate = await started(gateway, " ".join(url for url, _ in endpoints), min_timeout=10)
     assert all(await call(gate, times=60) + await call(gate, times=60))
     for url, _ in endpoints:
         await behave(gate, url, seconds=0.3)
     calls = asyncio.create_task(call(gate, times=30))
 
     async def begun() -> bool:
-        return sum([(await seen(gate, url))["calls"] for url, _ in endpoints]) >= 150
+        return bool(sum([(await seen(gate, url))["calls"] for url, _ in endpoints]) >= 150)
 
     await eventually(begun)
     endpoints[0][1].kill()
