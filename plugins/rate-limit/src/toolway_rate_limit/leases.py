@@ -151,14 +151,14 @@ class Leases:
         while True:
             now = self._store.clock.now()
             at = max(now, float(old) if old is not None else now)
-            if at > now + span + SKEW_SECONDS:
+            if is_wrong := at > now + span + SKEW_SECONDS:
                 at = now + span
             at = max(now, at - credit * interval)
             got = min(want, max(0, int((span - (at - now)) / interval)))
             if want and not got and not is_fresh:
                 old, is_fresh = await store.get(name), True
                 continue
-            if not (got or credit):
+            if not (got or credit or is_wrong):
                 return 0, at + interval - span - now
             new = repr(at + got * interval).encode()
             if await store.compare_and_set(name, old, new, span + SKEW_SECONDS):
