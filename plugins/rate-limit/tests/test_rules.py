@@ -118,14 +118,14 @@ async def test_a_refusal_says_when_to_come_back() -> None:
 )
 def test_a_rule_that_cannot_be_kept_is_refused(rule: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError, match=sentence):
-        RateLimitSettings(rules=({"name": "x", **rule},))  # type: ignore[arg-type]
+        RateLimitSettings(rules=({"name": "x", **rule},))
 
 
 def test_two_rules_of_one_name_are_refused() -> None:
     rule = {"name": "x", "rate": "1/s"}
 
     with pytest.raises(ValidationError, match="there are two rules 'x'"):
-        RateLimitSettings(rules=(rule, rule))  # type: ignore[arg-type]
+        RateLimitSettings(rules=(rule, rule))
 
 
 def test_the_default_rule_is_that_of_the_documentation() -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from toolway.hookspecs.system import Service
 from toolway.plugin import Kernel
+from toolway_rate_limit.counts import KeptCounts
 from toolway_rate_limit.limit import Limit
 from toolway_rate_limit.limiter import Limiter
 from toolway_rate_limit.operations import LimitOperations
@@ -35,5 +36,5 @@ class Parts(msgspec.Struct, frozen=True):
         if store is not None:
             store.on_nodes += [limit.slots.share for limit in limits if limit.slots is not None]
         limiter = Limiter(limits, shedder, kernel.clock)
-        services = tuple(each for each in (store, shedder) if each is not None)
+        services = tuple(each for each in (KeptCounts(kernel, limits), store, shedder) if each is not None)
         return cls(kernel, limiter, LimitOperations(kernel, limiter, shedder, store), services)

@@ -41,7 +41,7 @@ def call(who: str = "user:alice", tool: str = "up/tool", **facts: Any) -> Call:
 def limiter(clock: Clock, *rules: Mapping[str, Any], store: SharedStore | None = None, **settings: Any) -> Limiter:
     """With these rules, each called `r0`, `r1`, … unless it has a name."""
     named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rules)]
-    read = RateLimitSettings(rules=named, **settings)  # type: ignore[arg-type]
+    read = RateLimitSettings(rules=named, **settings)
     limits = [Limit.of(rule, read, store) for rule in read.rules]
     if store is not None:
         store.on_nodes += [limit.slots.share for limit in limits if limit.slots is not None]

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
 import pytest
+from limited import admitted, call
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from toolway.keep import Keeper
 from toolway.plugin import ConfigError
+from toolway_rate_limit.limiter import Limiter
+from toolway_rate_limit.parts import Parts
+from toolway_rate_limit.settings import RateLimitSettings
+from toolway_testing.clock import MovedClock
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -170,6 +177,31 @@ async def refused_or_none(gate: RunningGateway, server: str) -> Answer | None:
 
 async def is_calm(gate: RunningGateway) -> bool:
     return bool((await state(gate))["load"]["level"] == 0)
+
+
+async def test_a_reload_gives_nobody_a_new_burst() -> None:
+    keeper, clock = Keeper(), MovedClock()
+    settings = RateLimitSettings.model_validate({"rules": [{"name": "callers", "rate": "1/h", "burst": 5}]})
+    changed = RateLimitSettings.model_validate({"rules": [{"name": "callers", "rate": "1/h", "burst": 6}]})
+    async with reloaded(keeper, clock, settings) as before:
+        assert await admitted(before, *[call()] * 3) == 3
+
+        async with reloaded(keeper, clock, settings) as after, reloaded(keeper, clock, changed) as other:
+            assert await admitted(after, *[call()] * 5) == 2
+            assert await admitted(other, *[call()] * 10) == 6
+
+
+@asynccontextmanager
+async def reloaded(keeper: Keeper, clock: MovedClock, settings: RateLimitSettings) -> AsyncIterator[Limiter]:
+    """The next gateway of this process, as far as it counts."""
+    holder = keeper.holder()
+    kernel: Any = SimpleNamespace(clock=clock, keep=holder.keep)
+    parts = Parts.of(kernel, settings)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(holder.release)
+        for service in parts.services:
+            await stack.enter_async_context(service.run())
+        yield parts.limiter
 
 
 async def test_load_shedding_can_be_switched_off(gateway: StartGateway) -> None:
