@@ -14,7 +14,7 @@ from nodes import Node, Troubled
 
 from toolway.bundled.stores.keyvalue_memory import MemoryKeyValue
 from toolway.plugin import RateLimited
-from toolway_rate_limit.shared_store import PAUSE_SECONDS
+from toolway_rate_limit.leases import Leases
 from toolway_testing.clock import MovedClock
 
 LIMIT = {"rate": "10/s", "burst": 40}
@@ -116,7 +116,6 @@ async def test_without_the_store_each_node_keeps_to_its_part(caplog: pytest.LogC
     with caplog.at_level(logging.INFO, "toolway_rate_limit"):
         found = [await admitted(each.limited, *[call()] * 30) for each in nodes]
         keyvalue.is_down = False
-        clock.time += PAUSE_SECONDS
         await nodes[0].store.beat()
 
     assert found == [10, 10]
@@ -126,7 +125,7 @@ async def test_without_the_store_each_node_keeps_to_its_part(caplog: pytest.LogC
         == 2
     )
     assert messages[-1] == "the key-value store is back; limits are counted by all 2 nodes together"
-    assert nodes[0].store.state == "works"
+    assert [each.store.is_away for each in nodes] == [False, True]
 
 
 async def test_a_store_that_does_not_answer_holds_up_one_call_for_a_moment() -> None:
@@ -145,6 +144,18 @@ async def test_a_store_that_does_not_answer_holds_up_one_call_for_a_moment() -> 
     assert loop.time() - began - first < 1.0
     keyvalue.stuck.set()
     await asyncio.sleep(0)
+
+
+async def test_of_too_many_keys_the_busiest_one_is_not_forgotten() -> None:
+    clock = MovedClock()
+    node = Node("a", MemoryKeyValue(clock), clock, {"rate": "1/h", "burst": 200}, keys=100)
+
+    for number in range(200):
+        assert await admitted(node.limited, call(f"user:u{number}"), call()) == 2
+
+    assert isinstance(node.limited.limits[0].buckets, Leases)
+    assert len(node.limited.limits[0].buckets._leases) == 100
+    assert await admitted(node.limited, call()) == 0
 
 
 async def test_what_a_node_does_not_use_goes_back() -> None:

@@ -80,6 +80,7 @@ async def test_a_client_that_calls_too_often_gets_429_with_the_time_to_wait(gate
     assert 1790 < int(last.headers["retry-after"]) <= 1800
     assert last.headers["ratelimit-policy"] == '"callers";q=2;w=3600'
     assert last.headers["ratelimit"] == f'"callers";r=0;t={last.headers["retry-after"]}'
+    assert (await state(gate))["rules"][0]["emptiest"] == [{"key": "anonymous@127.0.0.1", "count": 0}]
     data = refused.value.error.data
     assert data["code"] == "rate_limited" and 1790 < data["retryAfter"] <= 1800
 

@@ -64,8 +64,11 @@ class Leases:
             return 0.0
         return lease.denied_until - now if lease.denied_until > now else ASK
 
-    async def ask(self, key: str) -> float:
-        """Take a token after asking the store: 0, or the seconds until there is one; of this node alone without it."""
+    async def ask(self, key: str) -> tuple[float, Buckets | Leases]:
+        """Take a token after asking the store: 0 or the seconds until there is one, and who gave it.
+
+        Without the store these are the buckets of this node alone.
+        """
         clock = self._store.clock
         deadline = asyncio.get_running_loop().time() + self._store.wait
         lease = self._lease(key)
@@ -77,15 +80,15 @@ class Leases:
                 if left <= 0 or not (await asyncio.wait({task}, timeout=left))[0]:
                     self._store.failed(f"no answer within {self._store.wait:g} s")
                 elif (wait := self.take(key, clock.monotonic())) != ASK:
-                    return wait
+                    return wait, self
         finally:
             lease.waiting -= 1
-        return self._alone.take(key, clock.monotonic())
+        return self._alone.take(key, clock.monotonic()), self._alone
 
     def give_back(self, key: str) -> None:
         """A token that was taken was not used."""
         lease = self._leases.get(key)
-        if lease is not None and not self._store.is_away:
+        if lease is not None:
             lease.tokens += 1
 
     def emptiest(self, now: float, most: int) -> list[tuple[str, int]]:
@@ -109,14 +112,22 @@ class Leases:
     def _lease(self, key: str) -> Lease:
         lease = self._leases.get(key)
         if lease is None:
+            if len(self._leases) >= self._most:
+                self._forget()
             lease = self._leases[key] = Lease()
-            if len(self._leases) > self._most:
-                self._leases.popitem(last=False)
         else:
             self._leases.move_to_end(key)
         return lease
 
+    def _forget(self) -> None:
+        """Of the keys that were used longest ago, the first one that nobody waits for."""
+        for key, lease in self._leases.items():
+            if not lease.waiting and lease.task is None:
+                del self._leases[key]
+                return
+
     def _fetch(self, key: str, lease: Lease, *, back: bool = False) -> asyncio.Task[None]:
+        self._leases.move_to_end(key)
         task = lease.task = asyncio.create_task(self._fetched(key, lease, back=back))
         return task
 
@@ -133,7 +144,6 @@ class Leases:
         except Exception as error:  # noqa: BLE001 - a store may fail in any way; limits go on without it
             self._store.failed(error)
         else:
-            self._store.answered()
             now = self._store.clock.monotonic()
             lease.tokens += got
             if got:

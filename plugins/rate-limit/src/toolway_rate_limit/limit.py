@@ -58,9 +58,10 @@ class Limit(msgspec.Struct, eq=False):
     async def ask(self, key: str, taken: Taken, held: Held) -> None:
         """Count a call after asking the store; raises RateLimited."""
         if isinstance(self.buckets, Leases):
-            if wait := await self.buckets.ask(key):
+            wait, counter = await self.buckets.ask(key)
+            if wait > 0.0:
                 raise self.too_often(wait)
-            taken.append((self.buckets, key))
+            taken.append((counter, key))
         if self.slots is not None:
             self._hold(self.slots, key, held)
 

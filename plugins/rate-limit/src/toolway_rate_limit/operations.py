@@ -33,7 +33,7 @@ class LimitOperations:
         return RateLimitsView(
             node=self._kernel.node,
             counted="alone" if store is None else "shared",
-            store=None if store is None else store.state,
+            store=None if store is None else "away" if store.is_away else "works",
             nodes=1 if store is None else store.nodes,
             rules=[self._rule(limit) for limit in self._limiter.limits],
             load=_load(self._shedder),

@@ -31,10 +31,10 @@ class Overload:
         """The event loop was late by `lag` seconds."""
         self._recent = max(self._recent, lag)
         self._lags.append((now, lag))
+        lag = min(lag, WINDOW_SECONDS)
         while lag > TICK_SECONDS:
             lag -= TICK_SECONDS
-            if lag < WINDOW_SECONDS:
-                self._lags.append((now, lag))
+            self._lags.append((now, lag))
         while self._lags[0][0] <= now - WINDOW_SECONDS:
             self._lags.popleft()
         if now - self._stepped >= STEP_SECONDS:

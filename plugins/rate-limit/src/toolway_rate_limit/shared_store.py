@@ -1,11 +1,10 @@
-"""The key-value store as this plugin sees it: when it is away for a moment, nobody waits for it again and again."""
+"""The key-value store as this plugin sees it: when it is away, no call waits for it until it is back."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -14,7 +13,7 @@ from toolway.plugin import Kernel
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 1.0
-"""After a failure the store is not asked for so long."""
+"""How often a store that is away is asked whether it is back."""
 BEAT_SECONDS, FORGOTTEN_SECONDS = 5.0, 16.0
 """How often a node says that it is there, and after what time it is taken for gone."""
 PREFIX = "rate-limit:node:"
@@ -34,32 +33,21 @@ class SharedStore:
         self.on_nodes: list[Callable[[int], None]] = []
         self.on_beat: list[Callable[[], Awaitable[None]]] = []
         self._node = kernel.node
-        self._again = -math.inf
-        self._works = True
-
-    @property
-    def is_away(self) -> bool:
-        """Whether it failed a moment ago."""
-        return self._again > self.clock.monotonic()
-
-    @property
-    def state(self) -> str:
-        """For reports."""
-        return "works" if self._works else "away"
+        self.is_away = False
+        """It failed, or was too slow, when it was last asked."""
 
     def failed(self, reason: object) -> None:
         """It did not answer, or too late."""
-        if self._works:
+        if not self.is_away:
             part = f"one of {self.nodes} parts of them" if self.nodes > 1 else "each of them alone"
             log.warning("the key-value store is away (%s); this node keeps to the limits with %s", reason, part)
-        self._works = False
-        self._again = self.clock.monotonic() + PAUSE_SECONDS
+        self.is_away = True
 
     def answered(self) -> None:
         """It works."""
-        if not self._works:
+        if self.is_away:
             log.info("the key-value store is back; limits are counted by all %d nodes together", self.nodes)
-        self._works, self._again = True, -math.inf
+        self.is_away = False
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -74,13 +62,16 @@ class SharedStore:
 
     async def beat(self) -> None:
         """Say that this node is there, and see who else is."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             await self.keyvalue.set(f"{PREFIX}{self._node}", b"", FORGOTTEN_SECONDS)
+            took = loop.time() - began
             self.nodes = max(1, len([key async for key in self.keyvalue.scan(PREFIX)]))
         except Exception as error:  # noqa: BLE001 - a store may fail in any way; limits go on without it
             self.failed(error)
         else:
-            self.answered()
+            self.answered() if took <= self.wait else self.failed(f"it took {took:.1f} s")
         for share in self.on_nodes:
             share(self.nodes)
         for listener in self.on_beat:
@@ -89,4 +80,7 @@ class SharedStore:
     async def _beats(self) -> None:
         while True:
             await self.beat()
-            await asyncio.sleep(BEAT_SECONDS)
+            for _ in range(round(BEAT_SECONDS / PAUSE_SECONDS)):
+                await asyncio.sleep(PAUSE_SECONDS)
+                if self.is_away:
+                    break

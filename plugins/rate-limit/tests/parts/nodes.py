@@ -69,8 +69,14 @@ class Node:
     """One of those who share the limits."""
 
     def __init__(
-        self, name: str, keyvalue: KeyValueStore, clock: Clock, *rules: Mapping[str, Any], wait: float = 2.0
+        self,
+        name: str,
+        keyvalue: KeyValueStore,
+        clock: Clock,
+        *rules: Mapping[str, Any],
+        wait: float = 2.0,
+        **settings: Any,
     ) -> None:
         kernel: Any = SimpleNamespace(keyvalue=keyvalue, clock=clock, node=name)
         self.store = SharedStore(kernel, wait)
-        self.limited: Limiter = limiter(clock, *rules, store=self.store)
+        self.limited: Limiter = limiter(clock, *rules, store=self.store, **settings)
