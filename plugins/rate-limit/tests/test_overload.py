@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, strategies as st
 from limited import call
 
-from toolway.plugin import Overloaded
 from toolway_rate_limit.overload import TICK_SECONDS, Overload
 from toolway_rate_limit.settings import SheddingSettings
 from toolway_rate_limit.shedder import Shedder
 from toolway_testing.clock import MovedClock
 
-SETTINGS: dict[str, Any] = {"first": [{"servers": ["batch"]}], "last": [{"principals": ["user:boss"]}]}
+SETTINGS: dict[str, Any] = {"least": 0, "first": [{"servers": ["batch"]}], "last": [{"principals": ["user:boss"]}]}
 NORMAL, FIRST, LAST = call(), call(server="batch"), call("user:boss", server="batch")
 
 
@@ -35,11 +34,8 @@ def refused(shed: Shedder, one: Any, count: int = 200) -> int:
     """How many of such calls are refused."""
     before = sum(shed.shed.values())
     for _ in range(count):
-        try:
-            shed.enter(one)
-        except Overloaded:
-            continue
-        shed.leave()
+        if shed.enter(one) is None:
+            shed.leave()
     return sum(shed.shed.values()) - before
 
 
@@ -94,14 +90,20 @@ def test_clients_are_told_to_come_back_later_the_more_is_shed() -> None:
 
     for level, most in [(0.34, 2.4), (1.0, 5.0)]:
         shed.overload.level = level
-        waits = []
-        for _ in range(400):
-            try:
-                shed.enter(FIRST)
-            except Overloaded as error:
-                waits.append(error.details["retry_after"])
+        refusals = [shed.enter(FIRST) for _ in range(400)]
+        waits = [error.details["retry_after"] for error in refusals if error is not None]
         assert 1.0 <= min(waits) < 1.5 and most - 0.5 < max(waits) <= most
         shed.in_flight = 0
+
+
+def test_a_few_calls_are_always_done_except_the_first_to_give_way() -> None:
+    shed = shedder(MovedClock(), least=4)
+    shed.overload.level = 1.0
+
+    assert [refused(shed, each) for each in (FIRST, NORMAL, LAST)] == [200, 0, 0]
+    for _ in range(4):
+        shed.in_flight += 1
+    assert [refused(shed, each) for each in (NORMAL, LAST)] == [190, 190]
 
 
 def test_too_many_calls_in_flight_are_refused_by_priority() -> None:

@@ -25,8 +25,9 @@ class Limiter:
     async def __call__(self, call: Call, call_next: CallNext) -> Reply:
         """See `RequestMiddleware`; raises RateLimited and Overloaded."""
         shedder = self._shedder
-        if shedder is not None:
-            shedder.enter(call)
+        if shedder is not None and (refusal := shedder.enter(call)) is not None:
+            await shedder.hold()
+            raise refusal
         taken: Taken = []
         held: Held = []
         try:

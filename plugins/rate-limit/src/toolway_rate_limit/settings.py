@@ -70,7 +70,13 @@ class SheddingSettings(BaseModel):
     enabled: bool = Field(True, description="Whether load is shed.")
     lag: Seconds = Field(0.25, gt=0, le=10, description="Delay of the event loop (p99 over 5 s) from which it is.")
     in_flight: int = Field(
-        900, ge=1, description="Calls in flight from which it is: the first ones at 80 % of it, the last ones never."
+        750, ge=1, description="Calls in flight from which it is: the first ones at 80 % of it, the last ones never."
+    )
+    least: int = Field(
+        32, ge=0, description="Calls in flight up to which none but the first ones are refused because of the delay."
+    )
+    hold: Seconds = Field(
+        0.5, ge=0, le=5, description="How long a refusal is held back, so that who comes back at once does less harm."
     )
     first: tuple[Selection, ...] = Field(
         (Selection(methods=("completion/complete",)),), description="Calls that give way before all others."

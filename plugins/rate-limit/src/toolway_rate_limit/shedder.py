@@ -24,6 +24,8 @@ BEGIN: dict[Priority, float] = {"first": 0.0, "normal": 1 / 3, "last": 2 / 3}
 MOST: dict[Priority, float] = {"first": 1.0, "normal": 0.95, "last": 0.95}
 EARLY = 0.8
 """Of the calls in flight that are too many: from there on the first ones are refused."""
+MOST_HELD = 256
+"""Refusals that are held back at once: they are calls in flight for the gateway, which bounds those."""
 WAIT_SECONDS, MORE_SECONDS = 1.0, 4.0
 """To be told to refused clients: from one second to five, the more the worse it is."""
 
@@ -37,19 +39,30 @@ class Shedder:
         self.overload = Overload(settings.lag, 1.0 if settings.last else BEGIN["last"])
         self.in_flight = 0
         self.shed: dict[Priority, int] = {"first": 0, "normal": 0, "last": 0}
-        self._most = settings.in_flight
+        self._least, self._most = settings.least, settings.in_flight
         self._early = settings.in_flight * EARLY
         self._is_first, self._is_last = selects_any(settings.first), selects_any(settings.last)
         self._debts: dict[Priority, float] = {"first": 0.0, "normal": 0.0, "last": 0.0}
         self._clock = clock
+        self._hold, self._held = settings.hold, 0
         self._before = 0
         self._is_shedding = False
 
-    def enter(self, call: Call) -> None:
-        """Count a call that may go on; raises Overloaded."""
-        if self.overload.level or self.in_flight >= self._early:
-            self._consider(call)
+    def enter(self, call: Call) -> Overloaded | None:
+        """Count a call that may go on, or say why not."""
+        if (self.overload.level or self.in_flight >= self._early) and (refusal := self._considered(call)):
+            return refusal
         self.in_flight += 1
+        return None
+
+    async def hold(self) -> None:
+        """Wait before a refusal is told. Who comes back at once otherwise keeps the gateway busy with refusals."""
+        if self._held < MOST_HELD:
+            self._held += 1
+            try:
+                await asyncio.sleep(self._hold)
+            finally:
+                self._held -= 1
 
     def leave(self) -> None:
         """A call that was counted is over."""
@@ -89,16 +102,22 @@ class Shedder:
         else:
             log.info("no more load is shed; %d calls were refused", total - before)
 
-    def _consider(self, call: Call) -> None:
-        """Refuse the call if it is among those that give way: evenly spread, never several more than their share."""
+    def _considered(self, call: Call) -> Overloaded | None:
+        """The refusal of a call that is among those that give way: evenly spread, never several more than their share.
+
+        While few calls are in flight, to do one costs hardly more than to refuse it, and refusing nearly all of them
+        would leave clients that come back at once with nothing.
+        """
         priority = self.priority(call)
         most = {"first": self._early, "normal": self._most, "last": float("inf")}[priority]
         debt = self._debts[priority] + self.share(priority)
         self._debts[priority] = debt - 1 if debt >= 1 else debt
-        if debt >= 1 or self.in_flight >= most:
+        is_spared = priority != "first" and self.in_flight < self._least
+        if (debt >= 1 and not is_spared) or self.in_flight >= most:
             self.shed[priority] += 1
             wait = random.uniform(WAIT_SECONDS, WAIT_SECONDS + MORE_SECONDS * self.overload.level)
-            raise Overloaded("the gateway has too much to do; try again later", retry_after=round(wait, 3))
+            return Overloaded("the gateway has too much to do; try again later", retry_after=round(wait, 3))
+        return None
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
