@@ -53,8 +53,7 @@ class Request(msgspec.Struct, eq=False):
     @property
     def address(self) -> str:
         """The client's address; empty when it has none."""
-        client = self.scope.get("client")
-        return client[0] if client else ""
+        return (self.scope.get("client") or ("",))[0]
 
     def url(self, leaf: str) -> str:
         """Where this server's `leaf` is, below the path under which the gateway is published."""
