@@ -37,6 +37,7 @@ SCENARIOS = {
     "parallel": "128 parallel calls: event loop and /health",
     "workers": "two workers against one",
     "identity": "decisions and credentials that were seen before",
+    "limits": "calls that rate limits allow",
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")

@@ -22,7 +22,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("autotune", "breaker", "rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [name for name in ("autotune", "breaker", "rate-limit", "rbac", "server-keys", "tokens") if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -101,6 +101,7 @@ MATRIX: dict[str, Case] = {
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),
+    "GET /api/v1/rate-limits": Case(ADMIN_LIST),
     "GET /api/v1/rbac/explain": Case(SIGNED, query="?action=servers:connect&resource=all"),
     "POST /api/v1/upstreams/{name}/refresh": Case(WRITE),
     "GET /api/v1/servers/{name}/collisions": Case(READ),

@@ -178,9 +178,9 @@ class Exchange(msgspec.Struct, eq=False):
 
     def begin(self, method: str, params: dict[str, Raw], meta: dict[str, Raw], server: str) -> Call:
         """This is the call; remember its params as the client sent them."""
-        session = self.session.id if self.session is not None else ""
+        session, address = (self.session.id, self.session.address) if self.session is not None else ("", "")
         self.params = params
-        self.made = Call(method, params, meta, server, self.principal, self.client, self, 0.0, session)
+        self.made = Call(method, params, meta, server, self.principal, self.client, self, 0.0, session, address)
         return self.made
 
     def digest(self) -> str:

@@ -50,6 +50,11 @@ class Request(msgspec.Struct, eq=False):
     started: bool = False
     streamed: bool = False
 
+    @property
+    def address(self) -> str:
+        """The client's address; empty when it has none."""
+        return (self.scope.get("client") or ("",))[0]
+
     def url(self, leaf: str) -> str:
         """Where this server's `leaf` is, below the path under which the gateway is published."""
         return f"{self.scope.get('root_path', '')}{self.scope['path'].rpartition('/')[0]}/{leaf}"
@@ -67,9 +72,8 @@ class Request(msgspec.Struct, eq=False):
     def visit(self) -> Visit:
         """What authenticators need to know."""
         scope, headers = self.scope, self.headers
-        client = scope.get("client")
         agent = headers.get(b"user-agent", b"").decode("latin-1")
-        context = AuthContext(self.server, client[0] if client else "", scope["path"], agent)
+        context = AuthContext(self.server, self.address, scope["path"], agent)
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
     async def body(self) -> bytes:

@@ -70,7 +70,9 @@ class ModernFront:
             return request.reply(200, encode_result(request_id, self._immediate(request, method, params, view)))
         plane, principal, stream = self._plane, request.principal, EventStream()
         exchange = Exchange(request_id, principal, client, about, stream, plane.parking, params=params, found=found)
-        exchange.made = Call(method, params, {**meta}, request.server, principal, client, exchange, 0.0)
+        exchange.made = Call(
+            method, params, {**meta}, request.server, principal, client, exchange, 0.0, "", request.address
+        )
         if method in CALL_METHODS:
             if "requestState" in params or (client.capabilities and can_be_asked(client)):
                 return self._patient_call(request, exchange, view)

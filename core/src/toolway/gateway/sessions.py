@@ -58,6 +58,7 @@ class ClientSession:
         self.token = token
         self.sealed = sealed
         self.node = node
+        self.address = ""  # of the client, as it was last seen
         self.budget = Budget()
         self.general = self._general()
         self.streams: dict[int, EventStream] = {}

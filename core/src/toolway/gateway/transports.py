@@ -132,6 +132,7 @@ class StreamableHttp:
         session = await self._plane.sessions.find(token, request.principal, request.server)
         if session is None:
             raise RpcError(INVALID_REQUEST, "Session not found: send initialize again", status=404)
+        session.address = request.address
         return session
 
     def _event(self, request: Request, session: ClientSession) -> EventId | None:
@@ -191,6 +192,7 @@ class HttpWithSse:
         session = await self._plane.sessions.find(token, request.principal, request.server) if token else None
         if session is None or not (session.attached or session.record.listener):
             raise RpcError(INVALID_REQUEST, "Session not found: connect to the SSE endpoint again", status=404)
+        session.address = request.address
         envelope = await decode_patiently(body)
         if session.attached:
             await self._take(session, request.principal, envelope, body)

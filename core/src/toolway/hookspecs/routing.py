@@ -229,8 +229,9 @@ class Target(msgspec.Struct, frozen=True):
 class Call(msgspec.Struct, eq=False, dict=True):
     """One request of a client on its way through the gateway.
 
-    `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. What middleware puts into
-    `outgoing_headers` and `outgoing_meta` goes to the upstream with each attempt.
+    `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. `address` is the client's
+    where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
+    attempt.
     """
 
     method: str
@@ -242,6 +243,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
     peer: Peer
     deadline: float
     session: str = ""
+    address: str = ""
     target: Target | None = None
     outgoing_headers: dict[str, str] = {}
     outgoing_meta: dict[str, Raw] = {}
