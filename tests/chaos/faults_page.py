@@ -8,7 +8,8 @@ HEAD = """# What happens on each fault
 
 Measured by the chaos tests (`tests/chaos`): real processes of the gateway, with the plugin
 [`breaker`](../how-to/breaker.md) at its defaults unless a row says otherwise, of upstreams and of clients, all on one
-machine; `tox run -e chaos` runs them and writes this page. An upstream's deadline for a call is 2 s there, in place of the default of 60 s.
+machine; `tox run -e chaos` runs them and writes this page. An upstream's deadline for a call is 2 s there, in place of
+the default of 60 s.
 Where a figure depends on the machine, it is one with two cores that is busy with other work, too.
 
 | fault | clients see | figures | recovery |
