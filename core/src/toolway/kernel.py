@@ -58,7 +58,7 @@ class GatewayKernel:
         self.secrets = SecretResolver(clock)
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
-        self.public_url, self.data_dir = config.gateway.public_url, config.gateway.data_dir
+        self.public_url = config.gateway.public_url
         self.api_references = config.gateway.api_references
         self.challenges = Challenges(self.public_url, config.gateway.authorization_servers)
 

@@ -37,13 +37,8 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """The principal's id, unique among users and service accounts."""
+        """The principal's id, unique among users and service accounts; revoking it drops all credentials."""
         return f"{self.kind}:{self.name}"
-
-    @property
-    def revoke_key(self) -> str:
-        """Revoking it drops every credential of this account."""
-        return self.id
 
 
 class Team(msgspec.Struct, frozen=True):

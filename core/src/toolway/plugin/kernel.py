@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from toolway.hookspecs.accounts import Accounts
@@ -143,10 +142,6 @@ class Kernel(Protocol):
     @property
     def public_url(self) -> str:
         """Where clients reach the gateway, without a slash at the end."""
-
-    @property
-    def data_dir(self) -> Path:
-        """The folder for files of this node, mode 0700."""
 
     @property
     def phase(self) -> Phase:
