@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 
@@ -172,7 +171,7 @@ class RateLimited(ToolwayError):
     code = "rate_limited"
     status = 429
 
-    def __init__(self, message: str, *, limits: Mapping[str, str] | None = None, **details: Any) -> None:
+    def __init__(self, message: str, *, limits: dict[str, str] | None = None, **details: Any) -> None:
         super().__init__(message, **details)
         self.limits = limits or {}
 
