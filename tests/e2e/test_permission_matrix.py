@@ -22,7 +22,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [name for name in ("balancer", "rbac", "server-keys", "tokens") if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -86,6 +86,7 @@ MATRIX: dict[str, Case] = {
     "GET /health": Case(OPEN),  # of what is public only what the kernel has, and signing in
     "GET /ready": Case(OPEN),
     "GET /api/v1/openapi.json": Case(OPEN),
+    "GET /api/v1/endpoints": Case(LIST),
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),
