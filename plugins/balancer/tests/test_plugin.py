@@ -6,19 +6,25 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+import running
 
 from toolway.cli.app import run
 from toolway.plugin import ConfigError
+from toolway_balancer.balancer import AdaptiveBalancer
+from toolway_balancer.health_checks import HealthChecks
+from toolway_balancer.settings import BalancerSettings
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 Replicas = Callable[[int], list[str]]
 
 TOOL = "many__echo_raw"
-QUICK = {"health_interval": 0.05, "slow_start": 0}
+QUICK: dict[str, Any] = {"health_interval": 0.05, "slow_start": 0}
 PROBES = {"server/discover", "initialize", "notifications/initialized", "ping"}
 
 
@@ -148,6 +154,43 @@ async def test_calls_that_fail_make_a_replica_unhealthy_at_once(gateway: StartGa
     assert len([each for each in outcomes if each != 200]) <= 2
     state = (await shown(gate))[sick]
     assert state["health"] == "unhealthy" and "2 calls in a row failed" in state["reason"]
+
+
+async def test_a_replica_that_is_gone_costs_no_call(gateway: StartGateway, replicas: Replicas, tmp_path: Path) -> None:
+    with running.raw_upstream(tmp_path) as gone:
+        gate = await started(gateway, [gone, *replicas(1)], strategy="round-robin", **QUICK)
+        assert [await called(gate) for _ in range(4)] == [200] * 4
+
+    assert [await called(gate) for _ in range(8)] == [200] * 8
+    await eventually(lambda: has_health(gate, gone, "unhealthy"))
+    assert [await called(gate) for _ in range(4)] == [200] * 4
+
+
+async def test_no_more_checks_run_at_once_than_allowed(gateway: StartGateway, replicas: Replicas) -> None:
+    first, second = replicas(2)
+    gate = await started(gateway, [first, second], health_concurrency=1, health_timeout=60, **QUICK)
+    counts: list[int] = []
+
+    async def is_left_alone() -> bool:
+        counts.append(len(await methods(gate, second)))
+        return len(counts) > 25 and counts[-1] == counts[-25]  # each 10 ms or more, so five intervals
+
+    await order(gate, first, "hang")
+
+    assert await eventually(is_left_alone)
+
+
+async def test_a_gateway_after_a_reload_knows_what_the_one_before_knew(
+    gateway: StartGateway, replicas: Replicas
+) -> None:
+    urls = replicas(2)
+    gate = await started(gateway, urls, strategy="round-robin")
+    assert [await called(gate) for _ in range(6)] == [200] * 6
+    kernel, settings, random = gate.gateway.kernel, BalancerSettings(), Random(1)
+    newer = AdaptiveBalancer(kernel.catalog, kernel.clock, settings, random)
+
+    async with HealthChecks(kernel, newer, settings, random).run():
+        assert [newer.pools["many"].replicas[url].attempts for url in urls] == [3, 3]
 
 
 async def test_a_principal_stays_at_one_replica(gateway: StartGateway, replicas: Replicas) -> None:

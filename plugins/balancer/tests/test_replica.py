@@ -7,7 +7,14 @@ from math import exp
 import pytest
 from balancer_world import World
 
-from toolway.plugin import CircuitOpen, SessionLost, UpstreamProtocol, UpstreamTimeout, UpstreamUnauthorized
+from toolway.plugin import (
+    CircuitOpen,
+    SessionLost,
+    UpstreamError,
+    UpstreamProtocol,
+    UpstreamTimeout,
+    UpstreamUnauthorized,
+)
 
 
 def test_a_peak_counts_at_once_and_is_forgotten_slowly() -> None:
@@ -33,6 +40,30 @@ def test_silence_with_a_call_in_flight_counts_as_latency() -> None:
     world.clock.time += 3
 
     assert world.replica("a").latency(world.clock.time) == 3
+
+
+def test_a_call_that_takes_long_at_an_endpoint_that_is_well_is_no_silence() -> None:
+    world = World("a", "b")
+    world.answer("a", 1.0)
+    world.begin("a")
+    world.clock.time += 30
+
+    world.pool.checked(world.replica("a"), "", world.clock.time)
+
+    assert world.replica("a").latency(world.clock.time) == pytest.approx(exp(-3))
+
+
+def test_one_call_finds_out_whether_a_slow_endpoint_is_fast_again() -> None:
+    world = World("a", "b")
+    for name, seconds in (("a", 0.02), ("b", 0.2)):
+        world.answer(name, seconds)
+    world.clock.time += 60
+    world.answer("a", 0.02)
+
+    assert world.pick() == "b"
+    world.begin("b")
+
+    assert {world.pick() for _ in range(9)} == {"a"}
 
 
 def test_a_cancelled_call_counts_only_when_it_waited_long() -> None:
@@ -72,7 +103,15 @@ def test_faults_are_forgotten_and_halved_by_good_answers() -> None:
     assert world.replica("a").faults_now(world.clock.time) < 0.001
 
 
-@pytest.mark.parametrize("error", [CircuitOpen("open"), SessionLost("lost"), UpstreamUnauthorized("who are you")])
+NO_FAULTS = [
+    CircuitOpen("open"),
+    SessionLost("lost"),
+    UpstreamUnauthorized("who are you"),
+    UpstreamError("slow down", upstream_status=429),
+]
+
+
+@pytest.mark.parametrize("error", NO_FAULTS, ids=lambda error: type(error).__name__)
 def test_what_says_nothing_about_the_endpoint_is_no_fault(error: Exception) -> None:
     world = World("a", "b")
 
@@ -136,6 +175,16 @@ def test_of_given_endpoints_that_are_all_unhealthy_one_is_picked() -> None:
 
     assert world.pick(endpoints=world.endpoints[:1]) == "a"
     assert world.pick(endpoints=world.endpoints[:2]) == "b"
+
+
+def test_without_panic_one_is_picked_all_the_same_when_all_are_unhealthy() -> None:
+    world = World("a", "b", "c", strategy="weighted", panic=1, upstreams={"many": {"weights": dict.fromkeys("abc", 0)}})
+    for name in "abc":
+        for _ in range(3):
+            world.pool.checked(world.replica(name), "down", world.clock.time)
+
+    assert not world.pool.is_in_panic
+    assert {world.pick() for _ in range(9)} == {"a", "b", "c"}
 
 
 def test_the_only_endpoint_is_never_unhealthy() -> None:

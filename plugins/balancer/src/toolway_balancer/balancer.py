@@ -83,12 +83,12 @@ class AdaptiveBalancer:
         else:
             replica.waited(attempt.seconds, now)
             pool = self.pools.get(attempt.upstream.name)
-            if isinstance(error, UpstreamError) and pool is not None:
+            if pool is not None and isinstance(error, UpstreamError) and not _is_refusal(error):
                 pool.failed(replica, error.message, now)
 
     def adopt(self, memory: Memory) -> None:
         """Go on with what another gateway of this process, from before a reload, knows."""
-        self.memory.update({key: replica for key, replica in memory.items() if key in self.memory})
+        self.memory = {**self.memory, **memory}
         self._pools, self._followed = {}, None
 
     def _follow(self, snapshot: CatalogSnapshot) -> None:
@@ -121,3 +121,8 @@ class AdaptiveBalancer:
         settings = self._settings
         due = now + self._random.random() * settings.health_interval
         return Replica(endpoint, settings.default_rtt, settings.decay, settings.slow_start, now, due=due)
+
+
+def _is_refusal(error: UpstreamError) -> bool:
+    """Whether the endpoint answered with a status that blames the request (4xx)."""
+    return 400 <= int(error.details.get("upstream_status", 0)) < 500

@@ -48,6 +48,7 @@ class Pool:
     def checked(self, replica: Replica, problem: str, now: float) -> None:
         """A health check found a problem, or (empty) none."""
         if not problem:
+            replica.well(now)
             replica.good, replica.bad = replica.good + 1, 0
             if not replica.is_healthy and replica.good >= self._settings.healthy_after:
                 replica.began, replica.fault_run = now, 0
@@ -82,5 +83,5 @@ class Pool:
             log.info(
                 "upstream %s has %d of %d healthy endpoints: %s", self.upstream.name, len(healthy), len(every), kept
             )
-        usable = every if self.is_in_panic else healthy
+        usable = every if self.is_in_panic or not healthy else healthy
         self.preferred = [each for each in usable if each.weight] or usable

@@ -17,9 +17,9 @@ class Replica(msgspec.Struct, eq=False):
     """One endpoint; times are monotonic seconds.
 
     `rtt` is its peak EWMA at `measured`: a slower answer counts at once, faster ones slowly (Finagle's `PeakEwma`).
-    `faults` counts those of attempts, halved by each good one and forgotten as latency is. `heard` is the last answer,
-    or the begin of the first call in flight. `began` is when it was added or became healthy again. `due` is its next
-    health check.
+    `faults` counts those of attempts, halved by each good one and forgotten as latency is. `heard` is the last answer
+    to a call or health check, or the begin of the first call in flight. `began` is when it was added or became healthy
+    again. `due` is its next health check.
     """
 
     endpoint: Endpoint
@@ -85,12 +85,21 @@ class Replica(msgspec.Struct, eq=False):
         """The faults that are not forgotten yet."""
         return self.faults * exp((self.faulted - now) / self.decay)
 
+    def well(self, now: float) -> None:
+        """A health check was answered: calls in flight take long because they do, not because it hangs."""
+        if self.in_flight:
+            self.rtt *= exp((self.measured - now) / self.decay)
+            self.measured = self.heard = now
+
     def latency(self, now: float) -> float:
-        """Seconds that an answer is expected to take; at least as long as it has been silent with calls in flight."""
-        expected = self.rtt * exp((self.measured - now) / self.decay)
-        if self.in_flight and now - self.heard > expected:
-            return now - self.heard
-        return expected
+        """Seconds that an answer is expected to take.
+
+        What is known is forgotten while nobody waits: then one call finds out. While calls are in flight, it is at
+        least as long as nothing was heard.
+        """
+        if self.in_flight:
+            return max(self.rtt, now - self.heard)
+        return self.rtt * exp((self.measured - now) / self.decay)
 
     def cost(self, now: float) -> float:
         """Of a further call, by latency, calls in flight and health."""

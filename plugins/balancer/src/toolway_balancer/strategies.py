@@ -45,7 +45,7 @@ class InTurn:
         """See `Strategy`."""
         total, best = 0.0, replicas[0]
         for replica in replicas:
-            part = replica.share(now) * (replica.weight if self._is_weighted else 1.0)
+            part = replica.share(now) * ((replica.weight or 1.0) if self._is_weighted else 1.0)
             replica.turn += part
             total += part
             if replica.turn > best.turn:
