@@ -36,6 +36,7 @@ SCENARIOS = {
     "restart": "an upstream that is killed and started again",
     "parallel": "128 parallel calls: event loop and /health",
     "workers": "two workers against one",
+    "balancing": "one of three endpoints ten times slower",
     "identity": "decisions and credentials that were seen before",
     "limits": "calls that rate limits allow",
 }

@@ -22,7 +22,11 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [name for name in ("autotune", "breaker", "rate-limit", "rbac", "server-keys", "tokens") if name in INSTALLED]
+PLUGINS = [
+    name
+    for name in ("autotune", "balancer", "breaker", "rate-limit", "rbac", "server-keys", "tokens")
+    if name in INSTALLED
+]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 
@@ -98,6 +102,7 @@ MATRIX: dict[str, Case] = {
     "POST /api/v1/autotune/{name}/pin": Case(WRITE, {}),
     "POST /api/v1/autotune/{name}/revert": Case(WRITE, {}),
     "POST /api/v1/autotune/{name}/unpin": Case(WRITE, {}),
+    "GET /api/v1/endpoints": Case(LIST),
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),

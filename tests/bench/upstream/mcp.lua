@@ -1,7 +1,8 @@
 -- A real MCP server of both eras that is never the bottleneck: discovers, initializes (without a session), lists and calls.
 -- Every answer carries the request's id; `echo` repeats its text, so that each answer can be checked.
 -- The first part of the path chooses a variant: /many lists 1,000 tools, /big adds 100 kB to results, /stream answers a
--- call as SSE with a progress notification first. Other parts, such as /a, are replicas.
+-- call as SSE with a progress notification first, /after10 and /after10-b answer calls after 10 ms. Other parts, such
+-- as /a, are replicas.
 local M = {}
 local SCHEMA = '{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]}'
 local ECHO = '{"name":"echo","description":"Repeats its text.","inputSchema":' .. SCHEMA .. '}'
@@ -58,6 +59,8 @@ function M.answer()
     ngx.status = 404
     return ngx.print('{"jsonrpc":"2.0","id":' .. id .. ',"error":{"code":-32601,"message":"Method not found"}}')
   end
+  local wait = method == "tools/call" and variant and variant:match("^after(%d+)")
+  if wait then ngx.sleep(wait / 1000) end
   local message = '{"jsonrpc":"2.0","id":' .. id .. ',"result":' .. result(body, variant) .. '}'
   if variant == "stream" and method == "tools/call" then
     ngx.header.content_type = "text/event-stream"

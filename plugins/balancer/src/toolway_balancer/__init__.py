@@ -1,0 +1,1 @@
+"""Chooses among the endpoints of an upstream by latency, load and health."""
