@@ -54,14 +54,14 @@ def open_house(gateway: StartGateway, upstream: Tracker, provider: Provider, peo
     return start
 
 
-@pytest_asyncio.fixture
-async def house(open_house: OpenHouse) -> House:
-    return await open_house()
-
-
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 def database(request: pytest.FixtureRequest) -> dict[str, str]:
     """Settings for either database."""
     if request.param == "sqlite":
         return {}
     return {"database": f"literal:{request.getfixturevalue('postgres_url')}"}
+
+
+@pytest_asyncio.fixture
+async def house(open_house: OpenHouse, database: dict[str, str]) -> House:
+    return await open_house(**database)
