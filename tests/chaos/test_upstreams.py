@@ -50,7 +50,8 @@ async def test_a_replica_is_killed_under_load(tmp_path: Path, figures: Figures) 
     lost = f"{clients.failed('tools/call')} of {clients.total('tools/call')} calls ({EACH} at a time)"
     figures.add(
         "one of two replicas is killed under load",
-        clients="calls of tools in flight on it: an error; reads: nothing, they are tried elsewhere; lists: nothing, the catalog answers them",
+        clients="calls of tools in flight on it: an error; reads: nothing, they are tried elsewhere; "
+        "lists: nothing, the catalog answers them",
         figures=f"0 of {reads} reads failed, 0 of {lists} lists, {lost}",
         recovery=f"ejected after 5 faults; in use {back:.1f} s after its return (ejections are for 5 s in the test)",
     )
