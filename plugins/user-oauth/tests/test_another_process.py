@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,20 @@ async def both(postgres_url: str, open_house: OpenHouse, tmp_path: Path) -> Asyn
         f"servers = {toml(config.servers)}",
     ]
     file.write_text("\n".join(lines))
-    places = (somebody.installed(tmp_path / "for-others"), Path(somebody.__file__).parent)
+    with serving(file):
+        yield house, url
+
+
+@contextmanager
+def serving(file: Path) -> Iterator[None]:
+    """`toolway serve` with this configuration; the plugin `somebody` is there too."""
+    places = (somebody.installed(file.parent / "for-others"), Path(somebody.__file__).parent)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     command = [sys.executable, "-c", "from toolway.cli.app import run; run()", "serve", "--config", str(file)]
-    with (tmp_path / "other.log").open("wb") as log:
+    with file.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
-        yield house, url
+        yield
     finally:
         process.terminate()
         process.wait(30)
