@@ -1,6 +1,5 @@
 """Two nodes on one migrated database, once with SQLite and once with PostgreSQL."""
 
-import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from toolway.hookspecs.system import MigrationSource, toolway_migrations
 from toolway.migrations.run import kernel_history as own_history, migrate
 from toolway.plugin.host import Plugins
 from toolway_testing.clock import MovedClock
+from toolway_testing.databases import no_sqlite_threads
 from toolway_testing.polling import eventually
 
 
@@ -49,11 +49,7 @@ async def connect() -> AsyncIterator[Callable[[str], Store]]:
     yield make
     for store in stores:
         await store.close()
-    await eventually(_no_sqlite_threads)  # one that failed to connect ends by itself, and needs the loop for that
-
-
-def _no_sqlite_threads() -> bool:
-    return all("_connection_worker_thread" not in thread.name for thread in threading.enumerate())
+    await eventually(no_sqlite_threads)
 
 
 @pytest_asyncio.fixture

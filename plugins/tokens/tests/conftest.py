@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from toolway.catalog.store import Store
 from toolway.keyring import open_ring
 from toolway.migrations.run import migrate
 from toolway_testing.clock import MovedClock
+from toolway_testing.databases import migrated, no_sqlite_threads
 from toolway_testing.polling import eventually
 
 
@@ -28,28 +26,7 @@ def clock() -> MovedClock:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated SQLite database, to be copied."""
-    file = tmp_path_factory.mktemp("template") / "toolway.db"
-
-    async def make() -> None:
-        store = Store.connect(f"sqlite+aiosqlite:///{file}")
-        await migrate(store, history())
-        await store.close()
-
-    asyncio.run(make())
-    return file
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path, template: Path) -> str:
-    shutil.copy(template, tmp_path / "toolway.db")
-    return f"sqlite+aiosqlite:///{tmp_path / 'toolway.db'}"
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The address of a database."""
-    url: str = request.getfixturevalue(f"{request.param}_url")
-    return url
+    return migrated(tmp_path_factory.mktemp("template") / "toolway.db", history())
 
 
 @pytest_asyncio.fixture
@@ -65,11 +42,7 @@ async def make_node(database_url: str, clock: MovedClock) -> AsyncIterator[MakeN
     yield make
     for store in stores:
         await store.close()
-    await eventually(_no_sqlite_threads)
-
-
-def _no_sqlite_threads() -> bool:
-    return all("_connection_worker_thread" not in thread.name for thread in threading.enumerate())
+    await eventually(no_sqlite_threads)
 
 
 @pytest_asyncio.fixture

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,12 +13,11 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from toolway_testing.polling import eventually, eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.polling import eventually
+from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, two_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SECONDS = 40.0
 RUNS, AT_ONCE = 20, 50
 VERSION = "2026-07-28"
 META = {
@@ -62,41 +57,14 @@ class Processes:
             return str(answer["result"]["content"][0]["text"]) if "result" in answer else str(answer["error"])
 
 
-@contextmanager
-def serving(directory: Path, name: str, **settings: Any) -> Iterator[tuple[str, Path]]:
-    """`toolway serve` with these settings of `[gateway]`; its address and log."""
-    port = free_port()
-    file, log = directory / f"{name}.toml", directory / f"{name}.log"
-    lines = [f"{key} = {value!r}".replace("'", '"') for key, value in settings.items()]
-    head = ["[gateway]", f'bind = "127.0.0.1:{port}"', f'data_dir = "{directory / "data"}"', "drain_delay = 0"]
-    more = ['public_url = "http://gate.example"', *lines, "[plugins]", 'enable = ["tokens"]', ""]
-    file.write_text("\n".join([*head, *more]))
-    command = [sys.executable, "-c", "from toolway.cli import main; main()", "serve", "--demo", "--config", str(file)]
-    with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        eventually_now(lambda: process.poll() is not None or log.read_text().count("Ctrl-C stops it.") >= 1, SECONDS)
-        assert process.poll() is None, log.read_text()
-        yield f"http://127.0.0.1:{port}", log
-    finally:
-        process.terminate()
-        process.wait(SECONDS)
-
-
-@pytest_asyncio.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
+@pytest_asyncio.fixture(params=ON_BOTH_DATABASES)
 async def processes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Processes]:
     """Two workers on SQLite, or two nodes on PostgreSQL."""
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            started = [stack.enter_context(serving(tmp_path, "one", workers=2))]
-        else:
-            database = f"literal:{request.getfixturevalue('postgres_url')}"
-            names = ("one", "two")
-            started = [stack.enter_context(serving(tmp_path, name, database=database)) for name in names]
-        token = re.findall(r"twa_[\w-]+", started[0][1].read_text())[0]
+    tables = '[plugins]\nenable = ["tokens"]'
+    with two_processes(request, tmp_path, tables, public_url="http://gate.example") as both:
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         async with aiohttp.ClientSession(connector=connector) as http:
-            found = Processes([url for url, _ in started] * (2 // len(started)), token, http)
+            found = Processes(both.urls, both.token, http)
             await eventually(lambda: _ready(found), SECONDS)
             yield found
 
