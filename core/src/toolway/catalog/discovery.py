@@ -13,18 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.hookspecs import routing
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import (
-    ClientProfile,
-    Connection,
-    Discovery,
-    Endpoint,
-    Era,
-    Eras,
-    Leg,
-    UpstreamKind,
-    Wants,
-)
+from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Endpoint, Era, Eras, Leg
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock
 
@@ -54,7 +45,12 @@ class Watcher:
     """
 
     def __init__(
-        self, view: UpstreamView, kind: UpstreamKind, authorize: Authorize, clock: Clock, changed: Callable[[], None]
+        self,
+        view: UpstreamView,
+        kind: routing.UpstreamKind,
+        authorize: Authorize,
+        clock: Clock,
+        changed: Callable[[], None],
     ) -> None:
         """`changed` is called after each change of the view."""
         self.view = view
@@ -169,7 +165,7 @@ class Watcher:
             return
         try:
             async with asyncio.timeout(WATCH_SECONDS):
-                await connection.watch(msgspec.convert(changing, Wants))
+                await connection.watch(msgspec.convert(changing, routing.Wants))
         except (UpstreamError, TimeoutError) as error:
             log.info("upstream %s does not report changed lists: %s", self.name, error)
         else:

@@ -12,16 +12,7 @@ import msgspec
 from toolway.catalog.parts import EVERY_KEY
 from toolway.errors import StoreUnavailable, TooManyFailures, Unauthenticated
 from toolway.hookspecs import auth
-from toolway.hookspecs.auth import (
-    ANONYMOUS,
-    AuthContext,
-    Authenticated,
-    Credentials,
-    Principal,
-    Resource,
-    Visit,
-    credential_key,
-)
+from toolway.hookspecs.auth import ANONYMOUS, Authenticated, Principal, Resource, Visit, credential_key
 from toolway.hookspecs.permissions import is_within
 from toolway.plugin.kernel import Clock
 
@@ -151,7 +142,7 @@ class Access:
                 self._known.popitem(last=False)
         return verified
 
-    async def _ask(self, credentials: Credentials, context: AuthContext) -> Authenticated:
+    async def _ask(self, credentials: auth.Credentials, context: auth.AuthContext) -> Authenticated:
         for authenticator in self._authenticators:
             try:
                 verified = await authenticator.authenticate(credentials, context)

@@ -29,17 +29,17 @@ class Rowed:
     schema: Any
 
     def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
 
     @property
     def definitions(self) -> Definitions:
         """Checks what is declared."""
-        return self._kernel.definitions
+        return self.kernel.definitions
 
     @property
     def filed(self) -> Mapping[str, Stored]:
         """What the configuration declares."""
-        declared: Sequence[Any] = getattr(self._kernel.catalog.configured, self.kind)
+        declared: Sequence[Any] = getattr(self.kernel.catalog.configured, self.kind)
         return {one.name: Stored(one.name, one, 0, "file") for one in declared}
 
     async def rows(self, tx: Transaction) -> Sequence[Stored]:
@@ -126,7 +126,7 @@ class UpstreamEntity(Rowed):
         """A reference as it is, a value encrypted."""
         scheme, _, rest = text.partition(":")
         if text and not (scheme in self._schemes and rest):
-            return f"sealed:{upstream}:{self._kernel.seal.seal(credential_purpose(upstream), text.encode())}"
+            return f"sealed:{upstream}:{self.kernel.seal.seal(credential_purpose(upstream), text.encode())}"
         if scheme in self._refused:
             raise ValueError(
                 f"must not be a reference of the scheme {scheme!r}, which reads the gateway's host; send the secret "

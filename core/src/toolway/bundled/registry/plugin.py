@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from toolway.hookspecs.routing import CatalogSource
 from toolway.hookspecs.secrets import SecretScheme
 from toolway.hookspecs.system import Entity, MigrationSource
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
 
+if TYPE_CHECKING:
+    from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
+
 
 class RegistryPlugin(Plugin[Settings]):
     """Heavy imports wait until a hook is called."""
+
+    _entities: tuple[UpstreamEntity, ServerEntity] | None = None
 
     @hookimpl
     def toolway_migrations(self) -> Iterable[MigrationSource]:
@@ -30,14 +36,19 @@ class RegistryPlugin(Plugin[Settings]):
     @hookimpl
     def toolway_entities(self, kernel: Kernel) -> Iterable[Entity]:
         """Upstreams and servers."""
-        from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
-
-        return [UpstreamEntity(kernel), ServerEntity(kernel)]
+        return self._made(kernel)
 
     @hookimpl
     def toolway_catalog_sources(self, kernel: Kernel) -> Iterable[CatalogSource]:
         """What is declared by API."""
-        from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
         from toolway.bundled.registry.source import Registered
 
-        return [Registered(UpstreamEntity(kernel), ServerEntity(kernel))]
+        return [Registered(*self._made(kernel))]
+
+    def _made(self, kernel: Kernel) -> tuple[UpstreamEntity, ServerEntity]:
+        """The collections: what validates the bodies of upstreams takes a moment to make."""
+        from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
+
+        if self._entities is None or self._entities[0].kernel is not kernel:
+            self._entities = UpstreamEntity(kernel), ServerEntity(kernel)
+        return self._entities
