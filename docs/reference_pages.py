@@ -18,6 +18,7 @@ from toolway import errors
 from toolway.hookspecs import (
     accounts,
     api as rest_api,
+    attempts,
     auth,
     caching,
     catalog,
@@ -30,7 +31,7 @@ from toolway.hookspecs import (
     system,
 )
 
-HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, rest_api)
+HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, system, rest_api)
 MODULES = (*HOOK_MODULES, commands)
 SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {
     auth: (permissions, accounts),

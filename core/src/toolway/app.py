@@ -18,7 +18,7 @@ from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
-from toolway.hookspecs import api, auth, routing, secrets as secret_hooks, system
+from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system
 from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
@@ -97,10 +97,10 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     providers = Providers(
         kinds,
         auths,
-        plugins.one(routing.toolway_balancers, kernel, config.gateway.balancer),
-        plugins.collect(routing.toolway_policies, kernel, builtin="first"),
-        plugins.collect(routing.toolway_endpoint_filters, kernel),
-        plugins.collect(routing.toolway_attempt_watchers, kernel),
+        plugins.one(attempts.toolway_balancers, kernel, config.gateway.balancer),
+        plugins.collect(attempts.toolway_policies, kernel, builtin="first"),
+        plugins.collect(attempts.toolway_endpoint_filters, kernel),
+        plugins.collect(attempts.toolway_attempt_watchers, kernel),
         plugins.collect(routing.toolway_request_middleware, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)

@@ -14,7 +14,8 @@ from sqlmodel import delete
 
 from toolway.bundled.defaults.admin_token import AdminTokenRow
 from toolway.errors import UpstreamTimeout, UpstreamUnreachable
-from toolway.hookspecs.routing import Attempt, Call, Reply
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import Call, Reply
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 

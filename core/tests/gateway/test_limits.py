@@ -13,9 +13,9 @@ from toolway.errors import Overloaded
 from toolway.gateway.access import Access
 from toolway.gateway.exchange import Pausable
 from toolway.gateway.limits import Queues, Quota, Stay, Stays
+from toolway.hookspecs.attempts import Policy
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Authenticated, Credentials, Principal, Visit
 from toolway.hookspecs.permissions import Limits
-from toolway.hookspecs.routing import Policy
 from toolway_testing.clock import MovedClock
 
 ONE = Policy(in_flight=1, queue=1, queue_wait=5.0)

@@ -16,8 +16,9 @@ from toolway.gateway.exchange import Exchange
 from toolway.gateway.limits import Queues, Stays
 from toolway.gateway.parked import PARK_SECONDS, PER_PRINCIPAL, Parking, quota
 from toolway.gateway.streams import EventStream
+from toolway.hookspecs.attempts import Policy
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import ClientProfile, Policy, Reply
+from toolway.hookspecs.routing import ClientProfile, Reply
 from toolway.keyring import KeyRing
 from toolway.mcp.errors import RpcError
 from toolway_testing.clock import MovedClock

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from toolway.errors import ConfigError, PluginError
+from toolway.hookspecs.attempts import Attempt, Balancer, toolway_balancers, toolway_policies
 from toolway.hookspecs.auth import toolway_authorizers
-from toolway.hookspecs.routing import Attempt, Balancer, Call, Endpoint, toolway_balancers, toolway_policies
+from toolway.hookspecs.routing import Call, Endpoint
 from toolway.hookspecs.secrets import toolway_secret_schemes
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
 from toolway.plugin.host import Plugins

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolway.errors import PluginError
-from toolway.hookspecs.routing import toolway_policies
+from toolway.hookspecs.attempts import toolway_policies
 from toolway.plugin.host import Plugins
 
 POLICY = """

@@ -24,9 +24,10 @@ from toolway.bundled.upstreams.auth import (
 from toolway.catalog.store import Store
 from toolway.errors import Unauthenticated
 from toolway.hookspecs import caching, secrets as secret_hooks
+from toolway.hookspecs.attempts import Policy
 from toolway.hookspecs.auth import ANONYMOUS, AuthContext, Credentials, Decision, Principal, Resource
 from toolway.hookspecs.definitions import Timeouts, UpstreamSettings
-from toolway.hookspecs.routing import Endpoint, Policy, Target, Upstream
+from toolway.hookspecs.routing import Endpoint, Target, Upstream
 from toolway.plugin.host import Plugins
 from toolway.secrets import SecretResolver
 from toolway_testing.clock import MovedClock

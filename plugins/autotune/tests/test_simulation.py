@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from simulation import DECLARED, UPSTREAM, Simulation, call_of
 
-from toolway.hookspecs.routing import Attempt, Endpoint, Policy, Reply
+from toolway.hookspecs.attempts import Attempt, Policy
+from toolway.hookspecs.routing import Endpoint, Reply
 from toolway.plugin import UpstreamUnreachable
 from toolway_autotune.choices import Choice
 from toolway_autotune.events import KEPT

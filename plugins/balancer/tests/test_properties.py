@@ -7,7 +7,8 @@ from balancer_world import NAME, World, call_of, principal
 from hypothesis import given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from toolway.hookspecs.routing import Attempt, Endpoint
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import Endpoint
 from toolway.plugin import UpstreamTimeout
 
 STRATEGIES = ["peak-ewma", "least-request", "round-robin", "weighted", "hash"]

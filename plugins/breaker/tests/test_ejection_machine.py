@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Attempt, Endpoint, Reply, Upstream
+from toolway.hookspecs.routing import Endpoint, Reply, Upstream
 from toolway.plugin import UpstreamUnreachable
 from toolway_breaker.breakers import Breakers
 from toolway_breaker.limits import BreakerSettings

@@ -20,10 +20,11 @@ from outcome import Outcome, Table, Verdict
 from running import upstream_table
 
 from toolway.clock import SystemClock
+from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Attempt, Call, ClientProfile, Endpoint, Reply, Target, Upstream
+from toolway.hookspecs.routing import Call, ClientProfile, Endpoint, Reply, Target, Upstream
 
 FAST, SLOW = ("after40-a", "after40-b"), "after400"
 CONCURRENCY = 8

@@ -25,8 +25,9 @@ from toolway.gateway.exchange import Exchange, check_capability, decoded, passes
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
-from toolway.hookspecs import routing
-from toolway.hookspecs.routing import Attempt, Call, Endpoint, Peer, Policy, Reply, Upstream, UpstreamRequest
+from toolway.hookspecs import attempts
+from toolway.hookspecs.attempts import Attempt, Policy
+from toolway.hookspecs.routing import Call, Endpoint, Peer, Reply, Upstream, UpstreamRequest
 from toolway.mcp.headers import mcp_param_headers
 from toolway.plugin.kernel import Clock
 
@@ -68,10 +69,10 @@ class Attempts(msgspec.Struct, eq=False):
     catalog: Catalog
     legs: Legs
     parking: Parking
-    balancer: routing.Balancer
-    policies: tuple[routing.PolicyAdjuster, ...]
-    filters: tuple[routing.EndpointFilter, ...]
-    watchers: tuple[routing.AttemptWatcher, ...]
+    balancer: attempts.Balancer
+    policies: tuple[attempts.PolicyAdjuster, ...]
+    filters: tuple[attempts.EndpointFilter, ...]
+    watchers: tuple[attempts.AttemptWatcher, ...]
     clock: Clock
     queues: Queues = msgspec.field(default_factory=Queues)
     serial: int = 0

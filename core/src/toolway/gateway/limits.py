@@ -11,8 +11,8 @@ import msgspec
 
 from toolway.errors import InvalidInput, Overloaded, StoreUnavailable, TooManyFailures, Unauthenticated
 from toolway.gateway.access import Access
+from toolway.hookspecs.attempts import Policy
 from toolway.hookspecs.auth import Principal, Visit
-from toolway.hookspecs.routing import Policy
 from toolway.plugin.kernel import Clock
 
 

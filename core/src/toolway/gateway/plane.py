@@ -23,7 +23,7 @@ from toolway.gateway.parked import PARK_SECONDS, Parking, quota
 from toolway.gateway.relay import Relay
 from toolway.gateway.sessions import Sessions
 from toolway.gateway.subscriptions import Hub
-from toolway.hookspecs import routing
+from toolway.hookspecs import attempts, routing
 from toolway.hookspecs.secrets import UpstreamAuth
 from toolway.plugin.kernel import Kernel
 
@@ -37,10 +37,10 @@ class Providers(NamedTuple):
 
     kinds: Mapping[str, routing.UpstreamKind]
     auths: Mapping[str, UpstreamAuth]
-    balancer: routing.Balancer
-    policies: tuple[routing.PolicyAdjuster, ...]
-    filters: tuple[routing.EndpointFilter, ...]
-    watchers: tuple[routing.AttemptWatcher, ...]
+    balancer: attempts.Balancer
+    policies: tuple[attempts.PolicyAdjuster, ...]
+    filters: tuple[attempts.EndpointFilter, ...]
+    watchers: tuple[attempts.AttemptWatcher, ...]
     middleware: tuple[routing.RequestMiddleware, ...]
 
 

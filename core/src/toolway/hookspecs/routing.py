@@ -1,9 +1,9 @@
-"""Where a call goes: upstreams and their kinds, legs, calls and replies, balancers, policies, middleware."""
+"""Where a call goes: upstreams and their kinds, legs, calls and replies, middleware, what is declared."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -283,93 +283,6 @@ class Call(msgspec.Struct, eq=False, dict=True):
         return await self.peer.ask(method, params)
 
 
-class Attempt(msgspec.Struct, eq=False):
-    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended.
-
-    `reply` is what the upstream answered, a fault too; both are None for one that was cancelled. `seconds` are without
-    waiting for a person. That it `is_repeated` is set when it failed and another attempt is to follow; a watcher may
-    unset it.
-    """
-
-    call: Call
-    upstream: Upstream
-    endpoint: Endpoint
-    number: int = 1
-    seconds: float = 0.0
-    error: Exception | None = None
-    reply: Reply | None = None
-    is_repeated: bool = False
-
-
-@runtime_checkable
-class Balancer(Protocol):
-    """Chooses among the endpoints of an upstream."""
-
-    name: str
-
-    def pick(self, endpoints: Sequence[Endpoint], call: Call) -> Endpoint:
-        """Choose one; `endpoints` is never empty."""
-
-    def done(self, attempt: Attempt) -> None:
-        """Learn how an attempt that was picked here ended."""
-
-
-class Narrowed(msgspec.Struct, frozen=True):
-    """What is left of some endpoints. If nothing is, `refused` says why and `retry_after` for how many seconds."""
-
-    endpoints: Sequence[Endpoint]
-    refused: str = ""
-    retry_after: float = 0.0
-
-
-@runtime_checkable
-class EndpointFilter(Protocol):
-    """Leaves out endpoints before one of them is chosen."""
-
-    name: str
-
-    def narrow(self, upstream: Upstream, endpoints: Sequence[Endpoint], call: Call) -> Narrowed:
-        """What is left of `endpoints`, which are never empty; a conversation that is bound to one has only that one."""
-
-
-@runtime_checkable
-class AttemptWatcher(Protocol):
-    """Sees every attempt, in memory and at once."""
-
-    name: str
-
-    def begin(self, attempt: Attempt) -> None:
-        """It is about to be made; raising an UpstreamError refuses it, and the next endpoint is tried."""
-
-    def done(self, attempt: Attempt) -> None:
-        """It ended; called for each that was begun, or refused by somebody; may prevent the next one."""
-
-
-class Policy(msgspec.Struct, frozen=True):
-    """Bounds of a call on one upstream: seconds for `first_byte`, `total` and `queue_wait`, counts for the rest.
-
-    Before the n-th repetition the gateway waits for a random time of up to `backoff` * 2**(n-1) seconds (full jitter).
-    """
-
-    first_byte: float = 30.0
-    total: float = 60.0
-    retries: int = 2
-    in_flight: int = 64
-    queue: int = 128
-    queue_wait: float = 1.0
-    backoff: float = 0.0
-
-
-@runtime_checkable
-class PolicyAdjuster(Protocol):
-    """A link of the chain that makes the policy of a call."""
-
-    name: str
-
-    def adjust(self, policy: Policy, upstream: Upstream, call: Call) -> Policy:
-        """Return the policy to use, usually `msgspec.structs.replace(policy, …)`."""
-
-
 CallNext = Callable[[Call], Awaitable[Reply]]
 
 
@@ -423,54 +336,6 @@ def toolway_upstream_kinds(kernel: Kernel) -> Iterable[UpstreamKind]:
     Called: once, when the gateway is built.
     Used: for discovery and every attempt on an upstream of that kind.
     On error: the attempt fails; the upstream is marked as failing, others are not touched.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
-def toolway_balancers(kernel: Kernel) -> Iterable[Balancer]:
-    """Offer ways to choose an endpoint; one acts, chosen by `gateway.balancer`.
-
-    Called: once, when the gateway is built.
-    Used: for every attempt on an upstream with more than one endpoint.
-    On error: the attempt fails.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
-def toolway_endpoint_filters(kernel: Kernel) -> Iterable[EndpointFilter]:
-    """Offer to leave out endpoints, such as those that fail.
-
-    Called: once, when the gateway is built.
-    Used: for every attempt, in the order of `plugins.enable`, before the balancer.
-    On error: the call fails.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
-def toolway_attempt_watchers(kernel: Kernel) -> Iterable[AttemptWatcher]:
-    """Offer to learn from attempts, or to refuse some.
-
-    Called: once, when the gateway is built.
-    Used: for every attempt, in the order of `plugins.enable`.
-    On error: the call fails.
-    Since: 1.0
-    """
-    return ()
-
-
-@hookspec
-def toolway_policies(kernel: Kernel) -> Iterable[PolicyAdjuster]:
-    """Offer links of the chain that makes timeouts, retries and bounds.
-
-    Called: once, when the gateway is built.
-    Used: for every call, in the order of `plugins.enable`, after the built-in one.
-    On error: the call fails.
     Since: 1.0
     """
     return ()

@@ -15,14 +15,14 @@ import msgspec
 import pluggy
 
 from toolway.errors import PluginError
-from toolway.hookspecs import api, auth, caching, routing, secrets, system
+from toolway.hookspecs import api, attempts, auth, caching, routing, secrets, system
 from toolway.hookspecs.markers import PROJECT
 from toolway.plugin.installed import Origin, cause
 from toolway.validation import did_you_mean
 
 P = TypeVar("P")
 
-SPECS: tuple[ModuleType, ...] = (auth, routing, secrets, caching, system, api)
+SPECS: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, system, api)
 
 FAIL_CLOSED = frozenset(
     f"toolway_{each}"

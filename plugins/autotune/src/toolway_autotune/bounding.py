@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from toolway.hookspecs.routing import Policy
+from toolway.hookspecs.attempts import Policy
 from toolway_autotune.choices import BACKOFF, IN_FLIGHT, RETRIES
 from toolway_autotune.knob import Bounds
 from toolway_autotune.plugin import AutotuneSettings, UpstreamTuning

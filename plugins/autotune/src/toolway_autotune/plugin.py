@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from toolway.hookspecs.api import Operation
-from toolway.hookspecs.routing import AttemptWatcher, PolicyAdjuster
+from toolway.hookspecs.attempts import AttemptWatcher, PolicyAdjuster
 from toolway.hookspecs.system import MigrationSource, Service, SnapshotPart
 from toolway.plugin import Kernel, Name, Plugin, Seconds, Settings, hookimpl
 

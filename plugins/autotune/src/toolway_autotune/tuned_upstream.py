@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from toolway.hookspecs.routing import Attempt, Policy
+from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.plugin import CircuitOpen, SessionLost, UpstreamError, UpstreamTimeout, UpstreamUnauthorized
 from toolway_autotune.bounding import Bounding
 from toolway_autotune.choices import BACKOFF, IN_FLIGHT, NONE, RETRIES, TIMEOUT, Choice, key_of

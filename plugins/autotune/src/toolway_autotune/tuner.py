@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from toolway.hookspecs.routing import Attempt, Call, Policy, Upstream
+from toolway.hookspecs.attempts import Attempt, Policy
+from toolway.hookspecs.routing import Call, Upstream
 from toolway.plugin import Clock
 from toolway_autotune.choices import NONE, Choice
 from toolway_autotune.deciding import choose, decay, decide

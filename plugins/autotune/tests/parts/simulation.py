@@ -7,9 +7,10 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, cast
 
+from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Attempt, Call, ClientProfile, Endpoint, Item, Policy, Reply, Target, Upstream
+from toolway.hookspecs.routing import Call, ClientProfile, Endpoint, Item, Reply, Target, Upstream
 from toolway.plugin import UpstreamTimeout
 from toolway_autotune.choices import Choice
 from toolway_autotune.plugin import AutotuneSettings

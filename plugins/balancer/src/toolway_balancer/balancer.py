@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.catalog import Catalog, CatalogSnapshot
-from toolway.hookspecs.routing import Attempt, Call, Endpoint, Upstream
+from toolway.hookspecs.routing import Call, Endpoint, Upstream
 from toolway.plugin import CircuitOpen, Clock, SessionLost, UpstreamError, UpstreamUnauthorized
 from toolway_balancer.pool import Pool
 from toolway_balancer.replica import Replica

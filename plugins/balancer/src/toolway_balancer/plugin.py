@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from toolway.hookspecs.api import Operation
-from toolway.hookspecs.routing import AttemptWatcher, Balancer
+from toolway.hookspecs.attempts import AttemptWatcher, Balancer
 from toolway.hookspecs.system import Service
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_balancer.settings import BalancerSettings

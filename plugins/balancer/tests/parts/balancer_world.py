@@ -9,10 +9,11 @@ from typing import Any, cast
 
 import msgspec
 
+from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.auth import ANONYMOUS, Principal
 from toolway.hookspecs.catalog import Catalog, UpstreamView
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Attempt, Call, ClientProfile, Endpoint, Peer, Reply, Target, Upstream
+from toolway.hookspecs.routing import Call, ClientProfile, Endpoint, Peer, Reply, Target, Upstream
 from toolway.plugin import UpstreamUnreachable
 from toolway_balancer.balancer import AdaptiveBalancer
 from toolway_balancer.pool import Pool

@@ -9,8 +9,9 @@ from functools import partial
 
 import msgspec
 
+from toolway.hookspecs.attempts import Attempt, Narrowed
 from toolway.hookspecs.catalog import CatalogSnapshot
-from toolway.hookspecs.routing import Attempt, Call, Endpoint, Narrowed, Upstream
+from toolway.hookspecs.routing import Call, Endpoint, Upstream
 from toolway.plugin import Clock
 from toolway_breaker.circuit import Circuit, State, Uniform
 from toolway_breaker.ejection import Ejection

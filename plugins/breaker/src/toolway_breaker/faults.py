@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from toolway.hookspecs.routing import Attempt
+from toolway.hookspecs.attempts import Attempt
 from toolway.plugin import (
     CircuitOpen,
     SessionLost,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolway.hookspecs.routing import Attempt, Call, Endpoint
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import Call, Endpoint
 
 
 class RoundRobin:

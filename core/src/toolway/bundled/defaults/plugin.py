@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from toolway.hookspecs.attempts import Balancer, PolicyAdjuster
 from toolway.hookspecs.auth import Authenticator, Authorizer
-from toolway.hookspecs.routing import Balancer, PolicyAdjuster
 from toolway.hookspecs.secrets import SecretScheme
 from toolway.hookspecs.system import MigrationSource
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl

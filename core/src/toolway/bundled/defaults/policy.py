@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from toolway.hookspecs.routing import Call, Policy, Upstream
+from toolway.hookspecs.attempts import Policy
+from toolway.hookspecs.routing import Call, Upstream
 
 
 class FixedPolicy:
