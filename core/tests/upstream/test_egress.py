@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 from hypothesis import given, strategies as st
 
-from toolway.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
+from toolway.edge.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
 from toolway.errors import UpstreamUnreachable
 
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -194,7 +194,7 @@ async def test_nothing_is_dialled_when_refused(host: str, monkeypatch: pytest.Mo
         raise AssertionError("a socket was opened")
 
     with monkeypatch.context() as patched:
-        patched.setattr("toolway.egress.socket.socket", no_socket)
+        patched.setattr("toolway.edge.egress.socket.socket", no_socket)
         with pytest.raises(EgressRefused):
             await get(EgressGuard([LOOPBACK]), f"http://{host}/")
 

@@ -18,7 +18,7 @@ from toolway.bundled.upstreams.auth import ClientCredentialsAuth, ClientCredenti
 from toolway.bundled.upstreams.http import HttpKind
 from toolway.bundled.upstreams.oauth import Client, ClientCredentials, TokenRefused
 from toolway.clock import SystemClock
-from toolway.egress import EgressRefused
+from toolway.edge.egress import EgressRefused
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamUnreachable
 from toolway.hookspecs.auth import ANONYMOUS
 from toolway.plugin.http import OutgoingHttp

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from toolway.egress import EgressRefused
+from toolway.edge.egress import EgressRefused
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.plugin.http import ClientTls, OutgoingHttp, RedirectRefused, dial_error, tls_context
 
