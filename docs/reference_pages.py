@@ -29,9 +29,10 @@ from toolway.hookspecs import (
     secrets,
     serving,
     system,
+    telemetry,
 )
 
-HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, system, rest_api)
+HOOK_MODULES: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, telemetry, system, rest_api)
 MODULES = (*HOOK_MODULES, commands)
 SHARED_TYPES: dict[ModuleType, tuple[ModuleType, ...]] = {
     auth: (permissions, accounts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from toolway.catalog.catalog import Catalog
 from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.config import Config
+from toolway.edge.metrics import Instruments
 from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.plane import DataPlane, Providers
-from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system
+from toolway.gateway.watching import Watched
+from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
@@ -38,6 +41,7 @@ class Gateway:
     holder: Holder
     services: tuple[system.Service, ...]
     runner: ServerRunner
+    log_handlers: tuple[logging.Handler, ...]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -48,8 +52,8 @@ class Gateway:
             await stack.enter_async_context(self.plane.catalog.run())
             for service in self.services:
                 await stack.enter_async_context(service.run())
-            sweeper = asyncio.create_task(self.plane.tend())
-            stack.callback(sweeper.cancel)
+            for tending in (self.plane.tend(), self.kernel.metrics.tend()):
+                stack.callback(asyncio.create_task(tending).cancel)
             self.kernel.phase = "serving"
             yield
 
@@ -65,7 +69,9 @@ class Gateway:
         await self.holder.release()
 
 
-async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -> Gateway:
+async def build_gateway(
+    config: Config, holder: Holder, *, demo: bool = False, metrics: Instruments | None = None
+) -> Gateway:
     """Every part of a gateway; nothing runs yet.
 
     Raises:
@@ -74,7 +80,10 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     """
     plugins = load_plugins(config)
     plugins.refuse_broken()
-    kernel = await GatewayKernel.open(config, plugins, holder)
+    kernel = await GatewayKernel.open(config, plugins, holder, metrics=metrics)
+    kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
+    for reader in plugins.collect(telemetry.toolway_metric_readers, kernel):
+        kernel.metrics.read_by(reader)
 
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
@@ -102,6 +111,7 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
         plugins.collect(attempts.toolway_endpoint_filters, kernel),
         plugins.collect(attempts.toolway_attempt_watchers, kernel),
         plugins.collect(routing.toolway_request_middleware, kernel),
+        plugins.collect(telemetry.toolway_call_watchers, kernel),
     )
     plane = DataPlane(kernel, config.gateway, catalog, access, providers)
     kernel.entities = plugins.collect(system.toolway_entities, kernel, builtin="first")
@@ -115,7 +125,11 @@ async def build_gateway(config: Config, holder: Holder, *, demo: bool = False) -
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
-    return Gateway(config, plugins, kernel, plane, Endpoint(plane, kernel.challenges, rest), holder, services, runner)
+    app: ASGIApp = Endpoint(plane, kernel.challenges, rest)
+    if watchers := plugins.collect(telemetry.toolway_request_watchers, kernel):
+        app = Watched(app, watchers)
+    handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
+    return Gateway(config, plugins, kernel, plane, app, holder, services, runner, handlers)
 
 
 def load_plugins(config: Config) -> Plugins:

@@ -13,6 +13,7 @@ from toolway.catalog.definitions import Definitions
 from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
+from toolway.edge.metrics import Instruments
 from toolway.errors import ConfigError
 from toolway.gateway.access import Access
 from toolway.hookspecs import caching, secrets as secret_hooks, system
@@ -27,6 +28,7 @@ from toolway.migrations.run import kernel_history, migrate
 from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
 from toolway.plugin.kernel import Clock, Phase
+from toolway.redaction import Redaction
 from toolway.secrets import SecretResolver
 
 OF_UPSTREAMS = frozenset({"upstreams", "items", "tools", "prompts", "resources"})
@@ -51,11 +53,13 @@ class GatewayKernel:
     operations: Sequence[Operation] = ()
     password_verifiers: Sequence[PasswordVerifier] = ()
 
-    def __init__(self, config: Config, holder: Holder, clock: Clock) -> None:
+    def __init__(self, config: Config, holder: Holder, clock: Clock, metrics: Instruments | None = None) -> None:
         self.config = config
         self.node = secrets.token_hex(6)
         self.clock = clock
         self.secrets = SecretResolver(clock)
+        self.redact = Redaction(self.secrets.known)
+        self.metrics = metrics or Instruments()
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
         self.public_url = config.gateway.public_url
@@ -63,14 +67,16 @@ class GatewayKernel:
         self.challenges = Challenges(self.public_url, config.gateway.authorization_servers)
 
     @classmethod
-    def bare(cls, config: Config, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
+    def bare(cls, config: Config, holder: Holder, metrics: Instruments | None = None) -> GatewayKernel:
         """Without database and keys: enough to ask providers for their settings models."""
-        kernel = cls(config, holder, clock or SystemClock())
+        kernel = cls(config, holder, SystemClock(), metrics)
         kernel.seal = _UNSEALED
         return kernel
 
     @classmethod
-    async def open(cls, config: Config, plugins: Plugins, holder: Holder, clock: Clock | None = None) -> GatewayKernel:
+    async def open(
+        cls, config: Config, plugins: Plugins, holder: Holder, metrics: Instruments | None = None
+    ) -> GatewayKernel:
         """Secrets, database, migrations, keys, key-value store and pub/sub, in this order.
 
         Raises:
@@ -78,7 +84,7 @@ class GatewayKernel:
             SecretUnavailable: the database URL or root key cannot be resolved.
             StoreUnavailable: the database does not answer.
         """
-        kernel = cls.bare(config, holder, clock)
+        kernel = cls.bare(config, holder, metrics)
         kernel.host = plugins
         gateway = config.gateway
         prepare_directory(gateway.data_dir)

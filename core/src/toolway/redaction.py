@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+
+from toolway.hookspecs.telemetry import Redactor
 
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
 
 
-class RedactingFormatter(logging.Formatter):
-    """Formats like the wrapped formatter and replaces every known secret in the finished text, tracebacks included."""
+class Redaction:
+    """Removes what is known to be secret, then what the redactors of plugins see; if one of them fails, everything."""
 
-    def __init__(self, inner: logging.Formatter, known: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, known: Callable[[], tuple[str, ...]]) -> None:
+        self._known = known
+        self.redactors: Sequence[Redactor] = ()
+
+    def __call__(self, text: str, key: str | None = None) -> str:
+        """See `plugin.Kernel.redact`."""
+        try:
+            text = redact(text, self._known())
+            for each in self.redactors:
+                text = each.redact(text, key)
+        except Exception as error:  # noqa: BLE001 - told in place of the text, which may hold what must not be told
+            return f"[redacted: the redactor failed with {type(error).__name__}]"
+        return text
+
+
+class RedactingFormatter(logging.Formatter):
+    """Formats like the wrapped formatter and redacts the finished text, tracebacks included."""
+
+    def __init__(self, inner: logging.Formatter, redaction: Callable[[str], str]) -> None:
         super().__init__()
         self._inner = inner
-        self._known = known
+        self._redact = redaction
 
     def format(self, record: logging.LogRecord) -> str:
         """The line without secrets."""
-        return redact(self._inner.format(record), self._known())
+        return self._redact(self._inner.format(record))
 
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:

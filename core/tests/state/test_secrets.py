@@ -11,7 +11,7 @@ import pytest
 from toolway.bundled.defaults.references import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
 from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret
-from toolway.redaction import REDACTED, RedactingFormatter, redact
+from toolway.redaction import REDACTED, RedactingFormatter, Redaction, redact
 from toolway.secrets import SecretResolver
 from toolway_testing.clock import MovedClock
 
@@ -136,7 +136,7 @@ async def test_old_and_new_values_are_known_and_the_repr_of_a_secret_hides_it(
 def logged(secrets: SecretResolver, write: Callable[[logging.Logger], None]) -> str:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(RedactingFormatter(logging.Formatter("%(message)s"), secrets.known))
+    handler.setFormatter(RedactingFormatter(logging.Formatter("%(message)s"), Redaction(secrets.known)))
     logger = logging.getLogger("test.redaction")
     logger.addHandler(handler)
     try:

@@ -8,6 +8,7 @@ from toolway.bundled.accounts.plugin import AccountsPlugin
 from toolway.bundled.api.plugin import ApiPlugin
 from toolway.bundled.defaults.plugin import DefaultsPlugin
 from toolway.bundled.hypercorn.plugin import HypercornPlugin
+from toolway.bundled.meters.plugin import MetersPlugin
 from toolway.bundled.registry.plugin import RegistryPlugin
 from toolway.bundled.stores.plugin import StoresPlugin
 from toolway.bundled.upstreams.plugin import UpstreamsPlugin
@@ -19,5 +20,5 @@ def bundled_plugins(**accounts: float) -> list[Plugin[Any]]:
 
     `accounts` are the settings of the table `[accounts]`.
     """
-    others = (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, RegistryPlugin, ApiPlugin)
+    others = (DefaultsPlugin, HypercornPlugin, StoresPlugin, UpstreamsPlugin, RegistryPlugin, ApiPlugin, MetersPlugin)
     return [AccountsPlugin(Settings(), **accounts), *(each(Settings()) for each in others)]

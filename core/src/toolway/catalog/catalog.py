@@ -37,7 +37,7 @@ SwapListener = Callable[[Snapshot, Snapshot], None]
 class Catalog:
     """Holds the current snapshot; `configured` is what is declared outside the database.
 
-    `failure` says why the last load failed, empty when it did not.
+    `failure` says why the last load failed, empty when it did not; `seen_at` is when the database last told of changes.
     """
 
     name = "catalog"
@@ -65,7 +65,7 @@ class Catalog:
         self._watchers: dict[str, Watcher] = {}
         self._listeners: list[SwapListener] = []
         self._news, self._check = asyncio.Event(), asyncio.Event()
-        self._loading = asyncio.Lock()
+        self._loading, self.seen_at = asyncio.Lock(), clock.monotonic()
         self._background, self._is_running = Background(), False
 
     async def check(self) -> str:
@@ -214,6 +214,7 @@ class Catalog:
         self._check.clear()
         async with self._store.read() as tx:
             revisions = await self._store.revisions(tx)
+        self.seen_at = self._clock.monotonic()
         if self.failure or revisions != self._revisions:
             await self.reload()
 

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config, load_config
 from toolway.edge import serve
 from toolway.edge.edge import Edge
+from toolway.edge.metrics import Instruments, Memory
 from toolway.edge.names import is_loopback
 from toolway.edge.workers import Post, Supervisor
 from toolway.errors import ConfigError, ToolwayError
@@ -38,18 +39,19 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
         gateway = config.gateway
         refuse_open_doors(config, lambda: _may_be_guarded(config))
         serve.raise_file_limit()
+        work = partial(_work, config, demo, [Memory() for _ in range(gateway.workers)])
         if gateway.workers > 1:
-            return Supervisor(partial(_work, config, demo), gateway.workers, gateway.bind, gateway.hard_stop).run()
+            return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
         claim_data_directory(config)
-        return _work(config, demo, Post(serve.listen(gateway.bind)))
+        return work(Post(serve.listen(gateway.bind)))
     except ToolwayError as error:
         return _complain(error)
 
 
-def _work(config: Config, demo: bool, post: Post) -> int:
+def _work(config: Config, demo: bool, metrics: Sequence[Memory], post: Post) -> int:
     """The life of one worker process; its exit code."""
     try:
-        serve.run(_serve(config, demo, post))
+        serve.run(_serve(config, demo, metrics, post))
     except ToolwayError as error:
         return _complain(error)
     return 0
@@ -60,9 +62,9 @@ def _complain(error: ToolwayError) -> int:
     return FAILED
 
 
-async def _serve(config: Config, demo: bool, post: Post) -> None:
+async def _serve(config: Config, demo: bool, metrics: Sequence[Memory], post: Post) -> None:
     keeper = Keeper()
-    gateway = await build_gateway(config, keeper.holder(), demo=demo)
+    gateway = await build_gateway(config, keeper.holder(), demo=demo, metrics=Instruments(metrics, post.number))
     _write_logs(gateway)
     refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
     token = await ensure_first_token(gateway.kernel.database, gateway.kernel.clock)
@@ -152,12 +154,13 @@ def _reachable(config: Config, port: int) -> str:
 
 
 def _write_logs(gateway: Gateway) -> None:
-    root = logging.getLogger()
+    root, plain = logging.getLogger(), logging.StreamHandler()
     if not root.handlers:
-        handler = logging.StreamHandler()
-        inner = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-        handler.setFormatter(RedactingFormatter(inner, gateway.kernel.secrets.known))
-        root.addHandler(handler)
+        plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        for handler in gateway.log_handlers or (plain,):
+            inner = handler.formatter or logging.Formatter()
+            handler.setFormatter(RedactingFormatter(inner, gateway.kernel.redact))
+            root.addHandler(handler)
         root.setLevel(logging.INFO)
 
 

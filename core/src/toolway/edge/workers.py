@@ -29,7 +29,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker works with: its sockets, and whether it is the `first`, who tells people where things are.
+    """What a worker works with: its sockets, its number, and whether it is the `first`, who tells where things are.
 
     Under a supervisor it calls `ready` once it accepts connections, and stops when the descriptor `orphaned` can be
     read.
@@ -39,6 +39,7 @@ class Post:
     first: bool = True
     ready: Callable[[], None] = lambda: None
     orphaned: int | None = None
+    number: int = 0
 
 
 @dataclass
@@ -128,7 +129,8 @@ class Supervisor:
             os.close(descriptor)
         for listener in (each for other in self._slots if other is not slot for each in other.sockets):
             listener.close()
-        return Post(slot.sockets, not self._is_ready, lambda: _tell(self._told), self._orphaned)
+        place = self._slots.index(slot)
+        return Post(slot.sockets, not self._is_ready, lambda: _tell(self._told), self._orphaned, place)
 
     def _listen(self) -> None:
         """Wait for a signal, a worker that is ready, or the next thing that is due."""

@@ -20,6 +20,7 @@ from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
 from toolway.gateway.lists import ACTIONS, Lists
 from toolway.gateway.parked import bad_state
+from toolway.gateway.watching import CallWatchers
 from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import Exposed
@@ -47,10 +48,18 @@ class CompletionRef(msgspec.Struct):
 class Dispatch:
     """Runs the four calls; `calls` counts those in flight."""
 
-    def __init__(self, attempts: Attempts, lists: Lists, quota: Quota, middleware: Sequence[RequestMiddleware]) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        lists: Lists,
+        quota: Quota,
+        middleware: Sequence[RequestMiddleware],
+        watchers: CallWatchers | None,
+    ) -> None:
         self._lists, self._access = lists, lists.access
         self._allowed = lists.access.allowed
         self.calls = quota
+        self._watchers = watchers
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
@@ -64,6 +73,8 @@ class Dispatch:
             self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
+        watchers, reply = self._watchers, None
+        began = watchers.begin(call) if watchers is not None else 0.0
         try:
             self.calls.take(call.principal)
             exchange.clock.slots.append((self.calls, call.principal.id))
@@ -82,6 +93,8 @@ class Dispatch:
             exchange.end()
             if self._young.pop(exchange, None) is None:
                 self._slow.discard(exchange)
+            if watchers is not None:
+                watchers.done(call, reply, began)
         if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
             reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
         exchange.finish(reply)

@@ -21,6 +21,7 @@ from toolway.gateway.transports import HttpWithSse, StreamableHttp
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.serving import WHOLE, Refusal
+from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError
 from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
@@ -61,6 +62,8 @@ class Endpoint:
             return await self._otherwise(scope, receive, send)
         server, leaf, method = *place, scope["method"]
         request = Request(scope, receive, send, headers := dict(scope["headers"]), server)
+        if (served := SERVED.get()) is not None:
+            served.route, served.server = f"/servers/{{server}}/{leaf}", server
         try:
             if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
                 raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
@@ -69,6 +72,8 @@ class Endpoint:
             view = self._catalog.snapshot.servers.get(server)
             who = known or await access.authenticate(request.visit(), remember=view is not None)
             principal = request.principal = who.principal
+            if served is not None:
+                served.principal = principal
             if view is None or not access.allowed(principal, "servers:connect", view.resource):
                 raise self._closed(principal, server, view)
             handler = self._routes.get((leaf, method))
@@ -101,6 +106,8 @@ class Endpoint:
             body = await request.body()
         envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
+        if (served := SERVED.get()) is not None:
+            served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
         version = headers.get(b"mcp-protocol-version")
         if version is not None and version not in LEGACY:
             is_modern = b"mcp-session-id" not in headers or version >= b"2026-07-28"

@@ -73,6 +73,11 @@ class Quota(Bound):
 class Queues(Bound):
     """The bound on calls in flight to each upstream, with a short queue."""
 
+    @property
+    def queued(self) -> int:
+        """How many wait."""
+        return sum(map(len, self.waiting.values()))
+
     def take(self, policy: Policy, upstream: str) -> bool:
         """Take a place, if one is free."""
         held = self.held.get(upstream, 0)

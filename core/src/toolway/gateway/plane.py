@@ -23,7 +23,8 @@ from toolway.gateway.parked import PARK_SECONDS, Parking, quota
 from toolway.gateway.relay import Relay
 from toolway.gateway.sessions import Sessions
 from toolway.gateway.subscriptions import Hub
-from toolway.hookspecs import attempts, routing
+from toolway.gateway.watching import CallWatchers
+from toolway.hookspecs import attempts, routing, telemetry
 from toolway.hookspecs.secrets import UpstreamAuth
 from toolway.plugin.kernel import Kernel
 
@@ -42,6 +43,7 @@ class Providers(NamedTuple):
     filters: tuple[attempts.EndpointFilter, ...]
     watchers: tuple[attempts.AttemptWatcher, ...]
     middleware: tuple[routing.RequestMiddleware, ...]
+    call_watchers: tuple[telemetry.CallWatcher, ...]
 
 
 class DataPlane:
@@ -63,7 +65,8 @@ class DataPlane:
         links = providers.balancer, providers.policies, providers.filters, providers.watchers
         attempts = Attempts(catalog, self.legs, self.parking, *links, clock)
         calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
-        self.dispatch = Dispatch(attempts, self.lists, calls, providers.middleware)
+        watching = CallWatchers(providers.call_watchers) if providers.call_watchers else None
+        self.dispatch = Dispatch(attempts, self.lists, calls, providers.middleware, watching)
         self.relay = Relay(self.node, kernel.pubsub)
         self.sessions = Sessions(self.node, self.seal, clock, kernel.keyvalue, self.relay)
         self.sessions.closers.append(lambda session: self.legs.discard_all(lambda held: held.session is session))
@@ -71,6 +74,17 @@ class DataPlane:
         catalog.on_swap(self.hub.swapped)
         access.dropped = self.drop
         catalog.on_swap(self._revoke)
+        for name, what, read in (
+            ("calls_in_flight", "Calls of clients that are not answered yet.", lambda: calls.total),
+            ("attempts_in_flight", "Calls that have a slot of their upstream.", lambda: attempts.queues.total),
+            ("calls_queued", "Calls that wait for a slot of their upstream.", lambda: attempts.queues.queued),
+            ("calls_parked", "Calls that wait for their client.", lambda: self.parked.quota.total),
+            ("streams_open", "Open streams of clients.", lambda: open_streams.total),
+            ("sessions", "Sessions of legacy clients that this worker knows.", lambda: self.sessions.count),
+        ):
+            kernel.metrics.sampled(f"toolway_{name}", what, read)
+        age, what = "toolway_snapshot_age_seconds", "Since the database last told whether anything changed."
+        kernel.metrics.sampled(age, what, lambda: clock.monotonic() - catalog.seen_at, largest=True)
 
     def view(self, server: str) -> ServerView:
         """The virtual server as it is now; raises NotFound when it is gone."""

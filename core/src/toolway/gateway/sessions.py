@@ -223,6 +223,11 @@ class Sessions:
         }.items():
             relay.on(kind, partial(self._relayed, handler))
 
+    @property
+    def count(self) -> int:
+        """How many this node knows."""
+        return len(self._by_id)
+
     async def create(self, principal: Principal, server: str, version: str, record: Record) -> ClientSession:
         """A new session; its `token` is the sealed id."""
         expires = self._clock.now() + SESSION_SECONDS

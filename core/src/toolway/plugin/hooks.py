@@ -15,18 +15,25 @@ import msgspec
 import pluggy
 
 from toolway.errors import PluginError
-from toolway.hookspecs import api, attempts, auth, caching, routing, secrets, system
+from toolway.hookspecs import api, attempts, auth, caching, routing, secrets, system, telemetry
 from toolway.hookspecs.markers import PROJECT
 from toolway.plugin.installed import Origin, cause
 from toolway.validation import did_you_mean
 
 P = TypeVar("P")
 
-SPECS: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, system, api)
+SPECS: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, telemetry, system, api)
 
 FAIL_CLOSED = frozenset(
     f"toolway_{each}"
-    for each in ("authenticators", "authorizers", "password_verifiers", "secret_schemes", "change_recorders")
+    for each in (
+        "authenticators",
+        "authorizers",
+        "password_verifiers",
+        "secret_schemes",
+        "change_recorders",
+        "redactors",
+    )
 )
 """Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""
 

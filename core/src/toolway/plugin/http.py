@@ -1,4 +1,4 @@
-"""The guarded HTTP client as plugin authors import it; apart from `toolway.plugin`, because it loads an HTTP library."""
+"""The guarded HTTP client, as plugins import it; apart from `toolway.plugin`, because it loads an HTTP library."""
 
 from toolway.edge.egress import (
     EgressGuard as EgressGuard,

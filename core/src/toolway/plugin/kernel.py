@@ -11,6 +11,7 @@ from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.catalog import Catalog, Definitions
 from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.system import Entity, HealthCheck, Transaction
+from toolway.hookspecs.telemetry import Metrics
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -170,6 +171,14 @@ class Kernel(Protocol):
 
     def describe(self, action: str, name: str) -> Resource:
         """What a decision about this action on this object is about, with its owner and visibility."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """Makes instruments."""
+
+    @property
+    def redact(self) -> Callable[..., str]:
+        """`redact(text, key=None)`: the text without secrets, for whatever leaves the gateway."""
 
     @property
     def keyvalue(self) -> KeyValueStore:

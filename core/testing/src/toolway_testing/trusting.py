@@ -13,6 +13,7 @@ from typing import Any
 
 from toolway.hookspecs.auth import AuthContext, Authenticated, Authenticator, Credentials
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
+from toolway_testing.distributions import distributed
 from toolway_testing.gateway import Answer, RunningGateway
 
 PREFIX = "is-"
@@ -21,11 +22,7 @@ REMEMBERED_SECONDS = 30.0
 
 def installed(directory: Path) -> Path:
     """Put a distribution into the directory, which goes onto `sys.path` or into `PYTHONPATH`."""
-    info = directory / "toolway_trusting-1.dist-info"
-    info.mkdir(parents=True, exist_ok=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toolway-trusting\nVersion: 1\n")
-    (info / "entry_points.txt").write_text(f"[toolway.plugins]\ntrusting = {__name__}:TrustingPlugin\n")
-    return directory
+    return distributed(directory, "trusting", f"{__name__}:TrustingPlugin")
 
 
 def bearer(name: str) -> dict[str, str]:

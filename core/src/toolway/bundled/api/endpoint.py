@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from toolway.bundled.api.problems import MethodNotAllowed, UnsupportedMediaType, answer_for, problem_handlers
 from toolway.hookspecs.api import PUBLIC, SIGNED_IN, Incoming, Operation, adapter_of, document
 from toolway.hookspecs.auth import AuthContext, Authenticated, Visit, csrf_token
+from toolway.hookspecs.telemetry import SERVED
 from toolway.plugin import Forbidden, InvalidInput, Kernel, PluginError, Unauthenticated, refusal
 
 COOKIE = "__Host-toolway-session"
@@ -76,14 +77,15 @@ def routes(kernel: Kernel, operations: Iterable[Operation]) -> list[Route]:
             raise PluginError(f"two plugins offer {one.name}; disable one of them in plugins.enable")
         by_path[one.path][one.method] = one
     ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
-    return [Route(path, PathEndpoint(kernel, by_path[path])) for path in ordered]
+    return [Route(path, PathEndpoint(kernel, path, by_path[path])) for path in ordered]
 
 
 class PathEndpoint:
     """Answers all methods of one path; every failure becomes a problem document."""
 
-    def __init__(self, kernel: Kernel, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, kernel: Kernel, path: str, operations: Mapping[str, Operation]) -> None:
         self._kernel = kernel
+        self._path = path
         self._operations = operations
         self._bodies = {method: Reader(one.body) for method, one in operations.items() if one.body is not None}
         self._queries = {method: Reader(one.query) for method, one in operations.items()}
@@ -91,6 +93,8 @@ class PathEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application of the path."""
         request = Request(scope, receive)
+        if (served := SERVED.get()) is not None:
+            served.route = self._path
         try:
             response = await self._respond(request)
         except ClientDisconnect:
@@ -109,6 +113,8 @@ class PathEndpoint:
         if chosen.permission != PUBLIC:
             who = await enter(kernel, request)
             incoming.who, incoming.principal = who, who.principal
+            if (served := SERVED.get()) is not None:
+                served.principal = who.principal
             if chosen.permission != SIGNED_IN and not chosen.filters:
                 incoming.demand(chosen.permission, incoming.name)
         incoming.query = self._queries[method].query(request.query_params.multi_items())

@@ -1,0 +1,108 @@
+"""Counters and histograms of requests, calls and attempts."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import CALL_METHODS, Call, Reply
+from toolway.hookspecs.telemetry import Metrics, Served
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
+OUTCOMES = ("ok", "tool_error", "error", "cancelled")
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+class ToolResult(msgspec.Struct, rename="camel"):
+    """What a result of `tools/call` says of itself (MCP, tools)."""
+
+    is_error: bool = False
+
+
+TOOL_RESULT = msgspec.json.Decoder(ToolResult)
+
+
+class Requests:
+    """By route, verb and status; 0 is a client that left before its answer."""
+
+    name = "meters"
+
+    def __init__(self, metrics: Metrics) -> None:
+        by = {"route": None, "verb": VERBS}
+        self._count = metrics.counter("toolway_requests_total", "HTTP requests.", {**by, "status": STATUSES})
+        self._seconds = metrics.histogram("toolway_request_seconds", "Time of HTTP requests.", SECONDS, by)
+
+    def begin(self, request: Served) -> None:
+        """Nothing is counted yet."""
+
+    def done(self, request: Served) -> None:
+        """Count it; streams last as long as their client stays, so their time says nothing."""
+        verb = request.scope["method"]
+        self._count.add(1, request.route, verb, str(request.status))
+        if verb != "GET" or request.route.startswith("/api/"):
+            self._seconds.observe(request.seconds, request.route, verb)
+
+
+class Calls:
+    """By method, server and upstream; tools also by name, as far as the catalog has them."""
+
+    name = "meters"
+
+    def __init__(self, metrics: Metrics) -> None:
+        methods = sorted(CALL_METHODS)
+        by = {"method": methods, "server": None, "upstream": None, "outcome": OUTCOMES}
+        self._count = metrics.counter("toolway_calls_total", "Calls of clients.", by)
+        what, by = "Time of calls, waiting for slots and people included.", {"method": methods, "upstream": None}
+        self._seconds = metrics.histogram("toolway_call_seconds", what, SECONDS, by)
+        by = {"upstream": None, "tool": None, "outcome": OUTCOMES}
+        self._tools = metrics.counter("toolway_tool_calls_total", "Calls of each tool.", by)
+
+    def begin(self, call: Call) -> None:
+        """Nothing is counted yet."""
+
+    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
+        """Count it; what was refused before its target was known has no upstream."""
+        outcome, target = outcome_of(call.method, reply), call.target
+        upstream = target.upstream if target is not None else ""
+        self._count.add(1, call.method, call.server, upstream, outcome)
+        self._seconds.observe(seconds, call.method, upstream)
+        if target is not None and call.method == "tools/call":
+            self._tools.add(1, upstream, target.name, outcome)
+
+
+class Attempts:
+    """By upstream; `again` are those that repeat another one."""
+
+    name = "meters"
+
+    def __init__(self, metrics: Metrics) -> None:
+        by = {"upstream": None, "outcome": ("ok", "error", "cancelled"), "again": ("yes", "no")}
+        self._count = metrics.counter("toolway_attempts_total", "Tries of calls on endpoints.", by)
+        self._seconds = metrics.histogram("toolway_attempt_seconds", "Time of tries.", SECONDS, {"upstream": None})
+
+    def begin(self, attempt: Attempt) -> None:
+        """Nothing is counted yet."""
+
+    def done(self, attempt: Attempt) -> None:
+        """Count it."""
+        upstream, again = attempt.upstream.name, "yes" if attempt.number > 1 else "no"
+        outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
+        self._count.add(1, upstream, outcome, again)
+        self._seconds.observe(attempt.seconds, upstream)
+
+
+def outcome_of(method: str, reply: Reply | None) -> str:
+    """How a call ended, as one of `OUTCOMES`."""
+    if reply is None:
+        return "cancelled"
+    if reply.fault is not None:
+        return "error"
+    if method != "tools/call":
+        return "ok"
+    try:
+        return "tool_error" if TOOL_RESULT.decode(reply.result or b"{}").is_error else "ok"
+    except msgspec.DecodeError:
+        return "error"

@@ -1,0 +1,34 @@
+"""Watchers that count; there are none while nothing exports the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from toolway.hookspecs.attempts import AttemptWatcher
+from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher
+from toolway.plugin import Kernel, Plugin, Settings, hookimpl
+
+
+class MetersPlugin(Plugin[Settings]):
+    """Counts on three levels."""
+
+    @hookimpl
+    def toolway_request_watchers(self, kernel: Kernel) -> Iterable[RequestWatcher]:
+        """HTTP requests."""
+        from toolway.bundled.meters.meters import Requests
+
+        return [Requests(kernel.metrics)] if kernel.metrics.is_read else []
+
+    @hookimpl
+    def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:
+        """Calls."""
+        from toolway.bundled.meters.meters import Calls
+
+        return [Calls(kernel.metrics)] if kernel.metrics.is_read else []
+
+    @hookimpl
+    def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:
+        """Attempts."""
+        from toolway.bundled.meters.meters import Attempts
+
+        return [Attempts(kernel.metrics)] if kernel.metrics.is_read else []

@@ -1,0 +1,187 @@
+"""Counters, gauges and histograms, in memory that all workers of a node share.
+
+The supervisor makes one `Memory` per worker before it forks: a worker writes only its own, reads all, and one that
+replaces another goes on with what that had counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import monotonic
+from typing import Literal
+
+import msgspec
+
+from toolway.hookspecs.telemetry import LABELS, OTHER, Closed, Family, MetricReader
+
+CELLS = 65_536
+NAMES = 4 * 1024 * 1024
+LOST = "toolway_metrics_lost_total"
+"""Counts what found no place any more."""
+
+Labels = tuple[str, ...]
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Memory:
+    """Numbers of one worker and, behind them, a line for each series that says where its numbers are."""
+
+    def __init__(self) -> None:
+        view = memoryview(mmap.mmap(-1, 16 + 8 * CELLS + NAMES))  # shared with forked processes
+        self._used = view[:16].cast("Q")
+        self._names = view[16 + 8 * CELLS :]
+        self._read = 0
+        self._series: dict[tuple[str, Labels], int] = {}
+        self.cells = view[16 : 16 + 8 * CELLS].cast("d")
+        self.allot(LOST, (), 1)
+
+    def allot(self, name: str, labels: Labels, width: int) -> int:
+        """The first of `width` cells for a series; that of `LOST` when all are taken."""
+        length, first = self._used
+        line = msgspec.json.encode([name, labels, first]) + b"\n"
+        if first + width > CELLS or length + len(line) > NAMES:
+            return 0
+        self._names[length : length + len(line)] = line
+        self._used[1] = first + width
+        self._used[0] = length + len(line)  # last: from now on readers see it
+        return first
+
+    def series(self) -> Mapping[tuple[str, Labels], int]:
+        """The first cell of each series, by name and labels."""
+        length = self._used[0]
+        for line in bytes(self._names[self._read : length]).splitlines():
+            name, labels, first = msgspec.json.decode(line)
+            self._series[name, tuple(labels)] = first
+        self._read = length
+        return self._series
+
+
+class Instrument:
+    """One counter, gauge or histogram of one worker."""
+
+    def __init__(self, memory: Memory, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> None:
+        self.name, self.about, self.kind, self.labels = name, about, kind, tuple(labels)
+        self.bounds: tuple[float, ...] = ()
+        self.read: Callable[[], float] | None = None
+        self.is_largest = False
+        self._closed = tuple(None if each is None else frozenset(each) for each in labels.values())
+        self._names: tuple[set[str], ...] = tuple(set() for _ in labels)
+        self._memory, self._cells = memory, memory.cells
+        self._places = {found: first for (owner, found), first in memory.series().items() if owner == name}
+        if kind == "gauge":
+            for first in self._places.values():
+                self._cells[first] = 0.0  # of a worker that is gone
+
+    @property
+    def width(self) -> int:
+        """How many cells a series has."""
+        return len(self.bounds) + 2 if self.kind == "histogram" else 1
+
+    def add(self, amount: float, *labels: str) -> None:
+        """See `telemetry.Counter`."""
+        place = self._places.get(labels)
+        self._cells[self._place(labels) if place is None else place] += amount
+
+    def set(self, value: float, *labels: str) -> None:
+        """See `telemetry.Gauge`."""
+        self._cells[self._place(labels)] = value
+
+    def observe(self, value: float, *labels: str) -> None:
+        """See `telemetry.Histogram`."""
+        place = self._places.get(labels)
+        place = self._place(labels) if place is None else place
+        if place:
+            self._cells[place + bisect_left(self.bounds, value)] += 1
+            self._cells[place + len(self.bounds) + 1] += value
+        else:
+            self._cells[0] += 1
+
+    def _place(self, labels: Labels) -> int:
+        fitting = tuple(self._fit(number, label) for number, label in enumerate(labels))
+        if fitting not in self._places:
+            self._places[fitting] = self._memory.allot(self.name, fitting, self.width)
+        return self._places[fitting]
+
+    def _fit(self, number: int, label: str) -> str:
+        closed, names = self._closed[number], self._names[number]
+        if closed is not None:
+            return label if label in closed else OTHER
+        if len(names) < LABELS:
+            names.add(label)
+        return label if label in names else OTHER
+
+
+class Instruments:
+    """See `telemetry.Metrics`; `memories` has that of each worker, the `own` one is written."""
+
+    def __init__(self, memories: Sequence[Memory] = (), own: int = 0) -> None:
+        self.is_read = False
+        self.lag = 0.0
+        self._memories = memories or (Memory(),)
+        self._own = self._memories[own]
+        self._known: dict[str, Instrument] = {}
+        self.counter(LOST, "Updates of series that found no place.", {})
+        self.sampled("toolway_loop_lag_seconds", "How late the event loop was.", lambda: self.lag, largest=True)
+
+    def counter(self, name: str, about: str, labels: Mapping[str, Closed]) -> Instrument:
+        """See `telemetry.Metrics`."""
+        return self._known.get(name) or self._made(name, about, "counter", labels)
+
+    def gauge(self, name: str, about: str, labels: Mapping[str, Closed]) -> Instrument:
+        """See `telemetry.Metrics`."""
+        return self._known.get(name) or self._made(name, about, "gauge", labels)
+
+    def histogram(self, name: str, about: str, bounds: Sequence[float], labels: Mapping[str, Closed]) -> Instrument:
+        """See `telemetry.Metrics`."""
+        made = self._known.get(name) or self._made(name, about, "histogram", labels)
+        made.bounds = tuple(bounds)
+        return made
+
+    def sampled(self, name: str, about: str, read: Callable[[], float], *, largest: bool = False) -> None:
+        """See `telemetry.Metrics`."""
+        gauge = self.gauge(name, about, {})
+        gauge.read, gauge.is_largest = read, largest
+
+    def sample(self) -> None:
+        """Read what is sampled."""
+        for each in self._known.values():
+            if each.read is not None:
+                each.set(each.read())
+
+    def read_by(self, reader: MetricReader) -> None:
+        """Somebody exports them."""
+        self.is_read = True
+        reader.attach(self.collect)
+
+    async def tend(self) -> None:
+        """Sample once a second; never returns."""
+        while True:
+            due = monotonic() + 1.0
+            await asyncio.sleep(1.0)
+            self.lag = monotonic() - due
+            self.sample()
+
+    def collect(self) -> Sequence[Family]:
+        """The totals of all workers."""
+        return tuple(self._totals())
+
+    def _totals(self) -> Iterator[Family]:
+        found: dict[str, dict[Labels, list[Sequence[float]]]] = {name: {} for name in self._known}
+        for memory in self._memories:
+            for (name, labels), first in memory.series().items():
+                if (each := self._known.get(name)) is not None:
+                    cells = memory.cells[first : first + each.width].tolist()
+                    found[name].setdefault(labels, []).append(cells)
+        for each in self._known.values():
+            together = max if each.is_largest else sum
+            series = {
+                labels: [together(cell) for cell in zip(*of, strict=True)] for labels, of in found[each.name].items()
+            }
+            yield Family(each.name, each.about, each.kind, each.labels, series, each.bounds)
+
+    def _made(self, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> Instrument:
+        made = self._known[name] = Instrument(self._own, name, about, kind, labels)
+        return made

@@ -1,0 +1,218 @@
+"""What can be told about the gateway: watchers of requests and calls, instruments, logs; and what must not be told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.markers import hookspec
+from toolway.hookspecs.routing import Call, Reply
+
+if TYPE_CHECKING:
+    from toolway.hookspecs.serving import HeaderList
+    from toolway.plugin import Kernel
+
+OTHER = "__other__"
+"""In place of a label that is not one of the closed set, or is one too many."""
+LABELS = 1_000
+"""Most values of a label whose set is made of names that operators gave."""
+
+
+class Served(msgspec.Struct, eq=False, dict=True):
+    """One HTTP request from its head to the end of its answer.
+
+    The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
+    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `request_id`, `trace_id` and
+    `span_id` are a watcher's to set; `headers` go out with the answer if they are there before it begins.
+    """
+
+    scope: Mapping[str, Any]
+    headers: HeaderList
+    route: str = ""
+    server: str = ""
+    principal: Principal | None = None
+    method: str = ""
+    meta: bytes = b""
+    upstream: str = ""
+    item: str = ""
+    status: int = 0
+    seconds: float = 0.0
+    error: BaseException | None = None
+    request_id: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+
+
+SERVED: ContextVar[Served | None] = ContextVar("toolway_served", default=None)
+"""The request that is being served, also in the background work that it began; None without watchers of requests."""
+
+
+@runtime_checkable
+class RequestWatcher(Protocol):
+    """Sees every HTTP request, in memory and at once."""
+
+    name: str
+
+    def begin(self, request: Served) -> None:
+        """Its head is read; nothing else is known yet."""
+
+    def done(self, request: Served) -> None:
+        """The answer is over, or the client is gone."""
+
+
+@runtime_checkable
+class CallWatcher(Protocol):
+    """Sees every call, in memory and at once; its attempts are seen by attempt watchers."""
+
+    name: str
+
+    def begin(self, call: Call) -> None:
+        """It is about to be routed; it has no target yet."""
+
+    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
+        """It ended with this reply, None when it was cancelled; it has a target if its name was known."""
+
+
+class Counter(Protocol):
+    """A number that only grows; labels in their order."""
+
+    def add(self, amount: float, *labels: str) -> None:
+        """Add to it."""
+
+
+class Gauge(Protocol):
+    """A number that goes up and down; labels in their order."""
+
+    def set(self, value: float, *labels: str) -> None:
+        """It is this now."""
+
+
+class Histogram(Protocol):
+    """How often values were below each bound, and their sum; labels in their order."""
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Count one."""
+
+
+Closed = Sequence[str] | None
+"""The values that a label can have; None for names of configured objects, of which there are `LABELS` at most."""
+
+
+class Metrics(Protocol):
+    """Makes instruments; to be used in the event loop only. Totals are of all workers and survive a worker's end.
+
+    Names are those of Prometheus: `toolway_<what>_<unit>`, with `_total` for counters. Asking twice for a name gives
+    the same instrument.
+    """
+
+    @property
+    def is_read(self) -> bool:
+        """Whether anything exports them: only then is it worth to count each request."""
+
+    def counter(self, name: str, about: str, labels: Mapping[str, Closed]) -> Counter:
+        """A counter."""
+
+    def gauge(self, name: str, about: str, labels: Mapping[str, Closed]) -> Gauge:
+        """A gauge, whose total is the sum over all workers."""
+
+    def histogram(self, name: str, about: str, bounds: Sequence[float], labels: Mapping[str, Closed]) -> Histogram:
+        """A histogram with these upper bounds."""
+
+    def sampled(self, name: str, about: str, read: Callable[[], float], *, largest: bool = False) -> None:
+        """A gauge that is read once a second; its total is the sum over all workers, or the largest."""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """An instrument with its totals; `series` has values by labels: for a histogram counts per bound, +Inf, and sum."""
+
+    name: str
+    about: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    series: Mapping[tuple[str, ...], Sequence[float]]
+    bounds: tuple[float, ...] = ()
+
+
+@runtime_checkable
+class MetricReader(Protocol):
+    """Exports the instruments."""
+
+    name: str
+
+    def attach(self, collect: Callable[[], Sequence[Family]]) -> None:
+        """`collect` gives the totals of all workers, from any of them."""
+
+
+@runtime_checkable
+class Redactor(Protocol):
+    """Removes what must not be told."""
+
+    name: str
+
+    def redact(self, text: str, key: str | None = None) -> str:
+        """The text without secrets; `key` is the name of the field that it is the value of, where it has one."""
+
+
+@hookspec
+def toolway_request_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
+    """Offer to learn from HTTP requests.
+
+    Called: once, when the gateway is built.
+    Used: for every request that the edge lets through, in the order of `plugins.enable`; in reverse at its end.
+    On error: it is logged; the request goes on.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_call_watchers(kernel: Kernel) -> Iterable[CallWatcher]:
+    """Offer to learn from calls.
+
+    Called: once, when the gateway is built.
+    Used: for every call, in the order of `plugins.enable`; in reverse at its end.
+    On error: it is logged; the call goes on.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_metric_readers(kernel: Kernel) -> Iterable[MetricReader]:
+    """Offer to export what `kernel.metrics` counts.
+
+    Called: once, when the gateway is built, before the watchers are asked for.
+    Used: whenever it wants to.
+    On error: while starting, the gateway does not start.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_redactors(kernel: Kernel) -> Iterable[Redactor]:
+    """Offer to remove secrets from what is told: logs, errors, spans, audit, diagnostics, exports.
+
+    Called: once, when the gateway is built.
+    Used: for every text that leaves, after the gateway itself removed each resolved secret.
+    On error: the whole text is replaced.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_log_handlers(kernel: Kernel) -> Iterable[logging.Handler]:
+    """Offer handlers for the root logger, in place of plain lines on the standard error.
+
+    Called: once, when the gateway is built.
+    Used: for every line, which is redacted after the handler's formatter made it.
+    On error: as `logging` does: it is printed, the request goes on.
+    Since: 1.0
+    """
+    return ()

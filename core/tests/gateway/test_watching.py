@@ -1,0 +1,88 @@
+"""Watchers see requests, calls and attempts as they are; what they do wrong changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolway_testing import telling
+from toolway_testing.gateway import RunningGateway, StartGateway
+from toolway_testing.telling import TOLD
+
+
+@pytest.fixture
+async def gate(gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunningGateway:
+    monkeypatch.syspath_prepend(str(telling.installed(tmp_path / "installed")))
+    gate = await gateway(demo=True, enable=["telling"])
+    await gate.gateway.kernel.catalog.refresh("demo")
+    return gate
+
+
+async def test_a_call_is_seen_on_three_levels_and_everything_of_it_knows_its_request(gate: RunningGateway) -> None:
+    answer = await gate.call("demo__add", {"a": 1, "b": 2})
+
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] == "r-1"
+    assert TOLD.events == [
+        *("request begins", "call begins", "attempt begins", "attempt ends", "call ends in r-1", "request ends"),
+    ]
+    [request] = TOLD.requests
+    assert (request.route, request.server, request.method) == ("/servers/{server}/mcp", "all", "tools/call")
+    assert (request.upstream, request.item, request.status) == ("demo", "add", 200)
+    assert request.principal is not None
+    assert request.seconds > 0
+    assert b"protocolVersion" in request.meta
+
+
+async def test_what_is_refused_is_seen_with_its_status(gate: RunningGateway) -> None:
+    refused = await gate.mcp("tools/list", server="nothing")
+    unknown = await gate.call("demo__nothing")
+
+    assert [each.status for each in TOLD.requests] == [refused.status, unknown.status]
+    [(call, reply)] = TOLD.calls
+    assert call.target is None
+    assert reply is not None
+    assert reply.fault is not None
+
+
+async def test_the_api_tells_the_template_of_its_path_and_who_asks(gate: RunningGateway) -> None:
+    await gate.api("GET", "/upstreams/demo")
+
+    [request] = TOLD.requests
+    assert request.route == "/api/v1/upstreams/{name}"
+    assert request.principal is not None
+    assert request.principal.kind != "anonymous"
+
+
+async def test_watchers_that_fail_change_nothing_and_are_told(
+    gate: RunningGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    TOLD.is_broken = True
+
+    answer = await gate.call("demo__add", {"a": 1, "b": 2})
+
+    assert answer.status == 200
+    assert [each.message for each in caplog.records if "watcher" in each.message] == ["a watcher failed"] * 4
+
+
+async def test_what_is_read_is_counted(gate: RunningGateway) -> None:
+    await gate.call("demo__add", {"a": 1, "b": 2})
+    await gate.call("demo__nothing")
+    await gate.call("demo__add", {"a": "x"})
+
+    assert TOLD.total("toolway_calls_total", "tools/call", "all", "demo", "ok") == [1]
+    assert TOLD.total("toolway_calls_total", "tools/call", "all", "", "error") == [1]
+    assert TOLD.total("toolway_tool_calls_total", "demo", "add", "tool_error") == [1]
+    assert TOLD.total("toolway_attempts_total", "demo", "ok", "no") == [2]
+    assert sum(TOLD.total("toolway_call_seconds", "tools/call", "demo")[:-1]) == 2
+    gate.gateway.kernel.metrics.sample()
+    assert TOLD.total("toolway_calls_in_flight") == [0]
+
+
+async def test_a_redactor_that_fails_hides_everything(gate: RunningGateway) -> None:
+    redact = gate.gateway.kernel.redact
+
+    assert redact("be hush now") == "be [hushed] now"
+    TOLD.is_broken = True
+    assert redact("be hush now") == "[redacted: the redactor failed with RuntimeError]"
