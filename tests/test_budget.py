@@ -1,8 +1,8 @@
 """The kernel stays small: its lines of code, and the sizes of its files and functions (docs/explanation/kernel.md).
 
 Lines of code are lines that hold a token, without comments and docstrings. Migrations are history, not code to read,
-and do not count. What is in the same wheel and is no kernel (the edge, the protocol, the bundled plugins, which live by the
-rules of all plugins, and the programs) has bounds of its own.
+and do not count. What is in the same wheel and is no kernel (the edge, the protocol, the bundled plugins, which live by
+the rules of all plugins, and the programs) has bounds of its own.
 """
 
 import ast
