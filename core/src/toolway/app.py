@@ -29,6 +29,7 @@ from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.host import Plugins
+from toolway.plugin.kernel import Control
 
 
 @dataclass
@@ -53,7 +54,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.holder.release)
             await self.plane.presence.open()
-            self._enter(before)
+            self.enter(before)
+            del before  # this frame lives as long as the gateway
             await stack.enter_async_context(self.plane.catalog.run())
             for service in self.services:
                 await stack.enter_async_context(service.run())
@@ -72,7 +74,7 @@ class Gateway:
         self.kernel.phase = "draining"
         await self.plane.dispatch.done()
 
-    def _enter(self, before: Gateway | None) -> None:
+    def enter(self, before: Gateway | None) -> None:
         """What there is one of in a process works for this gateway from now on."""
         kernel = self.kernel
         kernel.database.recorders, kernel.database.publish = self.recorders, kernel.pubsub.publish
@@ -83,7 +85,12 @@ class Gateway:
 
 
 async def build_gateway(
-    config: Config, holder: Holder, *, demo: bool = False, metrics: Instruments | None = None
+    config: Config,
+    holder: Holder,
+    *,
+    demo: bool = False,
+    metrics: Instruments | None = None,
+    control: Control | None = None,
 ) -> Gateway:
     """Every part of a gateway; nothing runs yet.
 
@@ -94,6 +101,7 @@ async def build_gateway(
     plugins = load_plugins(config)
     plugins.refuse_broken()
     kernel = await GatewayKernel.open(config, plugins, holder, metrics=metrics)
+    kernel.control = control or kernel.control
     kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
     for reader in plugins.collect(telemetry.toolway_metric_readers, kernel):
         kernel.metrics.read_by(reader)

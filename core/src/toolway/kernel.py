@@ -27,7 +27,7 @@ from toolway.migrations.run import kernel_history, migrate
 from toolway.plugin.hooks import Provided
 from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
-from toolway.plugin.kernel import Clock, Phase
+from toolway.plugin.kernel import Clock, Control, NoControl, Phase
 from toolway.redaction import Redaction
 from toolway.secrets import SecretResolver
 
@@ -62,6 +62,7 @@ class GatewayKernel:
         self.secrets = SecretResolver(clock)
         self.redact = Redaction(self.secrets.known)
         self.metrics = metrics or Instruments()
+        self.control: Control = NoControl()
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
         self.public_url = config.gateway.public_url

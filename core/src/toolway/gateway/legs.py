@@ -209,12 +209,15 @@ class Legs(msgspec.Struct, eq=False):
         self.discard_all(lambda held: True)
         await self.closing.done()
 
+    def _hear(self, upstream: str) -> None:
+        self.relisted(upstream)
+
     def _all(self) -> list[HeldLeg]:
         return [held for legs in self.held.values() for held in legs.values()]
 
     def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
         shared = key[1] == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, lambda name: self.relisted(name))
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self._hear)
         profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
         leg = routing.Leg(key[1], key[2], profile, held, authorizer(self.auths, upstream, owner.principal))
         held.connection = self.kinds[upstream.kind].connect(upstream, endpoint, leg)
