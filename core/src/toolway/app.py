@@ -19,7 +19,9 @@ from toolway.edge.metrics import Instruments
 from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
+from toolway.gateway.lists import Lists
 from toolway.gateway.plane import DataPlane, Providers
+from toolway.gateway.presence import Presence
 from toolway.gateway.watching import Watched
 from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.auth import GATEWAY
@@ -27,6 +29,7 @@ from toolway.hookspecs.serving import ServerRunner
 from toolway.keep import Holder
 from toolway.kernel import GatewayKernel
 from toolway.plugin.host import Plugins
+from toolway.plugin.kernel import Control
 
 
 @dataclass
@@ -37,18 +40,22 @@ class Gateway:
     plugins: Plugins
     kernel: GatewayKernel
     plane: DataPlane
+    endpoint: Endpoint
     app: ASGIApp
     holder: Holder
+    recorders: tuple[system.ChangeRecorder, ...]
     services: tuple[system.Service, ...]
     runner: ServerRunner
     log_handlers: tuple[logging.Handler, ...]
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Serve inside of this context: relays, discovery and the plugins' services run."""
+    async def running(self, before: Gateway | None = None) -> AsyncIterator[None]:
+        """Serve inside of this context, in place of another one: discovery and the plugins' services run."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._closed)
-            await stack.enter_async_context(self.plane.relay.run())
+            stack.push_async_callback(self.holder.release)
+            await self.plane.presence.open()
+            self.enter(before)
+            del before  # this frame lives as long as the gateway
             await stack.enter_async_context(self.plane.catalog.run())
             for service in self.services:
                 await stack.enter_async_context(service.run())
@@ -62,15 +69,28 @@ class Gateway:
         self.kernel.phase = "draining"
         await self.plane.drain()
 
-    async def _closed(self) -> None:
-        await self.plane.background.close()
-        await self.plane.legs.close()
-        await self.kernel.close()
-        await self.holder.release()
+    async def retire(self) -> None:
+        """Another one took over: calls in flight finish."""
+        self.kernel.phase = "draining"
+        await self.plane.dispatch.done()
+
+    def enter(self, before: Gateway | None) -> None:
+        """What there is one of in a process works for this gateway from now on."""
+        kernel = self.kernel
+        kernel.database.recorders, kernel.database.publish = self.recorders, kernel.pubsub.publish
+        if before is not None:
+            kernel.secrets.remember(before.kernel.secrets.known())
+        self.plane.enter(before.plane if before is not None else None)
+        self.endpoint.enter()
 
 
 async def build_gateway(
-    config: Config, holder: Holder, *, demo: bool = False, metrics: Instruments | None = None
+    config: Config,
+    holder: Holder,
+    *,
+    demo: bool = False,
+    metrics: Instruments | None = None,
+    control: Control | None = None,
 ) -> Gateway:
     """Every part of a gateway; nothing runs yet.
 
@@ -81,6 +101,7 @@ async def build_gateway(
     plugins = load_plugins(config)
     plugins.refuse_broken()
     kernel = await GatewayKernel.open(config, plugins, holder, metrics=metrics)
+    kernel.control = control or kernel.control
     kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
     for reader in plugins.collect(telemetry.toolway_metric_readers, kernel):
         kernel.metrics.read_by(reader)
@@ -113,23 +134,29 @@ async def build_gateway(
         plugins.collect(routing.toolway_request_middleware, kernel),
         plugins.collect(telemetry.toolway_call_watchers, kernel),
     )
-    plane = DataPlane(kernel, config.gateway, catalog, access, providers)
+    lists = Lists(access, kernel.seal, config.gateway.page_size)
+
+    async def present() -> Presence:
+        return Presence(kernel, config.gateway, catalog, access, lists)
+
+    presence = await kernel.keep("presence", kernel.stores, present, Presence.close)
+    plane = DataPlane(kernel, catalog, access, providers, lists, presence)
     kernel.entities = plugins.collect(system.toolway_entities, kernel, builtin="first")
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    kernel.database.recorders = plugins.collect(system.toolway_change_recorders, kernel)
+    recorders = plugins.collect(system.toolway_change_recorders, kernel)
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
-    app: ASGIApp = Endpoint(plane, kernel.challenges, rest)
-    if watchers := plugins.collect(telemetry.toolway_request_watchers, kernel):
-        app = Watched(app, watchers)
+    endpoint = Endpoint(plane, kernel.challenges, rest)
+    watchers = plugins.collect(telemetry.toolway_request_watchers, kernel)
+    app: ASGIApp = Watched(endpoint, watchers) if watchers else endpoint
     handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
-    return Gateway(config, plugins, kernel, plane, app, holder, services, runner, handlers)
+    return Gateway(config, plugins, kernel, plane, endpoint, app, holder, recorders, services, runner, handlers)
 
 
 def load_plugins(config: Config) -> Plugins:

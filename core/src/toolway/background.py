@@ -26,6 +26,12 @@ class Background:
         task.add_done_callback(partial(self._ended, what))
         return task
 
+    def hand_over(self, task: asyncio.Task[Any], to: Background) -> None:
+        """From now on it belongs to another one."""
+        self.running.discard(task)
+        to.running.add(task)
+        task.add_done_callback(to.running.discard)
+
     async def done(self) -> None:
         """Wait until nothing runs any more."""
         while self.running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -25,9 +26,10 @@ class Kept(msgspec.Struct):
 
 
 class Keeper:
-    """All kept resources of the process, by key and fingerprint."""
+    """All kept resources of the process, by key and fingerprint; `node` is what other processes call this one."""
 
     def __init__(self) -> None:
+        self.node = secrets.token_hex(6)
         self._kept: dict[tuple[str, str], Kept] = {}
         self._making: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -62,6 +64,7 @@ class Holder:
     """What one gateway holds; everything is given back together, newest first."""
 
     def __init__(self, keeper: Keeper) -> None:
+        self.node = keeper.node
         self._keeper = keeper
         self._held = AsyncExitStack()
 

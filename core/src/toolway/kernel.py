@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -25,12 +24,14 @@ from toolway.hookspecs.challenge import Challenges
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
 from toolway.migrations.run import kernel_history, migrate
+from toolway.plugin.hooks import Provided
 from toolway.plugin.host import Plugins
 from toolway.plugin.http import OutgoingHttp
-from toolway.plugin.kernel import Clock, Phase
+from toolway.plugin.kernel import Clock, Control, NoControl, Phase
 from toolway.redaction import Redaction
 from toolway.secrets import SecretResolver
 
+T = TypeVar("T")
 OF_UPSTREAMS = frozenset({"upstreams", "items", "tools", "prompts", "resources"})
 """What has the owner and visibility of an upstream, whose name its own begins with."""
 
@@ -48,6 +49,7 @@ class GatewayKernel:
     access: Access
     challenges: Challenges
     phase: Phase = "starting"
+    stores: str = ""
     entities: Sequence[system.Entity] = ()
     health_checks: Sequence[system.HealthCheck] = ()
     operations: Sequence[Operation] = ()
@@ -55,11 +57,12 @@ class GatewayKernel:
 
     def __init__(self, config: Config, holder: Holder, clock: Clock, metrics: Instruments | None = None) -> None:
         self.config = config
-        self.node = secrets.token_hex(6)
+        self.node = holder.node
         self.clock = clock
         self.secrets = SecretResolver(clock)
         self.redact = Redaction(self.secrets.known)
         self.metrics = metrics or Instruments()
+        self.control: Control = NoControl()
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
         self.public_url = config.gateway.public_url
@@ -94,10 +97,12 @@ class GatewayKernel:
         kernel.seal = await open_ring(kernel.database, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
         shared = "database" if kernel._is_shared else None
-        kernel.keyvalue = plugins.one(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
-        kernel.pubsub = plugins.one(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
+        kernel.http = await kernel.keep("http", str(config.egress), kernel._outgoing, OutgoingHttp.close)
+        keyvalue = plugins.acting(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
+        pubsub = plugins.acting(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
+        kernel.keyvalue = await kernel._kept("keyvalue", keyvalue)
+        kernel.pubsub = await kernel._kept("pubsub", pubsub)
         kernel._refuse_memory_for_many()
-        kernel.database.publish = kernel.pubsub.publish
         return kernel
 
     async def connect(self, plugins: Plugins) -> Store:
@@ -143,9 +148,19 @@ class GatewayKernel:
         settings = upstream.upstream.settings
         return Resource(name, owner=settings.owner, visibility=settings.visibility)
 
-    async def close(self) -> None:
-        """Close what belongs to this gateway only."""
-        await self.http.close()
+    async def _outgoing(self) -> OutgoingHttp:
+        return self.http
+
+    async def _kept(self, what: str, provided: Provided[T]) -> T:
+        """A store outlives reloads, as long as it is the same one with the same settings; what it holds is in use."""
+
+        async def made() -> T:
+            return provided.provider
+
+        origin = provided.origin
+        fingerprint = f"{provided.name} of {origin} with {self.config.plugins.tables.get(origin.name)}"
+        self.stores += fingerprint
+        return await self.keep(what, fingerprint, made)
 
     @property
     def _is_shared(self) -> bool:

@@ -41,6 +41,10 @@ class SecretResolver:
         """Every value resolved so far, the last ones first."""
         return tuple(reversed(self._known))
 
+    def remember(self, values: Sequence[str]) -> None:
+        """Values of another one, which must not be told either."""
+        self._known = dict.fromkeys(reversed(values)) | self._known
+
     def _fresh(self, reference: str) -> Secret | None:
         secret, now = self._current.get(reference), self._clock.monotonic()
         limits = (secret.refresh_at, secret.expires_at) if secret else ()

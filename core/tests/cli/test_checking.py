@@ -26,8 +26,7 @@ def file(tmp_path: Path) -> Path:
 async def _make_all(file: Path) -> None:
     """What `serve` makes at its first start."""
     holder = Keeper().holder()
-    gateway = await build_gateway(load_config(file), holder)
-    await gateway.kernel.close()
+    await build_gateway(load_config(file), holder)
     await holder.release()
 
 

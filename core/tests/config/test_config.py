@@ -168,3 +168,26 @@ def test_a_secrets_directory_that_does_not_exist_is_refused(file: Path) -> None:
     assert refusal(file, environ={"TOOLWAY_SECRETS_DIR": "/nowhere"}) == (
         "TOOLWAY_SECRETS_DIR /nowhere cannot be read: No such file or directory; name a readable directory"
     )
+
+
+def test_what_is_in_the_directory_beside_the_file_is_read_after_it(tmp_path: Path) -> None:
+    file, beside = tmp_path / "toolway.toml", tmp_path / "toolway.d"
+    beside.mkdir()
+    file.write_text('[gateway]\npage_size = 1\nnaming = "plain"\n[[servers]]\nname = "a"\n[plugins]\nenable = ["x"]\n')
+    (beside / "20-b.toml").write_text('[[servers]]\nname = "b"\n[gateway]\npage_size = 3\n')
+    (beside / "10-c.toml").write_text('[[servers]]\nname = "c"\n[gateway]\npage_size = 2\n[plugins]\nenable = ["y"]\n')
+    (beside / "notes.txt").write_text("no configuration")
+
+    config = load_config(file, {})
+
+    assert [each["name"] for each in config.servers] == ["a", "c", "b"]
+    assert (config.gateway.page_size, config.gateway.naming, config.plugins.enable) == (3, "plain", ("y",))
+
+
+def test_a_file_beside_it_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "toolway.toml").write_text("")
+    (tmp_path / "toolway.d").mkdir()
+    (tmp_path / "toolway.d/10-broken.toml").write_text("[")
+
+    with pytest.raises(ConfigError, match=r"10-broken\.toml is not TOML"):
+        load_config(tmp_path / "toolway.toml", {})

@@ -143,14 +143,31 @@ class Catalog:
         for listener in self._listeners:
             listener(old, new)
 
+    def take_over(self, other: Catalog) -> None:
+        """Go on with the discovery of those upstreams of another catalog that are the same here; it ends."""
+        other._is_running = False
+        for name, mine in self._watchers.items():
+            known = other._watchers.get(name)
+            if known is None or known.task is None or known.view.upstream != mine.view.upstream:
+                continue
+            upstream = known.view.upstream
+            known.move(self._definitions.kinds[upstream.kind], self._authorize(upstream), self._news.set)
+            other._background.hand_over(known.task, self._background)
+            self._watchers[name] = known
+        self.rebuild()
+
+    def resume(self) -> None:
+        """Discover every upstream that is not being discovered yet, now and from now on."""
+        self._is_running = True
+        for watcher in self._watchers.values():
+            self._start(watcher)
+
     @contextlib.asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """Discover and follow changes while the context is open; then close all connections to upstreams."""
-        self._is_running = True
         self._background.start(self._forever(self._follow_revisions), "following of revisions")
         self._background.start(self._forever(self._follow_news), "following of upstreams")
-        for watcher in self._watchers.values():
-            self._start(watcher)
+        self.resume()
         try:
             async with self._pubsub.subscribe(REVISIONS_CHANNEL, self._hinted):
                 yield
@@ -192,7 +209,7 @@ class Catalog:
         return watcher
 
     def _start(self, watcher: Watcher) -> None:
-        if self._is_running and watcher.view.upstream.settings.enabled:
+        if self._is_running and watcher.task is None and watcher.view.upstream.settings.enabled:
             watcher.task = self._background.start(watcher.run(), f"discovery of {watcher.name}")
 
     async def _forever(self, step: Callable[[], Awaitable[None]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -97,8 +97,9 @@ class Definitions:
         return _tagged("Upstream", "kind", name, self.kinds[name].settings, default, auth=(auth, None))
 
 
+@lru_cache(maxsize=1024)
 def _tagged(what: str, tag: str, value: str, model: type[M], default: Any, **fields: Any) -> type[M]:
-    """The model with the member that chooses it, and a name of its own."""
+    """The model with the member that chooses it, and a name of its own; the same one for equals, also after a reload."""
     title = "".join(part.capitalize() for part in value.split("-")) + what
     members: dict[str, Any] = {tag: (Literal.__getitem__(value), default), **fields}
     return create_model(title, __base__=model, **members)

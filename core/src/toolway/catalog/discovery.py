@@ -64,6 +64,10 @@ class Watcher:
         self._wake = asyncio.Event()
         self._demands: list[asyncio.Future[Discovery | ToolwayError]] = []
 
+    def move(self, kind: routing.UpstreamKind, authorize: Authorize, changed: Callable[[], None]) -> None:
+        """It goes on for another gateway."""
+        self._kind, self._authorize, self._changed = kind, authorize, changed
+
     def stir(self) -> None:
         """Somebody heard that a list changed: discover again soon."""
         self._wake.set()

@@ -68,7 +68,6 @@ async def _check(config: Config, findings: list[Finding]) -> None:
             gateway = await build_gateway(await _spared(config, holder, Path(scratch), findings), holder)
             refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
             findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
-            await gateway.kernel.close()
         finally:
             await holder.release()
 

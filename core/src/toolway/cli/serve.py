@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from toolway.app import Gateway, build_gateway, is_guarded, load_plugins
+from toolway.app import Gateway, is_guarded, load_plugins
 from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config, load_config
 from toolway.edge import serve
@@ -23,8 +23,8 @@ from toolway.edge.names import is_loopback
 from toolway.edge.workers import Post, Supervisor
 from toolway.errors import ConfigError, ToolwayError
 from toolway.hookspecs.auth import toolway_authenticators
-from toolway.keep import Keeper
 from toolway.keyring import prepare_directory
+from toolway.lifecycle import Life, Load
 from toolway.redaction import RedactingFormatter
 
 log = logging.getLogger("toolway")
@@ -39,7 +39,8 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
         gateway = config.gateway
         refuse_open_doors(config, lambda: _may_be_guarded(config))
         serve.raise_file_limit()
-        work = partial(_work, config, demo, [Memory() for _ in range(gateway.workers)])
+        load, memories = partial(load_config, config_file), [Memory() for _ in range(gateway.workers)]
+        work = partial(_work, config, load, demo, memories)
         if gateway.workers > 1:
             return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
         claim_data_directory(config)
@@ -48,10 +49,10 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
         return _complain(error)
 
 
-def _work(config: Config, demo: bool, metrics: Sequence[Memory], post: Post) -> int:
+def _work(config: Config, load: Load, demo: bool, metrics: Sequence[Memory], post: Post) -> int:
     """The life of one worker process; its exit code."""
     try:
-        serve.run(_serve(config, demo, metrics, post))
+        serve.run(_serve(config, Life(load, Instruments(metrics, post.number), _admit, demo=demo), post))
     except ToolwayError as error:
         return _complain(error)
     return 0
@@ -62,15 +63,18 @@ def _complain(error: ToolwayError) -> int:
     return FAILED
 
 
-async def _serve(config: Config, demo: bool, metrics: Sequence[Memory], post: Post) -> None:
-    keeper = Keeper()
-    gateway = await build_gateway(config, keeper.holder(), demo=demo, metrics=Instruments(metrics, post.number))
-    _write_logs(gateway)
-    refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
+def _admit(gateway: Gateway) -> None:
+    refuse_open_doors(gateway.config, lambda: is_guarded(gateway.plugins, gateway.kernel))
+
+
+async def _serve(config: Config, life: Life, post: Post) -> None:
+    gateway = await life.build(config)
+    logs = Logs()
+    logs.write(gateway)
     token = await ensure_first_token(gateway.kernel.database, gateway.kernel.clock)
     edge = Edge(gateway.app, config.gateway, bind=config.gateway.bind, public_url=config.gateway.public_url)
     stop, hurry = asyncio.Event(), asyncio.Event()
-    _on_signals(stop, hurry)
+    _on_signals(stop, hurry, life)
     if post.orphaned is not None:
         _on_end_of(post.orphaned, stop)
 
@@ -79,11 +83,14 @@ async def _serve(config: Config, demo: bool, metrics: Sequence[Memory], post: Po
             print(welcome(gateway, bound[0][1], token), flush=True)
         post.ready()
 
-    async with gateway.running():
+    def swapped(gateway: Gateway) -> None:
+        edge.app = gateway.app
+        logs.write(gateway)
+
+    life.swapped = swapped
+    async with life.running():
         serve.settle_memory()
-        await serve.serve(
-            edge, gateway.runner, post.sockets, stop=stop, hurry=hurry, ready=ready, on_drain=gateway.drain
-        )
+        await serve.serve(edge, gateway.runner, post.sockets, stop=stop, hurry=hurry, ready=ready, on_drain=life.drain)
 
 
 def claim_data_directory(config: Config) -> int | None:
@@ -153,19 +160,29 @@ def _reachable(config: Config, port: int) -> str:
     return url[: -len(":0")] + f":{port}" if url.endswith(":0") else url
 
 
-def _write_logs(gateway: Gateway) -> None:
-    root, plain = logging.getLogger(), logging.StreamHandler()
-    if not root.handlers:
+class Logs:
+    """The handlers of the root logger, unless somebody else put some there."""
+
+    def __init__(self) -> None:
+        self._root = logging.getLogger()
+        self._are_ours = not self._root.handlers
+
+    def write(self, gateway: Gateway) -> None:
+        """Those of this gateway from now on."""
+        if not self._are_ours:
+            return
+        plain = logging.StreamHandler()
         plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        for handler in gateway.log_handlers or (plain,):
+        handlers = gateway.log_handlers or (plain,)
+        for handler in handlers:
             inner = handler.formatter or logging.Formatter()
             handler.setFormatter(RedactingFormatter(inner, gateway.kernel.redact))
-            root.addHandler(handler)
-        root.setLevel(logging.INFO)
+        self._root.handlers[:] = handlers
+        self._root.setLevel(logging.INFO)
 
 
-def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
-    """The first signal drains, the second one ends it at once."""
+def _on_signals(stop: asyncio.Event, hurry: asyncio.Event, life: Life) -> None:
+    """The first signal drains, the second one ends it at once; SIGHUP is for whoever reloads."""
 
     def signalled() -> None:
         (hurry if stop.is_set() else stop).set()
@@ -173,6 +190,7 @@ def _on_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signalled)
+    loop.add_signal_handler(signal.SIGHUP, life.hung_up)
 
 
 def _on_end_of(supervisor: int, stop: asyncio.Event) -> None:

@@ -23,7 +23,8 @@ def load_config(path: Path | str | None = None, environ: Mapping[str, str] = os.
     """The checked configuration.
 
     Args:
-        path: The file; default: `TOOLWAY_CONFIG`, else `toolway.toml` in the working directory if there is one.
+        path: The file; default: `TOOLWAY_CONFIG`, else `toolway.toml` in the working directory if there is one. What
+            is in `toolway.d/*.toml` beside it is read after it.
         environ: Values as `TOOLWAY_GATEWAY__BIND`, in a plugin's name `_` stands for `-`; lists and tables as JSON.
             `TOOLWAY_SECRETS_DIR` names a directory with one file per such variable.
 
@@ -32,7 +33,7 @@ def load_config(path: Path | str | None = None, environ: Mapping[str, str] = os.
     """
     file = _file(path, environ)
     source = file.name if file else "the configuration"
-    values = _read_file(file) if file else {}
+    values = _read_all(file) if file else {}
     origins: Origins = {}
     for layer in (_mounted(environ.get("TOOLWAY_SECRETS_DIR")), environ):
         for name in sorted(layer):
@@ -52,6 +53,26 @@ def _file(path: Path | str | None, environ: Mapping[str, str]) -> Path | None:
     if chosen := path or environ.get("TOOLWAY_CONFIG"):
         return Path(chosen)
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def _read_all(file: Path) -> dict[str, Any]:
+    """The file and, after it, what is in the directory beside it: `toolway.d/*.toml` of `toolway.toml`, by name."""
+    values = _read_file(file)
+    for each in sorted(file.with_suffix(".d").glob("*.toml")):
+        _merge(values, _read_file(each))
+    return values
+
+
+def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:
+    """Tables are merged, lists of tables go on; of anything else the last one counts."""
+    for key, value in others.items():
+        known = values.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _merge(known, value)
+        elif isinstance(known, list) and isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            known += value
+        else:
+            values[key] = value
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def raise_file_limit() -> None:
 
 def settle_memory() -> None:
     """After start: what lives now lives as long as the process, so the garbage collector need not look at it again."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -24,7 +24,7 @@ log = logging.getLogger("toolway.workers")
 FAILED = 1
 _LONGEST_WAIT = 30.0
 _STEADY = 10.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,9 @@ class Supervisor:
             self._first_is_ready()
         if self._woken in readable:
             for number in os.read(self._woken, 64):
-                if number != signal.SIGCHLD:
+                if number == signal.SIGHUP:
+                    self._signal_all(signal.SIGHUP)
+                elif number != signal.SIGCHLD:
                     self._stop()
         if time.monotonic() > self._deadline:
             self._signal_all(signal.SIGKILL)

@@ -47,6 +47,7 @@ class Endpoint:
         self._modern = ModernFront(plane)
         self._legacy = StreamableHttp(plane, methods)
         sse = HttpWithSse(plane, methods)
+        self._fronts = methods, self._modern, self._legacy, sse
         self._routes: dict[tuple[str, str], Handler] = {
             ("mcp", "POST"): self._post,
             ("mcp", "GET"): self._legacy.get,
@@ -54,6 +55,11 @@ class Endpoint:
             ("sse", "GET"): sse.stream,
             ("messages", "POST"): sse.post,
         }
+
+    def enter(self) -> None:
+        """Hear of sessions and of other nodes from now on."""
+        for front in self._fronts:
+            front.enter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""

@@ -49,8 +49,11 @@ class LegacyMethods:
             "resources/subscribe": self._subscribe,
             "resources/unsubscribe": self._unsubscribe,
         }
-        plane.sessions.changed = self._changed
-        plane.sessions.closers.append(self._forget)
+
+    def enter(self) -> None:
+        """Hear of sessions from now on."""
+        self._plane.sessions.changed = self._changed
+        self._plane.sessions.closers.append(self._forget)
 
     def initialize(self, params: dict[str, Raw], server: str, principal: Principal) -> tuple[str, Record, Raw]:
         """The version to speak, what the client said, and the result; raises RpcError -32602."""

@@ -124,12 +124,23 @@ class Legs(msgspec.Struct, eq=False):
     `relisted` hears the name of an upstream that says on some leg that a list of it changed.
     """
 
-    kinds: Mapping[str, routing.UpstreamKind]
-    auths: Mapping[str, UpstreamAuth]
     clock: Clock
-    relisted: Callable[[str], None]
+    kinds: Mapping[str, routing.UpstreamKind] = {}
+    auths: dict[str, UpstreamAuth] = {}
+    relisted: Callable[[str], None] = lambda upstream: None
     held: dict[LegKey, dict[str, HeldLeg]] = {}
     closing: Background = msgspec.field(default_factory=Background)
+
+    def serve(
+        self,
+        kinds: Mapping[str, routing.UpstreamKind],
+        auths: Mapping[str, UpstreamAuth],
+        relisted: Callable[[str], None],
+    ) -> None:
+        """Those of the gateway that serves from now on; conversations that go on use its credentials too."""
+        self.kinds, self.relisted = kinds, relisted
+        self.auths.clear()
+        self.auths.update(auths)
 
     def key(self, view: UpstreamView, owner: Owner) -> LegKey:
         """Who shares a conversation with this upstream (architecture, "Legs")."""
@@ -198,12 +209,15 @@ class Legs(msgspec.Struct, eq=False):
         self.discard_all(lambda held: True)
         await self.closing.done()
 
+    def _hear(self, upstream: str) -> None:
+        self.relisted(upstream)
+
     def _all(self) -> list[HeldLeg]:
         return [held for legs in self.held.values() for held in legs.values()]
 
     def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
         shared = key[1] == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self.relisted)
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self._hear)
         profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
         leg = routing.Leg(key[1], key[2], profile, held, authorizer(self.auths, upstream, owner.principal))
         held.connection = self.kinds[upstream.kind].connect(upstream, endpoint, leg)

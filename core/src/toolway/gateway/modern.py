@@ -51,7 +51,10 @@ class ModernFront:
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        plane.relay.on_stream("resume", self._resume_for_peer)
+
+    def enter(self) -> None:
+        """Hear other nodes from now on."""
+        self._plane.relay.on_stream("resume", self._resume_for_peer)
 
     def post(self, request: Request, envelope: Envelope, view: ServerView) -> Awaitable[None]:
         """What answers one message; errors carry the request's id."""

@@ -6,29 +6,21 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from toolway.background import Background
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.parts import Revoked
 from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.store import REVOCATIONS
-from toolway.config import GatewaySettings
 from toolway.errors import NotFound
 from toolway.gateway.access import Access
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.dispatch import Dispatch
-from toolway.gateway.legs import Legs
-from toolway.gateway.limits import Quota, Stays
 from toolway.gateway.lists import Lists
-from toolway.gateway.parked import PARK_SECONDS, Parking, quota
-from toolway.gateway.relay import Relay
-from toolway.gateway.sessions import Sessions
-from toolway.gateway.subscriptions import Hub
+from toolway.gateway.presence import Presence
 from toolway.gateway.watching import CallWatchers
 from toolway.hookspecs import attempts, routing, telemetry
 from toolway.hookspecs.secrets import UpstreamAuth
 from toolway.plugin.kernel import Kernel
 
-STREAM_SECONDS, STREAM_SPREAD = 86_400.0, 0.1
 CHECK_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 
@@ -47,44 +39,51 @@ class Providers(NamedTuple):
 
 
 class DataPlane:
-    """Wires them, once per gateway; `providers` are those of plugins that calls go through."""
+    """The data plane of one gateway; `providers` are those of plugins that calls go through."""
 
     def __init__(
-        self, kernel: Kernel, settings: GatewaySettings, catalog: Catalog, access: Access, providers: Providers
+        self, kernel: Kernel, catalog: Catalog, access: Access, providers: Providers, lists: Lists, presence: Presence
     ) -> None:
-        limits, clock, kinds, auths = settings.limits, kernel.clock, providers.kinds, providers.auths
-        self.node, self.clock, self.seal = kernel.node, clock, kernel.seal
-        self.catalog, self.access, self.background = catalog, access, Background()
-        open_streams = Quota("open streams", limits.streams_per_principal, limits.streams)
-        self.streams = Stays(open_streams, access, clock, STREAM_SECONDS, STREAM_SPREAD)
-        self.parked = Stays(quota(), access, clock, PARK_SECONDS)
-        self.parking = Parking(self.node, self.seal, clock, self.parked)
-        self.lists = Lists(access, self.seal, settings.page_size)
-        self.legs = Legs(kinds, auths, clock, catalog.stir)
-        self.hub = Hub(self.legs, self.lists, lambda: catalog.snapshot)
+        self.node, self.clock, self.seal, self._metrics = kernel.node, kernel.clock, kernel.seal, kernel.metrics
+        self.catalog, self.access, self.lists, self.presence = catalog, access, lists, presence
+        self.background, self.relay, self.sessions = presence.background, presence.relay, presence.sessions
+        self.legs, self.hub, self.streams = presence.legs, presence.hub, presence.streams
+        self.parked, self.parking, self._providers = presence.parked, presence.parking, providers
         links = providers.balancer, providers.policies, providers.filters, providers.watchers
-        attempts = Attempts(catalog, self.legs, self.parking, *links, clock)
-        calls = Quota("calls in flight", limits.calls_per_principal, limits.calls)
+        self.attempts = Attempts(catalog, self.legs, self.parking, *links, self.clock)
         watching = CallWatchers(providers.call_watchers) if providers.call_watchers else None
-        self.dispatch = Dispatch(attempts, self.lists, calls, providers.middleware, watching)
-        self.relay = Relay(self.node, kernel.pubsub)
-        self.sessions = Sessions(self.node, self.seal, clock, kernel.keyvalue, self.relay)
-        self.sessions.closers.append(lambda session: self.legs.discard_all(lambda held: held.session is session))
+        self.dispatch = Dispatch(self.attempts, lists, presence.calls, providers.middleware, watching)
         catalog.on_swap(self.legs.swapped)
         catalog.on_swap(self.hub.swapped)
-        access.dropped = self.drop
         catalog.on_swap(self._revoke)
+
+    def enter(self, before: DataPlane | None) -> None:
+        """Serve from now on, in place of another one: what is open goes on, with what is known here."""
+        catalog, hub = self.catalog, self.hub
+        self.access.dropped = self.drop
+        self.sessions.closers = [lambda session: self.legs.discard_all(lambda held: held.session is session)]
+        self.streams.access = self.parked.access = self.access
+        self.legs.serve(self._providers.kinds, self._providers.auths, catalog.stir)
+        hub.lists, hub.snapshot = self.lists, lambda: catalog.snapshot
+        self._measure()
+        if before is not None:
+            catalog.take_over(before.catalog)
+            self.legs.swapped(before.catalog.snapshot, catalog.snapshot)
+            hub.swapped(before.catalog.snapshot, catalog.snapshot)
+
+    def _measure(self) -> None:
+        queues, catalog, clock = self.attempts.queues, self.catalog, self.clock
         for name, what, read in (
-            ("calls_in_flight", "Calls of clients that are not answered yet.", lambda: calls.total),
-            ("attempts_in_flight", "Calls that have a slot of their upstream.", lambda: attempts.queues.total),
-            ("calls_queued", "Calls that wait for a slot of their upstream.", lambda: attempts.queues.queued),
+            ("calls_in_flight", "Calls of clients that are not answered yet.", lambda: self.presence.calls.total),
+            ("attempts_in_flight", "Calls that have a slot of their upstream.", lambda: queues.total),
+            ("calls_queued", "Calls that wait for a slot of their upstream.", lambda: queues.queued),
             ("calls_parked", "Calls that wait for their client.", lambda: self.parked.quota.total),
-            ("streams_open", "Open streams of clients.", lambda: open_streams.total),
+            ("streams_open", "Open streams of clients.", lambda: self.streams.quota.total),
             ("sessions", "Sessions of legacy clients that this worker knows.", lambda: self.sessions.count),
         ):
-            kernel.metrics.sampled(f"toolway_{name}", what, read)
+            self._metrics.sampled(f"toolway_{name}", what, read)
         age, what = "toolway_snapshot_age_seconds", "Since the database last told whether anything changed."
-        kernel.metrics.sampled(age, what, lambda: clock.monotonic() - catalog.seen_at, largest=True)
+        self._metrics.sampled(age, what, lambda: clock.monotonic() - catalog.seen_at, largest=True)
 
     def view(self, server: str) -> ServerView:
         """The virtual server as it is now; raises NotFound when it is gone."""
@@ -122,7 +121,5 @@ class DataPlane:
 
     async def drain(self) -> None:
         """Streams end properly, calls that wait for a person end, other calls finish."""
-        self.streams.end()
-        self.parked.end()
-        await self.background.done()
+        await self.presence.drain()
         await self.dispatch.done()

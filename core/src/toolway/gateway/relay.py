@@ -53,6 +53,7 @@ class Relay:
         self._background = Background()
         self._order = asyncio.Lock()
         self._serial = 0
+        self.is_listening = False
 
     def on(self, kind: str, handler: Handler) -> None:
         """Serve one-way messages of this kind."""
@@ -69,6 +70,7 @@ class Relay:
             for channel in (EVERYWHERE, self._channel(self._node)):
                 await stack.enter_async_context(self._pubsub.subscribe(channel, self._receive))
             stack.push_async_callback(self._background.close)
+            self.is_listening = True
             yield
 
     def send(self, node: str, kind: str, **body: Any) -> None:

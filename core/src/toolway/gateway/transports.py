@@ -32,7 +32,10 @@ class StreamableHttp:
     def __init__(self, plane: DataPlane, methods: LegacyMethods) -> None:
         self._plane = plane
         self._methods = methods
-        plane.relay.on_stream("replay", self._replay_for_peer)
+
+    def enter(self) -> None:
+        """Hear other nodes from now on."""
+        self._plane.relay.on_stream("replay", self._replay_for_peer)
 
     async def post(self, request: Request, envelope: Envelope, body: bytes) -> None:
         """Answer one message of a session, or make a session for `initialize`."""
@@ -166,7 +169,10 @@ class HttpWithSse:
     def __init__(self, plane: DataPlane, methods: LegacyMethods) -> None:
         self._plane = plane
         self._methods = methods
-        plane.relay.on("post", self._post_from_peer)
+
+    def enter(self) -> None:
+        """Hear other nodes from now on."""
+        self._plane.relay.on("post", self._post_from_peer)
 
     async def stream(self, request: Request, view: ServerView) -> None:
         """The GET: names the URL for POSTs, then carries every message to the client."""

@@ -39,8 +39,11 @@ from toolway.hookspecs.definitions import (
 from toolway.hookspecs.markers import hookimpl as hookimpl
 from toolway.plugin.kernel import (
     Clock as Clock,
+    Control as Control,
     Database as Database,
+    Difference as Difference,
     Kernel as Kernel,
+    Prepared as Prepared,
     Seal as Seal,
     Secrets as Secrets,
 )

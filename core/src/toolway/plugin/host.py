@@ -129,6 +129,12 @@ class Plugins:
     def one(
         self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, chosen: str | None, default: str | None = None
     ) -> P:
+        """The one that acts: see `acting`."""
+        return self.acting(hook, kernel, chosen, default).provider
+
+    def acting(
+        self, hook: Callable[..., Iterable[P]], kernel: Kernel | None, chosen: str | None, default: str | None = None
+    ) -> Provided[P]:
         """The one provider that acts: the `chosen` name, else the only one of a plugin, else the built-in `default`.
 
         Without `default` the first built-in one is it.
@@ -146,7 +152,7 @@ class Plugins:
         if chosen is None and len(foreign) > 1:
             offers = " and ".join(f"{each.name!r} of {each.origin}" for each in foreign)
             raise ConfigError(f"several plugins offer what only one can do: {offers}; choose one with {setting}")
-        return (named[chosen] if chosen else foreign[0] if foreign else named[default or every[0].name]).provider
+        return named[chosen] if chosen else foreign[0] if foreign else named[default or every[0].name]
 
     def _check_names(self, enable: Sequence[str], tables: Mapping[str, Any]) -> None:
         """Refuse names that nothing has: they would silently do nothing."""

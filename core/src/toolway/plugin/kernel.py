@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+import msgspec
+
+from toolway.errors import ConfigError
 from toolway.hookspecs.accounts import Accounts
 from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
@@ -83,6 +86,53 @@ class Database(Protocol):
 
     async def alone(self, tx: Transaction, name: str) -> None:
         """Wait until no other transaction of any node is alone with `name`; holds until this one ends."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that another configuration makes different; `needs_restart` if this process keeps what it has."""
+
+    path: str
+    what: Literal["added", "changed", "removed"]
+    needs_restart: bool = False
+
+
+class Prepared(Protocol):
+    """A gateway that is built and checked, and does not serve yet; one of both has to be called."""
+
+    @property
+    def differences(self) -> Sequence[Difference]:
+        """What is different from the configuration in force."""
+
+    async def commit(self) -> None:
+        """Let it take over: no request is lost, what did not change goes on; whatever it raises, nothing changed."""
+
+    async def cancel(self) -> None:
+        """Throw it away."""
+
+
+class Control(Protocol):
+    """What can be done with the process; `hangups` are called when SIGHUP comes."""
+
+    hangups: list[Callable[[], None]]
+
+    async def prepare(self) -> Prepared:
+        """Read the configuration anew and build a gateway of it; one at a time.
+
+        Raises:
+            ConfigError: it cannot be used, or there is no file to read (and what else building a gateway raises).
+            Conflict: another one is under way.
+        """
+
+
+class NoControl:
+    """Of a gateway that nobody can replace."""
+
+    def __init__(self) -> None:
+        self.hangups: list[Callable[[], None]] = []
+
+    async def prepare(self) -> Prepared:
+        """See `Control`."""
+        raise ConfigError("this gateway cannot be reloaded; start it with toolway serve")
 
 
 class Kernel(Protocol):
@@ -171,6 +221,10 @@ class Kernel(Protocol):
 
     def describe(self, action: str, name: str) -> Resource:
         """What a decision about this action on this object is about, with its owner and visibility."""
+
+    @property
+    def control(self) -> Control:
+        """Reload."""
 
     @property
     def metrics(self) -> Metrics:

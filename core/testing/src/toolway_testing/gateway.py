@@ -12,12 +12,13 @@ from typing import Any
 import aiohttp
 import pytest_asyncio
 
-from toolway.app import Gateway, build_gateway
+from toolway.app import Gateway
 from toolway.bundled.defaults.admin_token import ensure_first_token
 from toolway.config import Config
 from toolway.edge import serve
 from toolway.edge.edge import Edge
-from toolway.keep import Keeper
+from toolway.edge.metrics import Instruments
+from toolway.lifecycle import Life
 
 VERSION = "2026-07-28"
 
@@ -33,12 +34,23 @@ class Answer:
 
 @dataclass
 class RunningGateway:
-    """A gateway that serves on `url`; `token` is its local admin token."""
+    """A gateway that serves on `url`; `token` is its local admin token, `config` what it reads when it is reloaded."""
 
     url: str
     token: str
-    gateway: Gateway
+    config: Config
+    life: Life
     http: aiohttp.ClientSession
+
+    @property
+    def gateway(self) -> Gateway:
+        """The one that serves now."""
+        return self.life.gateway
+
+    async def reload(self, **tables: Any) -> None:
+        """Let a gateway take over whose configuration has other tables, such as `plugins=PluginTables(…)`."""
+        self.config = self.config.model_copy(update=tables)
+        await (await self.life.prepare()).commit()
 
     async def api(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Answer:
         """A request to the admin API, as the local admin unless another token is given."""
@@ -111,7 +123,8 @@ async def gateway(tmp_path: Path) -> AsyncIterator[StartGateway]:
 
 
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> RunningGateway:
-    built = await build_gateway(config, Keeper().holder(), demo=demo)
+    life = Life(lambda: running.config, Instruments(), lambda gateway: None, demo=demo)
+    built = await life.build(config)
     sockets = serve.listen(config.gateway.bind)
     for each in sockets:
         stack.callback(each.close)  # of a gateway that does not get as far as serving on them
@@ -120,8 +133,9 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Runnin
     url = f"http://{host}:{port}"
     edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)
     stop, ready = asyncio.Event(), asyncio.Event()
-    await stack.enter_async_context(built.running())
-    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=built.drain)
+    life.swapped = lambda gateway: setattr(edge, "app", gateway.app)
+    await stack.enter_async_context(life.running())
+    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=life.drain)
     task = asyncio.create_task(served)
 
     async def end() -> None:
@@ -131,4 +145,5 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Runnin
     stack.push_async_callback(end)
     http = await stack.enter_async_context(aiohttp.ClientSession())
     await ready.wait()
-    return RunningGateway(url, token or "", built, http)
+    running = RunningGateway(url, token or "", config, life, http)
+    return running

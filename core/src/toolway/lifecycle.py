@@ -1,0 +1,164 @@
+"""The gateways of one process, one after the other: each is built beside the one that serves, then takes its place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Literal
+
+from toolway.app import Gateway, build_gateway
+from toolway.background import Background
+from toolway.config import Config
+from toolway.edge.metrics import Instruments
+from toolway.edge.settings import EdgeSettings
+from toolway.errors import Conflict
+from toolway.keep import Keeper
+from toolway.plugin.kernel import Difference
+
+log = logging.getLogger(__name__)
+
+Load = Callable[[], Config]
+LASTING = (*EdgeSettings.model_fields, "bind", "public_url", "data_dir", "database", "root_key", "server", "workers")
+"""Settings of `[gateway]` that the process keeps until it is started anew."""
+
+
+class Life:
+    """What serves now, and how another gateway takes over; `gateway` is the current one."""
+
+    gateway: Gateway
+
+    def __init__(
+        self, load: Load, metrics: Instruments, admit: Callable[[Gateway], None], *, demo: bool = False
+    ) -> None:
+        """`load` reads the configuration anew; `admit` raises ConfigError for a gateway that must not serve."""
+        self._load, self._metrics, self._admit, self._demo = load, metrics, admit, demo
+        self.hangups: list[Callable[[], None]] = []
+        self._keeper = Keeper()
+        self._retiring = Background()
+        self._serving = AsyncExitStack()
+        self._prepared: Prepared | None = None
+        self.swapped: Callable[[Gateway], None] = lambda gateway: None
+
+    async def build(self, config: Config) -> Gateway:
+        """The gateway that serves first; raises what `build_gateway` does."""
+        self.gateway = await self._built(config)
+        return self.gateway
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve inside of this context; `swapped` is called with each gateway that takes over."""
+        await self._serving.enter_async_context(self.gateway.running())
+        try:
+            yield
+        finally:
+            await self._retiring.close()
+            await self._serving.aclose()
+
+    async def drain(self) -> None:
+        """The process is about to stop."""
+        await self.gateway.drain()
+
+    def hung_up(self) -> None:
+        """SIGHUP came."""
+        for each in self.hangups:
+            each()
+
+    async def prepare(self) -> Prepared:
+        """See `plugin.Control`."""
+        if self._prepared is not None:
+            raise Conflict("another reload is under way; try again when it is over")
+        wanted, current = await asyncio.to_thread(self._load), self.gateway.config
+        lasting = {name: getattr(current.gateway, name) for name in LASTING}
+        config = wanted.model_copy(update={"gateway": wanted.gateway.model_copy(update=lasting)})
+        self._prepared = prepared = Prepared(self, tuple(differences(current, wanted)))
+        try:
+            prepared.gateway = await self._built(config)
+        except BaseException:
+            self._prepared = None
+            raise
+        return prepared
+
+    async def commit(self, gateway: Gateway) -> None:
+        """Let it take over; if it cannot, everything is as before."""
+        before, serving, self._prepared = self.gateway, AsyncExitStack(), None
+        try:
+            await serving.enter_async_context(gateway.running(before))
+        except BaseException:
+            before.enter(gateway)
+            before.plane.catalog.resume()
+            raise
+        self.gateway = gateway
+        self.swapped(gateway)
+        self._retiring.start(_retire(before, self._serving), "ending the gateway before")
+        self._serving = serving
+        log.info("a new configuration is in force")
+
+    async def cancel(self, gateway: Gateway) -> None:
+        """It does not take over."""
+        self._prepared = None
+        await gateway.holder.release()
+
+    async def _built(self, config: Config) -> Gateway:
+        holder = self._keeper.holder()
+        try:
+            built = await build_gateway(config, holder, demo=self._demo, metrics=self._metrics, control=self)
+            self._admit(built)
+            return built
+        except BaseException:
+            await holder.release()
+            raise
+
+
+class Prepared:
+    """See `plugin.Prepared`."""
+
+    gateway: Gateway
+
+    def __init__(self, life: Life, differences: tuple[Difference, ...]) -> None:
+        self._life = life
+        self.differences = differences
+
+    async def commit(self) -> None:
+        """See `plugin.Prepared`."""
+        await self._life.commit(self.gateway)
+
+    async def cancel(self) -> None:
+        """See `plugin.Prepared`."""
+        await self._life.cancel(self.gateway)
+
+
+async def _retire(gateway: Gateway, serving: AsyncExitStack) -> None:
+    try:
+        await gateway.retire()
+    finally:
+        await serving.aclose()
+
+
+def differences(old: Config, new: Config) -> Iterator[Difference]:
+    """What a configuration adds, changes and removes, by path; never a value, which may be secret."""
+    before, after = _leaves(old.model_dump(mode="json")), _leaves(new.model_dump(mode="json"))
+    for path in sorted(before.keys() | after.keys()):
+        if before.get(path) != after.get(path):
+            what: Literal["added", "changed", "removed"] = "changed"
+            if path not in before or path not in after:
+                what = "removed" if path in before else "added"
+            section, _, rest = path.partition(".")
+            yield Difference(path, what, section == "gateway" and rest.partition(".")[0] in LASTING)
+
+
+def _leaves(tables: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Every value by its path; upstreams and servers by name, each as a whole."""
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        where = f"{path}{key}"
+        if where in ("upstreams", "servers"):
+            found |= {f"{where}.{each.get('name')}": each for each in value}
+        elif where == "plugins.enable":
+            found |= {f"{where}.{name}": True for name in value} | {where: value}
+        elif isinstance(value, dict):
+            found |= _leaves(value, f"{where}.")
+        else:
+            found[where] = value
+    return found
