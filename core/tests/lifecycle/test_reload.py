@@ -27,7 +27,8 @@ for line in sys.stdin:
         continue
     method, result = message["method"], {}
     if method == "initialize":
-        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": ""}}
+        about = {"name": "slow", "version": "1"}
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": about}
     elif method == "tools/list":
         result = {"tools": [{"name": "pid", "inputSchema": {"type": "object"}}]}
     elif method == "tools/call":

@@ -99,7 +99,7 @@ class Definitions:
 
 @lru_cache(maxsize=1024)
 def _tagged(what: str, tag: str, value: str, model: type[M], default: Any, **fields: Any) -> type[M]:
-    """The model with the member that chooses it, and a name of its own; the same one for equals, also after a reload."""
+    """The model with the member that chooses it, and a name of its own; the same for equals, also after a reload."""
     title = "".join(part.capitalize() for part in value.split("-")) + what
     members: dict[str, Any] = {tag: (Literal.__getitem__(value), default), **fields}
     return create_model(title, __base__=model, **members)
