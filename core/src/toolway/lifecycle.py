@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import mmap
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from toolway.app import Gateway, build_gateway
@@ -13,26 +15,54 @@ from toolway.background import Background
 from toolway.config import Config
 from toolway.edge.metrics import Instruments
 from toolway.edge.settings import EdgeSettings
-from toolway.errors import Conflict
+from toolway.errors import ConfigError, Conflict
 from toolway.keep import Keeper
 from toolway.plugin.kernel import Difference
 
 log = logging.getLogger(__name__)
 
+LONGEST = 4 * 1024 * 1024
 Load = Callable[[], Config]
 LASTING = (*EdgeSettings.model_fields, "bind", "public_url", "data_dir", "database", "root_key", "server", "workers")
 """Settings of `[gateway]` that the process keeps until it is started anew."""
+
+
+class InForce:
+    """The configuration in force, where all workers of a supervisor see it: one that starts later begins with it."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, LONGEST)  # shared with forked processes
+
+    def put(self, config: Config) -> None:
+        """This one is in force now; raises ConfigError when it is longer than a configuration can be."""
+        text = config.model_dump_json(exclude_defaults=True).encode() + b"\0"
+        if len(text) > LONGEST:
+            raise ConfigError(f"the configuration has {len(text)} bytes; {LONGEST} are the most for a reload")
+        self._memory[: len(text)] = text
+
+    def get(self) -> bytes:
+        """As it was put; empty before the first reload."""
+        return self._memory[: self._memory.find(b"\0")]
 
 
 class Life:
     """What serves now, and how another gateway takes over; `gateway` is the current one."""
 
     gateway: Gateway
+    _known: bytes
 
     def __init__(
-        self, load: Load, metrics: Instruments, admit: Callable[[Gateway], None], *, demo: bool = False
+        self,
+        load: Load,
+        metrics: Instruments,
+        admit: Callable[[Gateway], None],
+        files: Callable[[], Sequence[Path]] = tuple,
+        in_force: InForce | None = None,
+        *,
+        demo: bool = False,
     ) -> None:
         """`load` reads the configuration anew; `admit` raises ConfigError for a gateway that must not serve."""
+        self.files, self._in_force = files, in_force or InForce()
         self._load, self._metrics, self._admit, self._demo = load, metrics, admit, demo
         self.hangups: list[Callable[[], None]] = []
         self._keeper = Keeper()
@@ -42,8 +72,9 @@ class Life:
         self.swapped: Callable[[Gateway], None] = lambda gateway: None
 
     async def build(self, config: Config) -> Gateway:
-        """The gateway that serves first; raises what `build_gateway` does."""
-        self.gateway = await self._built(config)
+        """The gateway that serves first, unless another configuration is in force; raises what `build_gateway` does."""
+        self._known = self._in_force.get()
+        self.gateway = await self._built(Config.model_validate_json(self._known) if self._known else config)
         return self.gateway
 
     @asynccontextmanager
@@ -51,6 +82,8 @@ class Life:
         """Serve inside of this context; `swapped` is called with each gateway that takes over."""
         await self._serving.enter_async_context(self.gateway.running())
         try:
+            if (wanted := self._in_force.get()) != self._known:  # the others reloaded while this one started
+                await (await self._prepare(Config.model_validate_json(wanted))).commit()
             yield
         finally:
             await self._retiring.close()
@@ -67,9 +100,12 @@ class Life:
 
     async def prepare(self) -> Prepared:
         """See `plugin.Control`."""
+        return await self._prepare(await asyncio.to_thread(self._load))
+
+    async def _prepare(self, wanted: Config) -> Prepared:
         if self._prepared is not None:
             raise Conflict("another reload is under way; try again when it is over")
-        wanted, current = await asyncio.to_thread(self._load), self.gateway.config
+        current = self.gateway.config
         lasting = {name: getattr(current.gateway, name) for name in LASTING}
         config = wanted.model_copy(update={"gateway": wanted.gateway.model_copy(update=lasting)})
         self._prepared = prepared = Prepared(self, tuple(differences(current, wanted)))
@@ -90,6 +126,7 @@ class Life:
             before.plane.catalog.resume()
             raise
         self.gateway = gateway
+        self._in_force.put(gateway.config)
         self.swapped(gateway)
         self._retiring.start(_retire(before, self._serving), "ending the gateway before")
         self._serving = serving

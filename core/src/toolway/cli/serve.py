@@ -15,7 +15,7 @@ from pathlib import Path
 
 from toolway.app import Gateway, is_guarded, load_plugins
 from toolway.bundled.defaults.admin_token import ensure_first_token
-from toolway.config import Config, load_config
+from toolway.config import Config, config_files, load_config
 from toolway.edge import serve
 from toolway.edge.edge import Edge
 from toolway.edge.metrics import Instruments, Memory
@@ -24,7 +24,7 @@ from toolway.edge.workers import Post, Supervisor
 from toolway.errors import ConfigError, ToolwayError
 from toolway.hookspecs.auth import toolway_authenticators
 from toolway.keyring import prepare_directory
-from toolway.lifecycle import Life, Load
+from toolway.lifecycle import InForce, Life
 from toolway.redaction import RedactingFormatter
 
 log = logging.getLogger("toolway")
@@ -39,8 +39,8 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
         gateway = config.gateway
         refuse_open_doors(config, lambda: _may_be_guarded(config))
         serve.raise_file_limit()
-        load, memories = partial(load_config, config_file), [Memory() for _ in range(gateway.workers)]
-        work = partial(_work, config, load, demo, memories)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        work = partial(_work, config, config_file, demo, [Memory() for _ in range(gateway.workers)], InForce())
         if gateway.workers > 1:
             return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
         claim_data_directory(config)
@@ -49,10 +49,15 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
         return _complain(error)
 
 
-def _work(config: Config, load: Load, demo: bool, metrics: Sequence[Memory], post: Post) -> int:
+def _work(
+    config: Config, config_file: Path | None, demo: bool, metrics: Sequence[Memory], in_force: InForce, post: Post
+) -> int:
     """The life of one worker process; its exit code."""
+    load, files = partial(load_config, config_file), partial(config_files, config_file)
     try:
-        serve.run(_serve(config, Life(load, Instruments(metrics, post.number), _admit, demo=demo), post))
+        serve.run(
+            _serve(config, Life(load, Instruments(metrics, post.number), _admit, files, in_force, demo=demo), post)
+        )
     except ToolwayError as error:
         return _complain(error)
     return 0

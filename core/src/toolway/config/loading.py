@@ -31,9 +31,10 @@ def load_config(path: Path | str | None = None, environ: Mapping[str, str] = os.
     Raises:
         ConfigError: one sentence (line) per thing that is wrong, with the file or variable it is in.
     """
-    file = _file(path, environ)
-    source = file.name if file else "the configuration"
-    values = _read_all(file) if file else {}
+    files, values = config_files(path, environ), dict[str, Any]()
+    source = files[0].name if files else "the configuration"
+    for file in files:
+        _merge(values, _read_file(file))
     origins: Origins = {}
     for layer in (_mounted(environ.get("TOOLWAY_SECRETS_DIR")), environ):
         for name in sorted(layer):
@@ -55,12 +56,10 @@ def _file(path: Path | str | None, environ: Mapping[str, str]) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
-def _read_all(file: Path) -> dict[str, Any]:
-    """The file and, after it, what is in the directory beside it: `toolway.d/*.toml` of `toolway.toml`, by name."""
-    values = _read_file(file)
-    for each in sorted(file.with_suffix(".d").glob("*.toml")):
-        _merge(values, _read_file(each))
-    return values
+def config_files(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """What `load_config` reads: the file and, after it, `toolway.d/*.toml` beside a `toolway.toml`, by name."""
+    file = _file(path, environ)
+    return (file, *sorted(file.with_suffix(".d").glob("*.toml"))) if file else ()
 
 
 def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:

@@ -123,7 +123,7 @@ class Supervisor:
         os.setpgid(0, 0)  # Ctrl-C in the terminal is for the supervisor, who passes it on
         signal.set_wakeup_fd(-1)
         for number in _SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         for descriptor in (self._life, self._woken, self._wake, self._heard):
             os.close(descriptor)

@@ -17,6 +17,8 @@ from toolway.hookspecs.system import Entity, HealthCheck, Transaction
 from toolway.hookspecs.telemetry import Metrics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from toolway.hookspecs.api import Operation
@@ -111,9 +113,10 @@ class Prepared(Protocol):
 
 
 class Control(Protocol):
-    """What can be done with the process; `hangups` are called when SIGHUP comes."""
+    """What can be done with the process; `hangups` are called when SIGHUP comes, `files` are those it reads."""
 
     hangups: list[Callable[[], None]]
+    files: Callable[[], Sequence[Path]]
 
     async def prepare(self) -> Prepared:
         """Read the configuration anew and build a gateway of it; one at a time.
@@ -129,6 +132,7 @@ class NoControl:
 
     def __init__(self) -> None:
         self.hangups: list[Callable[[], None]] = []
+        self.files: Callable[[], Sequence[Path]] = tuple
 
     async def prepare(self) -> Prepared:
         """See `Control`."""

@@ -1,0 +1,1 @@
+"""Another configuration takes over without a lost request."""
