@@ -143,7 +143,7 @@ class Supervisor:
         if self._woken in readable:
             for number in os.read(self._woken, 64):
                 if number == signal.SIGHUP:
-                    self._signal_all(signal.SIGHUP)
+                    self._pass_on_hangup()
                 elif number != signal.SIGCHLD:
                     self._stop()
         if time.monotonic() > self._deadline:
@@ -165,6 +165,11 @@ class Supervisor:
                 listener.close()
         self._slots = [slot for slot in self._slots if slot.pid]
         self._signal_all(signal.SIGTERM)
+
+    def _pass_on_hangup(self) -> None:
+        """To one worker, the one that runs longest: what it does about it, the others learn from it."""
+        if running := [slot for slot in self._slots if slot.pid]:
+            os.kill(min(running, key=lambda slot: slot.started).pid, signal.SIGHUP)
 
     def _signal_all(self, number: signal.Signals) -> None:
         for slot in self._slots:

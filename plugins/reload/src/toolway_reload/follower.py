@@ -19,12 +19,16 @@ GONE_SECONDS = 15.0
 
 
 class Follower:
-    """Hears the node that leads. What it prepared is thrown away when nothing is decided in time."""
+    """Hears the node that leads. What it prepared is thrown away when nothing is decided in time.
+
+    `asked_at` is when it was last asked to prepare something, in monotonic seconds.
+    """
 
     def __init__(self, kernel: Kernel, patience: float) -> None:
         self._kernel, self._patience = kernel, patience
         self._prepared: dict[str, tuple[Prepared, asyncio.TimerHandle]] = {}
         self._key, self._mark = NODES + kernel.node, secrets.token_bytes(8)
+        self.asked_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def differences(self, reload: str) -> Sequence[Difference]:
@@ -79,7 +83,7 @@ class Follower:
             log.warning("a reload went on without this node: %s", error.message)
 
     async def _prepare(self, reload: str) -> None:
-        problem = ""
+        problem, self.asked_at = "", self._kernel.clock.monotonic()
         try:
             prepared = await self._kernel.control.prepare()
         except ToolwayError as error:

@@ -28,7 +28,7 @@ class Reloads:
         self._kernel = kernel
         self._follower = Follower(kernel, settings.patience)
         self._leader = Leader(kernel, self._follower, settings.patience)
-        self._triggers = Triggers(kernel, self._leader, settings)
+        self._triggers = Triggers(kernel, self._leader, self._follower, settings)
 
     def operations(self) -> Iterable[Operation]:
         """All of them."""

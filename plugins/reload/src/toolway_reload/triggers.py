@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from toolway.plugin import Kernel, ToolwayError
+from toolway_reload.follower import Follower
 from toolway_reload.leader import Leader
 from toolway_reload.settings import ReloadSettings
 
@@ -21,8 +22,8 @@ Seen = tuple[tuple[Path, int, int], ...]
 class Triggers:
     """Follows the files that the process reads, and SIGHUP, while it is open."""
 
-    def __init__(self, kernel: Kernel, leader: Leader, settings: ReloadSettings) -> None:
-        self._kernel, self._leader, self._settings = kernel, leader, settings
+    def __init__(self, kernel: Kernel, leader: Leader, follower: Follower, settings: ReloadSettings) -> None:
+        self._kernel, self._leader, self._follower, self._settings = kernel, leader, follower, settings
         self._hung_up = asyncio.Event()
 
     @asynccontextmanager
@@ -48,16 +49,20 @@ class Triggers:
     async def _follow_files(self) -> None:
         """A change counts once it has stayed as it is for a while: whoever saves may write in pieces."""
         known = before = await asyncio.to_thread(self._seen)
+        changed_at, clock = 0.0, self._kernel.clock
         while True:
             await asyncio.sleep(self._settings.watch_interval)
             now = await asyncio.to_thread(self._seen)
-            if now == before != known:
+            if now != before:
+                changed_at = clock.monotonic()
+            elif now != known:
                 known = now
-                await self._ask("the files changed")
+                if self._follower.asked_at < changed_at:  # else another worker, or somebody, was faster
+                    await self._ask("the files changed")
             before = now
 
     async def _ask(self, by: str) -> None:
-        """Every worker sees the same; the first one leads, the others follow it."""
+        """Workers may see the same at once; the first one leads, the others follow it."""
         if self._kernel.phase != "serving":
             return
         try:
