@@ -250,7 +250,7 @@ async def _exported(gate: RunningGateway, query: str) -> list[bytes]:
         aiohttp.ClientSession() as http,
         http.get(f"{gate.url}/api/v1/audit/export{query}", headers=headers) as got,
     ):
-        assert got.content_type == "application/x-ndjson"
+        assert got.content_type == "application/jsonl"
         return (await got.read()).splitlines(keepends=True)
 
 

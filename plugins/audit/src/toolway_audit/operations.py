@@ -14,7 +14,7 @@ from toolway_audit.verifying import Verifier
 
 READ, VERIFY = "audit:read", "audit:verify"
 PATH = "/api/v1/audit"
-LINES = "application/x-ndjson"
+LINES = "application/jsonl"
 
 
 class AuditOperations:
