@@ -11,9 +11,13 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 
+from toolway.hookspecs.telemetry import Served
 from toolway.plugin import ConfigError
+from toolway_audit.buffer import Buffer
+from toolway_audit.requests import MOST, WINDOW, Requests
 from toolway_audit.verifying import verify_lines
 from toolway_testing import telling
+from toolway_testing.clock import MovedClock
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -127,6 +131,19 @@ async def test_refusals_are_recorded(gate: RunningGateway) -> None:
     [record] = await found(gate, "&action=requests.refuse")
     assert (record["object"], record["outcome"]) == ("/api/v1/upstreams", "refused")
     assert record["details"] == {"status": 401, "verb": "GET"}
+
+
+async def test_of_a_flood_of_refusals_the_first_are_kept_and_the_others_are_counted() -> None:
+    buffer, clock = Buffer(10_000), MovedClock()
+    requests = Requests(buffer, clock, sign_ins=True, refusals=True)
+    for _ in range(MOST + 7):
+        requests.done(Served({"method": "GET", "client": ("192.0.2.1", 1)}, [], route="/api/v1/users", status=401))
+    clock.time += WINDOW
+    requests.done(Served({"method": "GET", "client": None}, [], route="/api/v1/users", status=403))
+
+    *kept, gap, last = buffer.take(10_000)
+    assert len(kept) == MOST
+    assert (gap.action, gap.details["lost"], last.details["status"]) == ("audit.gap", 7, 403)
 
 
 async def test_calls_are_recorded_by_name_without_what_is_in_them(gateway: StartGateway) -> None:

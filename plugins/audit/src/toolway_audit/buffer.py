@@ -55,12 +55,16 @@ class Buffer:
     def add(self, event: Event) -> None:
         """Keep it, or count it when there is no room."""
         if self.is_full:
-            self._missing(event.at).lost += 1
-            self.lost += 1
+            self.lose(event.at)
             return
         self._gap = None
         self._size += 1
         self._waiting.append(event)
+
+    def lose(self, at: float) -> None:
+        """Count an event that is not kept."""
+        self._missing(at).lost += 1
+        self.lost += 1
 
     def refuse(self, at: float) -> None:
         """Count a call that was refused because there was no room for its record."""

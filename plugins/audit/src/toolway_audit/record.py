@@ -109,4 +109,4 @@ class Link(msgspec.Struct):
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in UTC, always of the same length: it sorts as text."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"

@@ -9,6 +9,8 @@ from toolway_audit.recorder import came_with
 from toolway_audit.writing import Event
 
 REFUSALS = frozenset({401, 403})
+MOST, WINDOW = 600, 60.0
+"""Refusals that are kept in so many seconds: whoever is refused needs no credential. Others are counted."""
 
 
 class Requests:
@@ -21,6 +23,7 @@ class Requests:
         self._clock = clock
         self._sign_ins = sign_ins
         self._refusals = refusals
+        self._window, self._seen = 0.0, 0
 
     def begin(self, request: Served) -> None:
         """Nothing is known yet."""
@@ -36,8 +39,14 @@ class Requests:
             self._refuse(request)
 
     def _refuse(self, request: Served) -> None:
+        if (now := self._clock.now()) - self._window >= WINDOW:
+            self._window, self._seen = now, 0
+        self._seen += 1
+        if self._seen > MOST:
+            self._buffer.lose(now)
+            return
         actor = request.principal.id if request.principal is not None else ""
-        event = Event(self._clock.now(), "requests.refuse", request.route or "other", "refused", actor)
+        event = Event(now, "requests.refuse", request.route or "other", "refused", actor)
         event.details = {"verb": request.scope["method"], "status": request.status}
         if request.server:
             event.details["server"] = request.server

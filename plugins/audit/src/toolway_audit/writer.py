@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from toolway.hookspecs.telemetry import Metrics
+from toolway.hookspecs.telemetry import Counter, Metrics
 from toolway.plugin import Clock, Database
 from toolway_audit.buffer import GAP, Buffer
 from toolway_audit.chain import Chain
@@ -17,7 +17,7 @@ from toolway_audit.writing import Event, Scribe
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 200
 """Records of one transaction: others wait for their turn that long."""
 LONGEST_PAUSE = 5.0
 """Seconds between two tries while the database is away."""
@@ -44,15 +44,14 @@ class Writer:
         self._batch: list[Entry] = []
         self._tried: Mark | None = None
         self._problem = ""
+        self._missing: Counter | None = None
+        self._told = {"lost": 0, "refused": 0}
 
     def measure(self, metrics: Metrics) -> None:
         """Count what waits, and what is missing."""
-        buffer = self._buffer
+        buffer, why = self._buffer, {"why": ("lost", "refused")}
         metrics.sampled("toolway_audit_waiting", "Audit records that are not written yet.", lambda: float(len(buffer)))
-        metrics.sampled("toolway_audit_lost", "Audit records that were not kept.", lambda: float(buffer.lost))
-        metrics.sampled(
-            "toolway_audit_refused", "Calls refused for want of room for a record.", lambda: float(buffer.refused)
-        )
+        self._missing = metrics.counter("toolway_audit_missing_total", "Records not kept, and calls refused.", why)
 
     async def check(self) -> str:
         """See `HealthCheck`."""
@@ -94,6 +93,7 @@ class Writer:
         pause = self._interval
         while True:
             await asyncio.sleep(pause)
+            self._count()
             try:
                 await self.flush()
             except Exception as error:  # noqa: BLE001 - whatever it is, what happens must go on being recorded
@@ -101,6 +101,12 @@ class Writer:
                 pause = min(max(2 * pause, self._interval), LONGEST_PAUSE)
             else:
                 pause = self._interval
+
+    def _count(self) -> None:
+        for why, total in (("lost", self._buffer.lost), ("refused", self._buffer.refused)):
+            if self._missing is not None and total > self._told[why]:
+                self._missing.add(total - self._told[why], why)
+                self._told[why] = total
 
     def _failed(self, error: Exception) -> None:
         if not self._problem:
