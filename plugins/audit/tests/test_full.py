@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from toolway.config import PluginTables
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -69,3 +70,21 @@ async def test_what_waits_is_written_when_the_gateway_ends(gateway: StartGateway
 
     assert len(await recorded(gate, "tools/call")) == 5
     assert len(await recorded(gate, "node.stop")) == 1
+
+
+async def test_a_gateway_that_takes_over_goes_on_with_the_trail(gateway: StartGateway) -> None:
+    gate = await started(gateway)
+    await gate.call("demo__echo", {"text": "hello"})
+
+    audit = {"calls": "all", "interval": 0.02}
+    await gate.reload(plugins=PluginTables(enable=["audit"], audit=audit))
+    await gate.call("demo__echo", {"text": "hello"})
+    await eventually(lambda: _are_recorded(gate, "tools/call", 2))
+    await eventually(lambda: _are_recorded(gate, "node.stop", 1))
+
+    assert len(await recorded(gate, "node.start")) == 2
+    assert (await gate.api("GET", "/audit/verify")).content["problems"] == []
+
+
+async def _are_recorded(gate: RunningGateway, action: str, count: int) -> bool:
+    return len(await recorded(gate, action)) == count

@@ -108,6 +108,17 @@ async def test_a_batch_whose_commit_was_not_answered_is_not_written_twice(make_n
     assert await node.problems() == []
 
 
+async def test_a_gateway_that_ends_while_the_database_is_away_says_what_is_lost(
+    node: Node, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolway_audit.writer.LAST_SECONDS", 0.3)
+    async with node.parts.writer.run():
+        node.happen()
+        await node.sql("alter table audit_record rename to away")
+
+    assert "3 audit records are lost: the gateway ends and cannot write" in caplog.text
+
+
 class Failing:
     name = "failing"
 

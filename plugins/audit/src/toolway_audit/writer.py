@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from toolway.hookspecs.telemetry import Counter, Metrics
-from toolway.plugin import Clock, Database
+from toolway.plugin import Clock, Database, ToolwayError
 from toolway_audit.buffer import GAP, Buffer
 from toolway_audit.chain import Chain
 from toolway_audit.marks import Mark
@@ -19,10 +19,11 @@ log = logging.getLogger(__name__)
 
 BATCH = 200
 """Records of one transaction: others wait for their turn that long."""
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 1.0
 """Seconds between two tries while the database is away."""
 LAST_SECONDS = 5.0
 """How long the end of the gateway waits for the last records."""
+RETRY_SECONDS = 0.1
 STARTED, STOPPED = "node.start", "node.stop"
 
 
@@ -114,8 +115,18 @@ class Writer:
         self._problem = "the audit trail cannot be written: see the log"
 
     async def _finish(self) -> None:
+        """Write down the rest, as long as it may take."""
         self._buffer.add(Event(self._clock.now(), STOPPED, "audit", "ok"))
         try:
-            await asyncio.wait_for(self.flush(), LAST_SECONDS)
+            await asyncio.wait_for(self._insist(), LAST_SECONDS)
         except Exception as error:  # noqa: BLE001 - the gateway ends whatever it is
-            log.error("%d audit records are lost: the gateway ends and cannot write (%s)", len(self._buffer), error)
+            what = self._problem or type(error).__name__
+            log.error("%d audit records are lost: the gateway ends and cannot write (%s)", len(self._buffer), what)
+
+    async def _insist(self) -> None:
+        while True:
+            try:
+                return await self.flush()
+            except ToolwayError as error:
+                self._failed(error)
+                await asyncio.sleep(RETRY_SECONDS)
