@@ -8,7 +8,7 @@ import pytest
 
 from toolway_testing.gateway import StartGateway
 
-OBJECTS = 12
+OBJECTS = 8
 
 pytest.importorskip("toolway_audit")
 pytest.importorskip("toolway_server_keys")
