@@ -38,6 +38,7 @@ SCENARIOS = {
     "workers": "two workers against one",
     "balancing": "one of three endpoints ten times slower",
     "identity": "decisions and credentials that were seen before",
+    "auditing": "calls that are recorded",
     "limits": "calls that rate limits allow",
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}

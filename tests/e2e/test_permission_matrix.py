@@ -24,7 +24,7 @@ from toolway_testing.polling import eventually
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
 PLUGINS = [
     name
-    for name in ("autotune", "balancer", "breaker", "rate-limit", "rbac", "reload", "server-keys", "tokens")
+    for name in ("audit", "autotune", "balancer", "breaker", "rate-limit", "rbac", "reload", "server-keys", "tokens")
     if name in INSTALLED
 ]
 WHO = ("", "fred", "vera", "max", "root")
@@ -93,6 +93,9 @@ MATRIX: dict[str, Case] = {
     "GET /health": Case(OPEN),  # of what is public only what the kernel has, and signing in
     "GET /ready": Case(OPEN),
     "GET /api/v1/openapi.json": Case(OPEN),
+    "GET /api/v1/audit": Case(ADMIN_LIST),
+    "GET /api/v1/audit/export": Case(ADMIN_LIST),
+    "GET /api/v1/audit/verify": Case(ADMIN_LIST),
     "GET /api/v1/autotune": Case(LIST),
     "GET /api/v1/autotune/{name}": Case(READ),
     "DELETE /api/v1/autotune/{name}": Case(WRITE),

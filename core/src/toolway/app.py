@@ -22,7 +22,7 @@ from toolway.gateway.legs import authorizer
 from toolway.gateway.lists import Lists
 from toolway.gateway.plane import DataPlane, Providers
 from toolway.gateway.presence import Presence
-from toolway.gateway.watching import Watched
+from toolway.gateway.watching import Watched, WatchedApi
 from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
@@ -147,12 +147,13 @@ async def build_gateway(
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    recorders = plugins.collect(system.toolway_change_recorders, kernel)
+    recorders = _recorders(plugins, kernel)
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
-    endpoint = Endpoint(plane, kernel.challenges, rest)
+    api_watchers = plugins.collect(telemetry.toolway_api_watchers, kernel)
+    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, api_watchers) if api_watchers else rest)
     watchers = plugins.collect(telemetry.toolway_request_watchers, kernel)
     app: ASGIApp = Watched(endpoint, watchers) if watchers else endpoint
     handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
@@ -164,6 +165,12 @@ def load_plugins(config: Config) -> Plugins:
     tables = config.plugins
     bundled = bundled_plugins(**config.accounts.model_dump())
     return Plugins.load(tables.enable, tables.optional, tables.tables, bundled, config.source)
+
+
+def _recorders(plugins: Plugins, kernel: GatewayKernel) -> tuple[system.ChangeRecorder, ...]:
+    """Those that everybody waits for come last."""
+    every = plugins.collect(system.toolway_change_recorders, kernel)
+    return tuple(sorted(every, key=lambda each: getattr(each, "is_last", False)))
 
 
 def _authorizers(plugins: Plugins, kernel: GatewayKernel) -> list[auth.Authorizer]:

@@ -55,6 +55,21 @@ async def test_the_api_tells_the_template_of_its_path_and_who_asks(gate: Running
     assert request.principal.kind != "anonymous"
 
 
+async def test_requests_of_the_api_are_seen_by_its_watchers_too_as_the_same_request(gate: RunningGateway) -> None:
+    answer = await gate.api("GET", "/upstreams/nothing")
+
+    assert answer.status == 404
+    assert TOLD.events == [*("request begins", "API request r-1 begins", "API request ends with 404", "request ends")]
+    assert [each.status for each in TOLD.requests] == [404]
+
+
+async def test_who_signs_in_is_told_to_watchers(gate: RunningGateway) -> None:
+    await gate.api("POST", "/session", {"username": "alice", "password": "is it this?"})
+
+    [request] = TOLD.requests
+    assert request.told == ("user:alice", "sessions.refuse", "sessions/")
+
+
 async def test_watchers_that_fail_change_nothing_and_are_told(
     gate: RunningGateway, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -67,6 +67,10 @@ class Client:
             yield from page["items"]
             cursor = page["next_cursor"]
 
+    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+        """Give the answer to `write`, piece by piece."""
+        self._send("GET", f"/api/v1{path}", None, {}, lambda response: _copied(response, write))
+
     def mcp(self, server: str, method: str, params: dict[str, Any], notified: Notified) -> Any:
         """The result of one MCP request in the newest version; `notified` gets what comes before it."""
         from toolway.mcp.headers import encode_header_value, mcp_param_headers
@@ -140,6 +144,13 @@ def _decoded(response: Any) -> Any:
         return json.loads(content) if content else None
     except ValueError:
         raise Failure(f"{response.url} answers without JSON; is it a Toolway gateway?") from None
+
+
+def _copied(response: Any, write: Callable[[bytes], object]) -> None:
+    if response.status >= 300:
+        raise _failure(response.status, response.read())
+    for line in response:
+        write(line)
 
 
 def _result(response: Any, notified: Notified) -> Any:

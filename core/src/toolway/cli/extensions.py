@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -26,6 +26,10 @@ class Terminal:
     def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All objects of a collection."""
         return client().pages(path, **filters)
+
+    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+        """What one path of the admin API answers, however long."""
+        client().download(path, write)
 
     show = staticmethod(show)
     print = staticmethod(as_json)

@@ -46,6 +46,23 @@ class Watched:
                 tell(done, request)
 
 
+class WatchedApi(Watched):
+    """What is not for MCP, with each request shown to those who watch nothing else."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; one that is watched already stays the same."""
+        request = SERVED.get()
+        if request is None:
+            return await super().__call__(scope, receive, send)
+        for begin in self._begin:
+            tell(begin, request)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            for done in self._done:
+                tell(done, request)
+
+
 class Watching(msgspec.Struct):
     """The short way of an answer, noted."""
 

@@ -6,7 +6,7 @@ plugin's. Its functions take `context: typer.Context`; `context.obj` is a `Termi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -23,6 +23,9 @@ class Terminal(Protocol):
 
     def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All objects of a collection, page by page."""
+
+    def download(self, path: str, write: Callable[[bytes], object]) -> None:
+        """Get an answer that is no JSON document, or too long for one; `write` is called with each line of it."""
 
     def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
         """Print objects: for people a table of these members (such as `meta.status`), for scripts all of it as JSON."""

@@ -47,7 +47,10 @@ class Change(Transaction, Protocol):
 
 @runtime_checkable
 class ChangeRecorder(Protocol):
-    """Keeps a trail of administrative changes."""
+    """Keeps a trail of administrative changes.
+
+    One that has `is_last = True` comes after the others: it holds what every other change waits for.
+    """
 
     name: str
 

@@ -27,8 +27,9 @@ class Served(msgspec.Struct, eq=False, dict=True):
     """One HTTP request from its head to the end of its answer.
 
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
-    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `request_id`, `trace_id` and
-    `span_id` are a watcher's to set; `headers` go out with the answer if they are there before it begins.
+    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `told` is what it did that is no
+    administrative change, such as signing in: actor, action and object. `request_id`, `trace_id` and `span_id` are a
+    watcher's to set; `headers` go out with the answer if they are there before it begins.
     """
 
     scope: Mapping[str, Any]
@@ -43,13 +44,14 @@ class Served(msgspec.Struct, eq=False, dict=True):
     status: int = 0
     seconds: float = 0.0
     error: BaseException | None = None
+    told: tuple[str, str, str] | None = None
     request_id: str = ""
     trace_id: str = ""
     span_id: str = ""
 
 
 SERVED: ContextVar[Served | None] = ContextVar("toolway_served", default=None)
-"""The request that is being served, also in the background work that it began; None without watchers of requests."""
+"""The request that is being served, also in the background work that it began; None if nobody watches it."""
 
 
 @runtime_checkable
@@ -164,6 +166,18 @@ def toolway_request_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
 
     Called: once, when the gateway is built.
     Used: for every request that the edge lets through, in the order of `plugins.enable`; in reverse at its end.
+    On error: it is logged; the request goes on.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_api_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
+    """Offer to learn from requests that are not for MCP; those that are for MCP cost nothing then.
+
+    Called: once, when the gateway is built.
+    Used: for each of them, after the watchers of all requests, in the order of `plugins.enable`; in reverse at its end.
     On error: it is logged; the request goes on.
     Since: 1.0
     """

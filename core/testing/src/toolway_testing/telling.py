@@ -77,6 +77,20 @@ class Requests(Told):
         TOLD._maybe_fail()
 
 
+class ApiRequests(Told):
+    """A watcher of requests that are not for MCP."""
+
+    def begin(self, request: Served) -> None:
+        """See `RequestWatcher`."""
+        TOLD.events.append(f"API request {request.request_id} begins")
+        TOLD._maybe_fail()
+
+    def done(self, request: Served) -> None:
+        """See `RequestWatcher`."""
+        TOLD.events.append(f"API request ends with {request.status}")
+        TOLD._maybe_fail()
+
+
 class Calls(Told):
     """A watcher of calls."""
 
@@ -124,6 +138,11 @@ class TellingPlugin(Plugin[Settings]):
     def toolway_request_watchers(self, kernel: Kernel) -> Iterable[RequestWatcher]:
         """Keeps requests."""
         return [Requests()]
+
+    @hookimpl
+    def toolway_api_watchers(self, kernel: Kernel) -> Iterable[RequestWatcher]:
+        """Keeps requests that are not for MCP."""
+        return [ApiRequests()]
 
     @hookimpl
     def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:

@@ -21,6 +21,7 @@ from toolway.hookspecs.accounts import ADMIN, Account, TeamRole
 from toolway.hookspecs.api import ANY, PUBLIC, SIGNED_IN, Incoming, Operation, Page, document
 from toolway.hookspecs.auth import WRONG, AuthContext, Identity, PasswordVerifier, Resource, csrf_token
 from toolway.hookspecs.system import Transaction
+from toolway.hookspecs.telemetry import SERVED
 from toolway.plugin import Forbidden, InvalidInput, Kernel, NotFound, Unauthenticated
 
 COOKIE_NAME = "__Host-toolway-session"
@@ -280,6 +281,8 @@ def _tell(actor: str, action: str, incoming: Incoming, session: str = "") -> Non
     """To the trail of changes: who signs in and out, or fails to, and from where."""
     told = {"actor": actor, "action": action, "object": f"sessions/{session}", "address": incoming.address}
     audit.info("%s", json.dumps(told))
+    if (served := SERVED.get()) is not None:
+        served.told = actor, action, told["object"]
 
 
 def _own_session(incoming: Incoming) -> str:

@@ -1,0 +1,1 @@
+"""An audit trail: who changed or called what, in an append-only chain of hashes."""
