@@ -10,6 +10,7 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+from tuned_gateway import behave, seen, started, value
 
 from toolway.app import build_gateway
 from toolway.config import Config
@@ -19,46 +20,11 @@ from toolway_autotune.tuner import Tuner
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
-QUICK = {"interval": 0.1, "min_samples": 20, "min_timeout": 0.05, "base_backoff": 0.01}
-SERVERS = [{"name": "open", "include": ["slow/*"], "access": "public"}]
-
-
-async def started(
-    gateway: StartGateway, url: str, mode: str = "apply", where: dict[str, str] | None = None, **settings: Any
-) -> RunningGateway:
-    """With these settings of the plugin, and `where` of the gateway."""
-    urls = [f"{each}/mcp" for each in url.split()]
-    upstream = {"name": "slow", "kind": "http", "endpoints": urls, "allow_private": True}
-    gate = await gateway(
-        enable=["autotune"],
-        plugins={"autotune": {**QUICK, "mode": mode, **settings}},
-        upstreams=[upstream],
-        servers=SERVERS,
-        **(where or {}),
-    )
-    await eventually(lambda: gate.gateway.plane.view("open").listed("tool"))
-    return gate
-
-
-async def behave(gate: RunningGateway, url: str, **behaviour: Any) -> None:
-    async with gate.http.put(f"{url}/_behave", json=behaviour) as answer:
-        assert answer.status == 200
-
-
-async def seen(gate: RunningGateway, url: str) -> Any:
-    async with gate.http.get(f"{url}/_seen") as answer:
-        return await answer.json()
-
 
 async def call(gate: RunningGateway, tool: str = "echo", times: int = 1) -> list[bool]:
     """Whether each of them was answered."""
     answers = await asyncio.gather(*(gate.call(f"slow__{tool}", server="open") for _ in range(times)))
     return ["result" in answer.content for answer in answers]
-
-
-async def value(gate: RunningGateway, name: str, tool: str = "") -> Any:
-    shown = (await gate.api("GET", "/autotune/slow")).content
-    return next((each for each in shown["values"] if (each["value"], each["tool"]) == (name, tool)), None)
 
 
 async def tuned(gate: RunningGateway, low: float, high: float, tool: str = "echo") -> float:

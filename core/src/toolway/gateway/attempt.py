@@ -14,6 +14,7 @@ from msgspec import UNSET, Raw
 from toolway.catalog.catalog import Catalog
 from toolway.errors import (
     CircuitOpen,
+    Overloaded,
     SessionLost,
     UpstreamError,
     UpstreamProtocol,
@@ -22,16 +23,19 @@ from toolway.errors import (
 )
 from toolway.gateway import translate
 from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
+from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
 from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.routing import Call, Endpoint, Peer, Reply, Upstream, UpstreamRequest
 from toolway.mcp.headers import mcp_param_headers
 from toolway.plugin.kernel import Clock
 
 ROUNDS = 16
+LONGEST_PAUSE = 60.0
 SAFE_METHODS = frozenset({"prompts/get", "resources/read", "completion/complete"})
 POLICY = Policy()
 
@@ -107,7 +111,14 @@ class Attempts(msgspec.Struct, eq=False):
                     request = self._begun(attempt, exchange, held, policy)
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
-                    reply = attempt.reply = await held.connection.request(request)
+                    if policy.hedge_after and not tried and self._may_hedge(call, key, endpoints):
+                        won = await self._hedged(
+                            Try(attempt, held, request, started), policy, view, key, exchange, tried
+                        )
+                        attempt, held, request, started = won.attempt, won.held, won.request, won.started
+                    else:
+                        attempt.reply = await held.connection.request(request)
+                    reply = attempt.reply or Reply()
                     is_plain = is_modern and reply.kind == "complete" and call.method != "resources/read"
                     if not is_plain or reply.fault is not None:
                         answered = True
@@ -122,8 +133,7 @@ class Attempts(msgspec.Struct, eq=False):
                     self._ended(attempt, held, started + clock.waited(), expired=clock.expired)
                 if attempt.error is not None and not attempt.is_repeated:
                     raise attempt.error
-                if policy.backoff:
-                    await asyncio.sleep(random.uniform(0, policy.backoff * 2 ** (len(tried) - 1)))
+                await self._pause(attempt, policy, tried)
                 started = now() - clock.waited()
         except asyncio.CancelledError:
             if not clock.stop():
@@ -132,6 +142,59 @@ class Attempts(msgspec.Struct, eq=False):
             raise UpstreamTimeout(f"upstream {target.upstream!r} {what}") from None
         finally:
             clock.stop()
+
+    async def _pause(self, failed: Attempt, policy: Policy, tried: Sequence[Endpoint]) -> None:
+        """Before the call is repeated; where it was tried already, the time that the upstream named is kept."""
+        wait = random.uniform(0, policy.backoff * 2 ** (len(tried) - 1)) if policy.backoff else 0.0
+        if len(tried) >= len(failed.upstream.endpoints) and isinstance(failed.error, UpstreamError):
+            wait = max(wait, min(failed.error.details.get("retry_after", 0.0), LONGEST_PAUSE))
+            if self.clock.monotonic() + wait > failed.call.deadline:
+                raise failed.error
+        if wait:
+            await asyncio.sleep(wait)
+
+    def _may_hedge(self, call: Call, key: LegKey, endpoints: Sequence[Endpoint]) -> bool:
+        """Whether a second try may run beside the first: it changes nothing, and has somewhere else to go."""
+        is_safe = call.method in SAFE_METHODS or translate.annotations_allow_repeat(call)
+        return is_safe and key[1] == "modern" and len(endpoints) > 1
+
+    async def _hedged(
+        self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange, tried: list[Endpoint]
+    ) -> Try:
+        """Whichever of up to two tries is answered first; a second one has a slot of its own, if one is free."""
+        call, name, clock = first.attempt.call, view.upstream.name, exchange.clock
+        has_slot = False
+
+        def ended(each: Try) -> None:
+            self._ended(each.attempt, each.held, each.started + clock.waited(), expired=clock.expired)
+
+        def begin_second() -> Try | None:
+            nonlocal has_slot
+            has_slot = self.queues.take(policy, name)
+            if not has_slot:
+                return None
+            try:
+                endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
+                attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)
+                held = self.legs.get(key, view, endpoint, exchange)
+            except (UpstreamError, Overloaded):
+                return None
+            held.users += 1
+            second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
+            try:
+                second.request = self._begun(attempt, exchange, held, policy)
+            except UpstreamError as error:
+                attempt.error = error
+                ended(second)
+                return None
+            tried.append(endpoint)
+            return second
+
+        try:
+            return await first_answer(first, policy.hedge_after, begin_second, ended)
+        finally:
+            if has_slot:
+                self.queues.leave(name)
 
     def _may_repeat(self, attempt: Attempt, held: HeldLeg, error: UpstreamError, policy: Policy) -> bool:
         """Whether a failed attempt may be followed by another one."""

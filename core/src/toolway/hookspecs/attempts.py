@@ -19,7 +19,7 @@ class Attempt(msgspec.Struct, eq=False):
 
     `reply` is what the upstream answered, a fault too; both are None for one that was cancelled. `seconds` are without
     waiting for a person. That it `is_repeated` is set when it failed and another attempt is to follow; a watcher may
-    unset it.
+    unset it. One that `is_hedge` runs beside another one that is late.
     """
 
     call: Call
@@ -30,6 +30,7 @@ class Attempt(msgspec.Struct, eq=False):
     error: Exception | None = None
     reply: Reply | None = None
     is_repeated: bool = False
+    is_hedge: bool = False
 
 
 @runtime_checkable
@@ -79,7 +80,9 @@ class AttemptWatcher(Protocol):
 class Policy(msgspec.Struct, frozen=True):
     """Bounds of a call on one upstream: seconds for `first_byte`, `total` and `queue_wait`, counts for the rest.
 
-    Before the n-th repetition the gateway waits for a random time of up to `backoff` * 2**(n-1) seconds (full jitter).
+    Before the n-th repetition the gateway waits for a random time of up to `backoff` * 2**(n-1) seconds (full jitter),
+    or as long as the upstream said. When nothing came after `hedge_after` seconds, what changes nothing is tried on a
+    second endpoint at the same time; 0 is never.
     """
 
     first_byte: float = 30.0
@@ -89,6 +92,7 @@ class Policy(msgspec.Struct, frozen=True):
     queue: int = 128
     queue_wait: float = 1.0
     backoff: float = 0.0
+    hedge_after: float = 0.0
 
 
 @runtime_checkable

@@ -70,7 +70,7 @@ class RunningGateway:
             "io.modelcontextprotocol/protocolVersion": VERSION,
             "io.modelcontextprotocol/clientCapabilities": {},
         }
-        full = {**(params or {}), "_meta": meta}
+        full = {**(params or {}), "_meta": {**(params or {}).get("_meta", {}), **meta}}
         fields = {
             "accept": "application/json, text/event-stream",
             "mcp-protocol-version": VERSION,

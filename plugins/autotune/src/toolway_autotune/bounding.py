@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from toolway.hookspecs.attempts import Policy
-from toolway_autotune.choices import BACKOFF, IN_FLIGHT, RETRIES
+from toolway_autotune.choices import BACKOFF, HEDGE, IN_FLIGHT, RETRIES
 from toolway_autotune.knob import Bounds
 from toolway_autotune.plugin import AutotuneSettings, UpstreamTuning
 
@@ -23,9 +23,10 @@ class Bounding:
         self._min_in_flight = _first(own.min_in_flight, settings.min_in_flight)
         self._max_in_flight = _first(own.max_in_flight, settings.max_in_flight)
 
-    @staticmethod
-    def declared(key: str, policy: Policy) -> float:
+    def declared(self, key: str, policy: Policy) -> float:
         """The value without tuning; a timeout is the time until the answer must have begun."""
+        if key.startswith(HEDGE):
+            return policy.hedge_after or self._settings.hedge_after
         return {RETRIES: policy.retries, BACKOFF: policy.backoff, IN_FLIGHT: policy.in_flight}.get(
             key, policy.first_byte
         )
@@ -37,6 +38,8 @@ class Bounding:
         if key == BACKOFF:  # the wait before the last repetition is 2**(retries - 1) times as long
             high = self._settings.max_backoff / 2 ** max(0, min(policy.retries, self._settings.max_retries) - 1)
             return Bounds(min(self._settings.base_backoff, high), high)
+        if key.startswith(HEDGE):
+            return Bounds(min(self._settings.min_hedge, policy.first_byte), policy.first_byte)
         if key == IN_FLIGHT:
             low = min(self._min_in_flight, policy.in_flight)
             return Bounds(low, max(low, min(self._max_in_flight, policy.in_flight)))

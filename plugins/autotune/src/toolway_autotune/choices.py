@@ -13,8 +13,10 @@ from toolway.plugin import Clock, Conflict, Database
 from toolway_autotune.models import ChoiceRow
 
 PART = "autotune"
-TIMEOUT, RETRIES, BACKOFF, IN_FLIGHT = VALUES = ("timeout", "retries", "backoff", "in_flight")
-"""What is tuned, as in the API; the timeout is one of each tool, `timeout:echo`."""
+TIMEOUT, RETRIES, BACKOFF, IN_FLIGHT, HEDGE = VALUES = ("timeout", "retries", "backoff", "in_flight", "hedge_after")
+"""What is tuned, as in the API."""
+OF_TOOLS = (TIMEOUT, HEDGE)
+"""Those of which each tool has one, such as `timeout:echo`."""
 MAX_PINS = 1000
 
 
@@ -27,11 +29,11 @@ class Choice(msgspec.Struct, frozen=True):
 
     def holds(self, key: str) -> bool:
         """Whether this value stays as it is."""
-        return key in self.pins or (key.startswith(TIMEOUT) and TIMEOUT in self.pins)
+        return key in self.pins or key.partition(":")[0] in self.pins
 
     def pin(self, key: str) -> float | None:
         """The value that stays; None for what the upstream declares."""
-        return self.pins[key] if key in self.pins else self.pins.get(TIMEOUT)
+        return self.pins[key] if key in self.pins else self.pins.get(key.partition(":")[0])
 
     @property
     def trail(self) -> dict[str, Any]:

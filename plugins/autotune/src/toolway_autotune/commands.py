@@ -13,7 +13,9 @@ from toolway.hookspecs.commands import Terminal
 app = typer.Typer(no_args_is_help=True, help="Timeouts, retries and limits that follow what upstreams do.")
 
 Name = Annotated[str, typer.Argument(help="The upstream.")]
-Value = Annotated[str | None, typer.Option(help="timeout, retries, backoff or in_flight; by default all of them.")]
+Value = Annotated[
+    str | None, typer.Option(help="timeout, retries, backoff, in_flight or hedge_after; by default all of them.")
+]
 Tool = Annotated[str, typer.Option(help="Of a timeout: that of one tool.")]
 
 COLUMNS = ("upstream", "mode", "value", "tool", "in_force", "tuned", "declared", "low", "high", "pinned", "p50", "p99")

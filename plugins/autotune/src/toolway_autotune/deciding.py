@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolway_autotune.choices import BACKOFF, IN_FLIGHT, RETRIES, TIMEOUT, VALUES, Choice, key_of
+from toolway_autotune.choices import BACKOFF, HEDGE, IN_FLIGHT, OF_TOOLS, RETRIES, TIMEOUT, VALUES, Choice, key_of
 from toolway_autotune.events import Event
 from toolway_autotune.histogram import Histogram
 from toolway_autotune.knob import Knob, Manner
@@ -12,6 +12,7 @@ from toolway_autotune.tuned_upstream import TunedUpstream
 
 Wish = tuple[str, str, float, str]
 """Value, tool, what it should be, and why."""
+HEDGE_PERCENTILE = 0.95
 DIGITS = ".3g"
 """Times are rounded to so many digits: more are noise."""
 
@@ -51,6 +52,10 @@ def wishes(upstream: TunedUpstream) -> Iterator[Wish]:
             seconds = histogram.percentile(settings.percentile)
             reason = f"{share} is {seconds:.3g} s in about {histogram.total:.0f} calls, times {settings.factor:g}"
             yield TIMEOUT, tool, _rounded(seconds * settings.factor), reason
+            if settings.hedge:
+                seconds = histogram.percentile(HEDGE_PERCENTILE)
+                reason = f"only one of twenty calls takes longer than {seconds:.3g} s, of about {histogram.total:.0f}"
+                yield HEDGE, tool, _rounded(seconds), reason
     if everything.total >= settings.min_samples:
         seconds = everything.percentile(0.5)
         yield BACKOFF, "", _rounded(max(settings.base_backoff, seconds)), f"half of the calls take {seconds:.3g} s"
@@ -66,7 +71,8 @@ def decay(upstream: TunedUpstream, factor: float) -> None:
         histogram.decay(factor)
         if not histogram.total:
             upstream.tools.pop(tool)
-            upstream.knobs.pop(key_of(TIMEOUT, tool), None)
+            for value in OF_TOOLS:
+                upstream.knobs.pop(key_of(value, tool), None)
             upstream.gradient.forget(tool)
             upstream.changed()
 
@@ -90,8 +96,11 @@ def choose(upstream: TunedUpstream, choice: Choice, at: float) -> None:
 
 
 def keys(upstream: TunedUpstream) -> list[str]:
-    """Every value that there is now, the timeouts of its tools too."""
-    return [*(key_of(TIMEOUT, tool) for tool in sorted(upstream.tools)), *VALUES[1:]]
+    """Every value that there is now, those of its tools too."""
+    is_hedged = upstream.settings.hedge or upstream.settings.hedge_after
+    of_tools = OF_TOOLS if is_hedged else (TIMEOUT,)
+    own = (value for value in VALUES if value not in OF_TOOLS)
+    return [*(key_of(value, tool) for tool in sorted(upstream.tools) for value in of_tools), *own]
 
 
 def _keep_pins(upstream: TunedUpstream) -> None:

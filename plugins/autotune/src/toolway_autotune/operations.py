@@ -8,7 +8,7 @@ import msgspec
 
 from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, listing
 from toolway.plugin import InvalidInput, Kernel, NotFound
-from toolway_autotune.choices import TIMEOUT, VALUES, Choice, Choices, key_of
+from toolway_autotune.choices import OF_TOOLS, VALUES, Choice, Choices, key_of
 from toolway_autotune.deciding import keys
 from toolway_autotune.schemas import EventQuery, EventView, Pin, Selection, TunedView, event_view, view
 from toolway_autotune.tuned_upstream import TunedUpstream
@@ -143,16 +143,16 @@ class AutotuneOperations:
 
 def _chosen(body: Selection, known: TunedUpstream) -> list[str]:
     """The names of the values that are asked for."""
-    if body.tool and body.value != TIMEOUT:
-        raise InvalidInput(f"tool is for the value {TIMEOUT!r}; leave it out for others")
+    if body.tool and body.value not in OF_TOOLS:
+        raise InvalidInput(f"tool is for the values {' and '.join(OF_TOOLS)}; leave it out for others")
     if body.tool and body.tool not in known.tools:
         raise NotFound(f"{known.name} has no calls of {body.tool!r} to tune by; see what there is in /api/v1/autotune")
     return list(VALUES) if body.value is None else [key_of(body.value, body.tool)]
 
 
 def _covers(chosen: str, key: str) -> bool:
-    """Whether one is the other, or is all timeouts and the other one of them."""
-    return chosen == key or (chosen == TIMEOUT and key.startswith(f"{TIMEOUT}:"))
+    """Whether one is the other, or is that of all tools and the other that of one of them."""
+    return chosen == key or key.startswith(f"{chosen}:")
 
 
 def _with(choice: Choice, pins: Pins) -> Choice:

@@ -57,8 +57,21 @@ class AutotuneSettings(Settings):
     tolerance: float = Field(
         1.5, ge=1, description="Calls may take so many times what is usual before the limit shrinks."
     )
+    hedge: bool = Field(
+        False, description="Try what changes nothing on a second endpoint when it takes longer than usual."
+    )
+    hedge_after: Seconds = Field(
+        0.0, description="The same after so many seconds, as long as nothing is learned; 0 is never."
+    )
+    min_hedge: Seconds = Field(0.01, gt=0, description="No second try begins sooner, in seconds.")
     deadline_header: str = Field(
         "", pattern=r"^[A-Za-z0-9-]{0,64}$", description="Tells upstreams the milliseconds left; empty for none."
+    )
+    deadline_meta: str = Field(
+        "",
+        pattern=r"^([a-z0-9.-]+/[A-Za-z0-9._-]+)?$",
+        max_length=128,
+        description="The same in `_meta`, such as example.com/timeoutMs; obeyed when clients send it. Empty for none.",
     )
 
     @model_validator(mode="after")

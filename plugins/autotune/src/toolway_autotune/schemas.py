@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolway.hookspecs.api import NoQuery
-from toolway_autotune.choices import TIMEOUT
+from toolway_autotune.choices import OF_TOOLS
 from toolway_autotune.deciding import keys
 from toolway_autotune.events import KEPT, Event
 from toolway_autotune.knob import Knob
 from toolway_autotune.tuned_upstream import TunedUpstream
 
-Value = Literal["timeout", "retries", "backoff", "in_flight"]
+Value = Literal["timeout", "retries", "backoff", "in_flight", "hedge_after"]
 
 
 class Selection(BaseModel):
@@ -23,7 +23,9 @@ class Selection(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     value: Value | None = Field(None, description="One of them.")
-    tool: str = Field("", max_length=512, description="Of a timeout: that of one tool; empty for those of all.")
+    tool: str = Field(
+        "", max_length=512, description="Of a timeout or hedge: that of one tool; empty for those of all."
+    )
 
 
 class Pin(Selection):
@@ -42,16 +44,16 @@ class ValueView(BaseModel):
     """One value: seconds for timeouts and waits, a number for the others."""
 
     value: Value
-    tool: str = Field(description="Of a timeout: whose.")
+    tool: str = Field(description="Of a timeout or hedge: whose.")
     in_force: float = Field(description="What is used.")
     declared: float = Field(description="What the upstream declares.")
     tuned: float = Field(description="What is used, or would be, if it is not pinned.")
     low: float = Field(description="The least that tuning sets.")
     high: float = Field(description="The most that tuning sets.")
     pinned: bool
-    calls: float | None = Field(description="Of a timeout: about how many calls it was learned from.")
-    p50: float | None = Field(description="Of a timeout: half of the calls take no longer, in seconds.")
-    p99: float | None = Field(description="Of a timeout: 99 of 100 calls take no longer, in seconds.")
+    calls: float | None = Field(description="Of a timeout or hedge: about how many calls it was learned from.")
+    p50: float | None = Field(description="Of a timeout or hedge: half of the calls take no longer, in seconds.")
+    p99: float | None = Field(description="Of a timeout or hedge: 99 of 100 calls take no longer, in seconds.")
 
 
 class TunedView(BaseModel):
@@ -105,7 +107,7 @@ def event_view(event: Event) -> EventView:
 
 def _value(upstream: TunedUpstream, key: str) -> ValueView:
     value, _, tool = key.partition(":")
-    policy, histogram = upstream.declared, upstream.tools.get(tool) if value == TIMEOUT else None
+    policy, histogram = upstream.declared, upstream.tools.get(tool) if value in OF_TOOLS else None
     own, bounds = upstream.bounding.declared(key, policy), upstream.bounding.of(key, policy)
     tuned = bounds.clamp(own) if value == "retries" else upstream.knobs.get(key, Knob()).present(own, bounds)
     return ValueView(

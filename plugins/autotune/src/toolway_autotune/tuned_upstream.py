@@ -7,7 +7,7 @@ import msgspec
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.plugin import CircuitOpen, SessionLost, UpstreamError, UpstreamTimeout, UpstreamUnauthorized
 from toolway_autotune.bounding import Bounding
-from toolway_autotune.choices import BACKOFF, IN_FLIGHT, NONE, RETRIES, TIMEOUT, Choice, key_of
+from toolway_autotune.choices import BACKOFF, HEDGE, IN_FLIGHT, NONE, RETRIES, TIMEOUT, Choice, key_of
 from toolway_autotune.concurrency import Gradient2
 from toolway_autotune.events import Journal
 from toolway_autotune.histogram import Histogram
@@ -97,6 +97,8 @@ class TunedUpstream:
 
     def begin(self, attempt: Attempt, now: float) -> None:
         """See `AttemptWatcher`."""
+        if attempt.is_hedge and not self.budget.spend(now):
+            raise UpstreamError("a second try would be above the budget of repetitions", sent=False)
         self._running.add(attempt)
         if attempt.number == 1:
             self.budget.began(now)
@@ -130,9 +132,11 @@ class TunedUpstream:
         self.gradient.sample(tool, seconds, in_flight, now)
 
     def _make(self, declared: Policy, tool: str) -> Made:
-        if self.mode != "apply" and not self.choice.pins:
+        if self.mode != "apply" and not self.choice.pins and not self.settings.hedge_after:
             return Made(declared, declared, declared)
-        timeout, backoff = (self.in_force(key, declared) for key in (key_of(TIMEOUT, tool), BACKOFF))
+        timeout, backoff, hedge = (
+            self.in_force(key, declared) for key in (key_of(TIMEOUT, tool), BACKOFF, key_of(HEDGE, tool))
+        )
         retries = int(self.in_force(RETRIES, declared))
         total = declared.total
         if timeout < declared.first_byte:
@@ -144,6 +148,7 @@ class TunedUpstream:
             retries=retries,
             backoff=backoff,
             in_flight=int(self.in_force(IN_FLIGHT, declared)),
+            hedge_after=hedge,
         )
         is_budgeted = self.mode == "apply" and not self.choice.holds(RETRIES)
         return Made(declared, policy, msgspec.structs.replace(policy, retries=0) if is_budgeted else policy)

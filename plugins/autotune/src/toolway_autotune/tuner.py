@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+from msgspec import Raw
+
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.routing import Call, Upstream
 from toolway.plugin import Clock
@@ -11,6 +14,8 @@ from toolway_autotune.choices import NONE, Choice
 from toolway_autotune.deciding import choose, decay, decide
 from toolway_autotune.plugin import AutotuneSettings
 from toolway_autotune.tuned_upstream import TunedUpstream
+
+LEAST_SECONDS = 0.001
 
 
 class Tuner:
@@ -31,7 +36,10 @@ class Tuner:
         if self._choices() is not self._seen:
             self.notice()
         known = self.upstreams.get(upstream.name) or self._begun(upstream.name, policy)
-        return known.policy(policy, known.tool(_tool(call)))
+        policy = known.policy(policy, known.tool(_tool(call)))
+        if (said := call.meta.get(self._settings.deadline_meta)) is not None:
+            policy = _no_longer(policy, said)
+        return policy
 
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
@@ -39,9 +47,13 @@ class Tuner:
         known = self.upstreams.get(attempt.upstream.name)
         if known is not None:
             known.begin(attempt, now)
-        if self._settings.deadline_header:
-            left = max(0, int((attempt.call.deadline - now) * 1000))
-            attempt.call.outgoing_headers[self._settings.deadline_header] = str(left)
+        header, member = self._settings.deadline_header, self._settings.deadline_meta
+        if header or member:
+            left = str(max(0, int((attempt.call.deadline - now) * 1000)))
+            if header:
+                attempt.call.outgoing_headers[header] = left
+            if member:
+                attempt.call.outgoing_meta[member] = Raw(left.encode())
 
     def done(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
@@ -90,6 +102,16 @@ class Tuner:
         known = self.upstreams[name] = TunedUpstream(name, self._settings, declared)
         known.choice = self._seen.get(name, NONE)
         return known
+
+
+def _no_longer(policy: Policy, said: Raw) -> Policy:
+    """With the time that a client still has, in milliseconds; what is no such number says nothing."""
+    try:
+        seconds = max(msgspec.json.decode(said, type=float) / 1000, LEAST_SECONDS)
+    except msgspec.DecodeError:
+        return policy
+    first_byte, total = min(policy.first_byte, seconds), min(policy.total, seconds)
+    return msgspec.structs.replace(policy, first_byte=first_byte, total=total)
 
 
 def _tool(call: Call) -> str:

@@ -1,4 +1,4 @@
-"""A modern MCP server with the tools `echo` and `write`; `PUT /_behave` sets `seconds` and `status` of calls.
+"""A modern MCP server with the tools `echo` and `write`; `PUT /_behave` sets `seconds`, `status`, `retry_after`.
 
 It prints `listening` when it is ready. `GET /_seen` has the number of calls and the headers of the last one.
 """
@@ -23,7 +23,7 @@ class Behaviour:
     """What it does now, and what it saw."""
 
     def __init__(self) -> None:
-        self.seconds, self.status = 0.0, 200
+        self.seconds, self.status, self.headers = 0.0, 200, dict[str, str]()
         self.seen: dict[str, Any] = {"calls": 0, "headers": {}}
 
     async def post(self, request: web.Request) -> web.Response:
@@ -42,13 +42,14 @@ class Behaviour:
             self.seen = {"calls": self.seen["calls"] + 1, "headers": dict(request.headers)}
             await asyncio.sleep(self.seconds)
             if self.status != 200:
-                return web.Response(status=self.status)
+                return web.Response(status=self.status, headers=self.headers)
             result |= {"content": [{"type": "text", "text": "done"}]}
         return web.json_response({"jsonrpc": "2.0", "id": message.get("id"), "result": result})
 
     async def behave(self, request: web.Request) -> web.Response:
         wanted = await request.json()
         self.seconds, self.status = wanted.get("seconds", 0.0), wanted.get("status", 200)
+        self.headers = {"retry-after": str(wanted["retry_after"])} if "retry_after" in wanted else {}
         return web.Response()
 
     async def tell(self, request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from toolway.plugin import Difference, Kernel, Prepared, ToolwayError
+from toolway_reload.history import History, look
 from toolway_reload.messages import CHANNEL, DECODER, ENCODE, NODES, Answer, AnyMessage, Ask, Decide, Done
 
 log = logging.getLogger("toolway.reload")
@@ -19,16 +20,13 @@ GONE_SECONDS = 15.0
 
 
 class Follower:
-    """Hears the node that leads. What it prepared is thrown away when nothing is decided in time.
-
-    `asked_at` is when it was last asked to prepare something, in monotonic seconds.
-    """
+    """Hears the node that leads. What it prepared is thrown away when nothing is decided in time."""
 
     def __init__(self, kernel: Kernel, patience: float) -> None:
         self._kernel, self._patience = kernel, patience
         self._prepared: dict[str, tuple[Prepared, asyncio.TimerHandle]] = {}
         self._key, self._mark = NODES + kernel.node, secrets.token_bytes(8)
-        self.asked_at = 0.0
+        self.history = History()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def differences(self, reload: str) -> Sequence[Difference]:
@@ -83,9 +81,10 @@ class Follower:
             log.warning("a reload went on without this node: %s", error.message)
 
     async def _prepare(self, reload: str) -> None:
-        problem, self.asked_at = "", self._kernel.clock.monotonic()
+        problem, control = "", self._kernel.control
+        self.history.seen = await asyncio.to_thread(look, control.files())
         try:
-            prepared = await self._kernel.control.prepare()
+            prepared = await control.prepare()
         except ToolwayError as error:
             problem = error.message
             log.error("the new configuration cannot be used: %s", problem)

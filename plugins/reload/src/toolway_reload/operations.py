@@ -28,7 +28,7 @@ class Reloads:
         self._kernel = kernel
         self._follower = Follower(kernel, settings.patience)
         self._leader = Leader(kernel, self._follower, settings.patience)
-        self._triggers = Triggers(kernel, self._leader, self._follower, settings)
+        self._triggers = Triggers(kernel, self._leader, settings)
 
     def operations(self) -> Iterable[Operation]:
         """All of them."""
@@ -53,7 +53,7 @@ class Reloads:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        self._leader.history = await self._kernel.keep("reload", "", _history)
+        self._leader.history = self._follower.history = await self._kernel.keep("reload", "", _history)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._follower.following())
             await stack.enter_async_context(self._triggers.open())

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from toolway.plugin import Kernel, ToolwayError
-from toolway_reload.follower import Follower
+from toolway_reload.history import look
 from toolway_reload.leader import Leader
 from toolway_reload.settings import ReloadSettings
 
 log = logging.getLogger("toolway.reload")
 
-Seen = tuple[tuple[Path, int, int], ...]
-
 
 class Triggers:
     """Follows the files that the process reads, and SIGHUP, while it is open."""
 
-    def __init__(self, kernel: Kernel, leader: Leader, follower: Follower, settings: ReloadSettings) -> None:
-        self._kernel, self._leader, self._follower, self._settings = kernel, leader, follower, settings
+    def __init__(self, kernel: Kernel, leader: Leader, settings: ReloadSettings) -> None:
+        self._kernel, self._leader, self._settings = kernel, leader, settings
         self._hung_up = asyncio.Event()
 
     @asynccontextmanager
@@ -48,17 +44,15 @@ class Triggers:
 
     async def _follow_files(self) -> None:
         """A change counts once it has stayed as it is for a while: whoever saves may write in pieces."""
-        known = before = await asyncio.to_thread(self._seen)
-        changed_at, clock = 0.0, self._kernel.clock
+        history, files = self._leader.history, self._kernel.control.files
+        before = await asyncio.to_thread(look, files())
+        history.seen = history.seen or before
         while True:
             await asyncio.sleep(self._settings.watch_interval)
-            now = await asyncio.to_thread(self._seen)
-            if now != before:
-                changed_at = clock.monotonic()
-            elif now != known:
-                known = now
-                if self._follower.asked_at < changed_at:  # else another worker, or somebody, was faster
-                    await self._ask("the files changed")
+            now = await asyncio.to_thread(look, files())
+            if now == before and now != history.seen:
+                history.seen = now
+                await self._ask("the files changed")
             before = now
 
     async def _ask(self, by: str) -> None:
@@ -69,11 +63,3 @@ class Triggers:
             await self._leader.reload(by)
         except ToolwayError as error:
             log.info("no reload for %s from this node: %s", by, error.message)
-
-    def _seen(self) -> Seen:
-        found = []
-        for file in self._kernel.control.files():
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                found.append((file, status.st_mtime_ns, status.st_size))
-        return tuple(found)

@@ -1,0 +1,69 @@
+"""Two tries of one call at once: the second begins when the first is late, and the first answer counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from toolway.errors import UpstreamError
+from toolway.gateway.legs import HeldLeg
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import UpstreamRequest
+
+
+class Try(msgspec.Struct, eq=False):
+    """One of the two, under way since `started` (monotonic seconds)."""
+
+    attempt: Attempt
+    held: HeldLeg
+    request: UpstreamRequest
+    started: float
+
+    async def run(self) -> None:
+        """Wait for its reply; raises UpstreamError."""
+        try:
+            self.attempt.reply = await self.held.connection.request(self.request)
+        except UpstreamError as error:
+            self.attempt.error = error
+            raise
+
+
+async def first_answer(
+    first: Try, delay: float, begin_second: Callable[[], Try | None], ended: Callable[[Try], None]
+) -> Try:
+    """The try that was answered first; the other one is cancelled, and `ended` is called with it.
+
+    `begin_second` is called when nothing came after `delay` seconds; None means that there is to be no second.
+
+    Raises:
+        UpstreamError: what befell the first, when neither was answered; its `sent` is of both.
+    """
+    running = {asyncio.ensure_future(first.run()): first}
+    chosen = first
+    try:
+        done, _ = await asyncio.wait(running, timeout=delay)
+        if not done and (second := begin_second()) is not None:
+            running[asyncio.ensure_future(second.run())] = second
+        waiting = set(running)
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if answered := [running[task] for task in done if task.exception() is None]:
+                chosen = answered[0]
+                return chosen
+        raise _failure(first, list(running.values()))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for each in running.values():
+            if each is not chosen:
+                ended(each)
+
+
+def _failure(first: Try, every: list[Try]) -> Exception:
+    errors = [each.attempt.error for each in every if isinstance(each.attempt.error, UpstreamError)]
+    for error in errors:
+        error.sent = any(other.sent for other in errors)
+    return first.attempt.error or UpstreamError("the upstream did not answer")
