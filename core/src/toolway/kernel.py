@@ -110,7 +110,9 @@ class GatewayKernel:
         self.secrets.use(self._schemes(plugins))
         database, file = self.config.gateway.database, (self.config.gateway.data_dir / "toolway.db").absolute()
         url = await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
-        return await self.keep("store", url, lambda: _connected(url), Store.close)
+        store = await self.keep("store", url, lambda: _connected(url), Store.close)
+        store.address = (lambda: self.secrets.get(database)) if database else None
+        return store
 
     @property
     def parts(self) -> Mapping[str, Any]:
