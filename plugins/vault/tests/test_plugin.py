@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from credentials import dynamic_users
 from ledger import ledger
-from openbao import OpenBao
+from openbao import OpenBao, unique
 from pydantic import ValidationError
+from sqlalchemy import text
 
 from toolway.plugin import ConfigError, SecretUnavailable
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.postgres import Postgres
+from toolway_testing.postgres import Postgres, execute
 from toolway_vault.settings import VaultSettings
 
 SERVERS = [{"name": "all", "include": ["*/*"], "access": "public"}]
@@ -80,6 +81,30 @@ async def test_calls_go_on_while_the_leases_of_their_database_users_end(
             return len(seen) >= 3
 
         await eventually(is_the_third, 10.0)
+
+
+@pytest.mark.server
+async def test_the_gateways_own_database_follows_the_leases_of_its_users(
+    gateway: StartGateway, openbao: OpenBao, postgres_server: Postgres, postgres_url: str
+) -> None:
+    owner, database = unique("owner").replace("-", "_"), postgres_url.rpartition("/")[2]
+    execute(postgres_server, f"create role {owner}")
+    execute(postgres_server, f"alter database {database} owner to {owner}")
+    users = dynamic_users(openbao, postgres_server, "2s", "2s", owner)
+    place = f"127.0.0.1:{postgres_server.port}/{database}"
+    url = f"vault:{users.path}#postgresql+psycopg://{{username}}:{{password:url}}@{place}"
+    gate = await gateway(enable=["vault"], plugins={"vault": openbao.settings()}, database=url)
+    store, seen = gate.gateway.kernel.database, set[str]()
+
+    async def is_the_third() -> bool:
+        assert await store.check() == ""
+        assert (await gate.api("GET", "/upstreams")).status == 200
+        async with store.read() as tx:
+            seen.add(str((await tx.session.exec(text("select session_user"))).one()[0]))  # type: ignore[call-overload]
+        return len(seen) >= 3
+
+    await eventually(is_the_third, 10.0, 0.05)
+    assert all(user.startswith("v-") for user in seen)
 
 
 @pytest.mark.server

@@ -37,11 +37,8 @@ class Users:
         return str(row[0]) if row else ""
 
 
-def dynamic_users(openbao: OpenBao, postgres: Postgres, ttl: str, max_ttl: str) -> Users:
-    """Users whose lease is this long, and this long at most after renewals.
-
-    The server trusts everybody on 127.0.0.1, but for the users made here: `pg_hba.conf` asks them for a password.
-    """
+def dynamic_users(openbao: OpenBao, postgres: Postgres, ttl: str, max_ttl: str, owner: str = "") -> Users:
+    """Users whose lease is this long, and this long at most after renewals; what they make belongs to the owner."""
     administrator = unique("admin").replace("-", "_")
     execute(postgres, f"create role {administrator} superuser login password '{PASSWORD}'")
     mount = unique("database")
@@ -55,7 +52,8 @@ def dynamic_users(openbao: OpenBao, postgres: Postgres, ttl: str, max_ttl: str) 
         connection_url=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}/postgres?sslmode=disable",
         mount_point=mount,
     )
+    belonging = [f'grant {owner} to "{{{{name}}}}"', f'alter role "{{{{name}}}}" set role {owner}'] if owner else []
     openbao.admin.secrets.database.create_role(
-        "reader", "postgres", [CREATE], default_ttl=ttl, max_ttl=max_ttl, mount_point=mount
+        "reader", "postgres", [CREATE, *belonging], default_ttl=ttl, max_ttl=max_ttl, mount_point=mount
     )
     return Users(postgres, f"{mount}/creds/reader")
