@@ -100,7 +100,8 @@ class Watched:
             await self._until(wait or self._due(self.known))
             try:
                 async with self._lock:
-                    await self._refresh(self.known)
+                    if self.known is not None:
+                        await self._refresh(self.known)
                 wait = self._worked()
             except VaultDown as error:
                 wait = self._failed(error, wait)
