@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from certificates import Authority
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from joserfc import jwk, jwt
 from kubernetes import CLAIMS, kubernetes
 from openbao import OpenBao, unique
 from reading import complaint, value
@@ -236,9 +236,6 @@ def secret_id(openbao: OpenBao, login: dict[str, Any], **wrap: str) -> str:
 
 
 def signed(key: ec.EllipticCurvePrivateKey, audience: str, **more: Any) -> str:
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     now = int(time.time())
     claims = {"sub": "gateway", "aud": [audience], "iat": now, "nbf": now, "exp": now + 300, **more}
-    return jwt.encode({"alg": "ES256"}, claims, jwk.ECKey.import_key(private))
+    return jwt.encode(claims, key, algorithm="ES256")
