@@ -14,6 +14,7 @@ from openbao import OpenBao, unique
 from pydantic import ValidationError
 from sqlalchemy import text
 
+from toolway.config.tables import PluginTables
 from toolway.plugin import ConfigError, SecretUnavailable
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
@@ -105,6 +106,38 @@ async def test_the_gateways_own_database_follows_the_leases_of_its_users(
 
     await eventually(is_the_third, 10.0, 0.05)
     assert all(user.startswith("v-") for user in seen)
+
+
+@pytest.mark.server
+async def test_neither_tokens_nor_parts_of_values_are_told(gateway: StartGateway, openbao: OpenBao) -> None:
+    mount = openbao.kv()
+    openbao.put(mount, "db", user="application", password="hunter2/hunter2")
+    kernel = (await gateway(enable=["vault"], plugins={"vault": openbao.settings()})).gateway.kernel
+    await kernel.secrets.get(f"vault:{mount}/db#postgresql://{{user}}:{{password:url}}@db")
+
+    said = kernel.redact(f"application hunter2/hunter2 hunter2%2Fhunter2 {openbao.root} and the rest")
+
+    assert said == "[redacted] [redacted] [redacted] [redacted] and the rest"
+
+
+@pytest.mark.server
+async def test_a_reload_with_other_settings_of_vault_fails_no_call(gateway: StartGateway, openbao: OpenBao) -> None:
+    mount = openbao.kv()
+    openbao.put(mount, "ledger", token="first-token-of-the-ledger")
+    async with ledger() as upstream:
+        auth = {"type": "bearer", "token": f"vault:{mount}/ledger#token"}
+        gate = await started(gateway, openbao.settings(), upstream.upstream(auth))
+
+        tables: dict[str, Any] = {"enable": ["vault"], "vault": openbao.settings(poll=0.2)}
+        await gate.reload(plugins=PluginTables(**tables))
+        openbao.put(mount, "ledger", token="second-token-of-the-ledger")
+
+        async def is_new() -> bool:
+            said = await whoami(gate)
+            assert said.startswith("Bearer "), said
+            return said == "Bearer second-token-of-the-ledger"
+
+        await eventually(is_new, 5.0)
 
 
 @pytest.mark.server

@@ -9,6 +9,7 @@ import msgspec
 
 from toolway_vault.connection import Connection
 from toolway_vault.failures import Denied, Refused
+from toolway_vault.sayings import Unsaid
 from toolway_vault.settings import AppRoleLogin, CertLogin, JwtLogin, KubernetesLogin, Login, TokenLogin
 
 Resolve = Callable[[str], Awaitable[str]]
@@ -29,10 +30,11 @@ class Token(msgspec.Struct, frozen=True):
 class LoggingIn:
     """Logs in as often as it is needed; what was wrapped is remembered, because it opens once."""
 
-    def __init__(self, connection: Connection, login: Login) -> None:
+    def __init__(self, connection: Connection, login: Login, unsaid: Unsaid) -> None:
         self._connection = connection
         self._login = login
         self._opened: dict[str, str] = {}
+        self._unsaid = unsaid
 
     async def token(self, resolve: Resolve) -> Token:
         """A new token, or what is known of the given one.
@@ -42,6 +44,11 @@ class LoggingIn:
             Refused: it does not accept the login.
             SecretUnavailable: a reference of the login cannot be resolved.
         """
+        token = await self._token(resolve)
+        self._unsaid.add(token.value, *self._opened, *self._opened.values())
+        return token
+
+    async def _token(self, resolve: Resolve) -> Token:
         match self._login:
             case TokenLogin() as login:
                 return await self._given(login, resolve)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolway.hookspecs.secrets import SecretScheme
 from toolway.hookspecs.system import HealthCheck, Service
+from toolway.hookspecs.telemetry import Redactor
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_vault.settings import VaultSettings
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VaultPlugin(Plugin[VaultSettings]):
-    """Registers one object under three hooks; hvac is imported when the first one is called."""
+    """Registers one object under four hooks; hvac is imported when the first one is called."""
 
     _made: tuple[Kernel, ServedVault] | None = None
 
@@ -32,6 +33,11 @@ class VaultPlugin(Plugin[VaultSettings]):
     @hookimpl
     def toolway_health_checks(self, kernel: Kernel) -> Iterable[HealthCheck]:
         """Tells `/ready` that Vault is down; the gateway stays ready."""
+        return [self._served(kernel)]
+
+    @hookimpl
+    def toolway_redactors(self, kernel: Kernel) -> Iterable[Redactor]:
+        """Keeps what came from Vault out of logs, besides what the gateway resolved."""
         return [self._served(kernel)]
 
     def _served(self, kernel: Kernel) -> ServedVault:

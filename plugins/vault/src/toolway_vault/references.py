@@ -29,6 +29,13 @@ class Reference(msgspec.Struct, frozen=True):
             return self._field(data, self.field)
         return PLACE.sub(lambda place: self._placed(data, place), self.field)
 
+    def values(self, data: Mapping[str, Any]) -> list[str]:
+        """The fields that its value is made of, each as it is and as it looks in the value."""
+        if "{" not in self.field:
+            return [self.value(data)]
+        places = list(PLACE.finditer(self.field))
+        return [found for place in places for found in (self._field(data, place[1]), self._placed(data, place))]
+
     def _placed(self, data: Mapping[str, Any], place: re.Match[str]) -> str:
         value = self._field(data, place[1])
         return quote(value, safe="") if place[2] else value

@@ -20,7 +20,7 @@ CHECKED_SECONDS = 2.0
 
 
 class ServedVault:
-    """The provider of three hooks; Vault is opened when one of them first needs it."""
+    """The provider of four hooks; Vault is opened when one of them first needs it."""
 
     name = "vault"
     scheme = "vault"
@@ -60,6 +60,10 @@ class ServedVault:
             state = await (await self._opened()).state()
             self._checked = now + CHECKED_SECONDS, state
         return state
+
+    def redact(self, text: str, key: str | None = None) -> str:
+        """See `Redactor`: the tokens of the login, and fields that are part of a value."""
+        return self._vault.unsaid.redact(text) if self._vault is not None else text
 
     async def _opened(self) -> Vault:
         async with self._opening:

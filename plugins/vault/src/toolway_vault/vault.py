@@ -13,6 +13,7 @@ from toolway_vault.failures import VaultFailure
 from toolway_vault.logins import LoggingIn
 from toolway_vault.readings import Reader
 from toolway_vault.references import parsed
+from toolway_vault.sayings import Unsaid
 from toolway_vault.settings import VaultSettings
 from toolway_vault.tokens import Tokens
 from toolway_vault.watched import Watched
@@ -34,7 +35,8 @@ class Vault:
         self._settings = settings
         self._clock = clock
         self._connection = Connection(settings)
-        self.tokens = Tokens(self._connection, LoggingIn(self._connection, settings.login), clock)
+        self.unsaid = Unsaid()
+        self.tokens = Tokens(self._connection, LoggingIn(self._connection, settings.login, self.unsaid), clock)
         self._reader = Reader(self.tokens, settings.mounts, clock)
         self._watched: dict[str, Watched] = {}
         self._tidied = clock.monotonic()
@@ -51,6 +53,7 @@ class Vault:
             reading = await watched.current()
         except VaultFailure as failure:
             raise SecretUnavailable(f"vault:{text} is not available: {failure}") from None
+        self.unsaid.add(*reference.values(reading.data))
         now, until = self._clock.monotonic(), watched.good_until(reading)
         soon = min(HANDOVER_SECONDS, max(0.0, until - now) / 4)
         return Secret(reference.value(reading.data), reading.version, refresh_at=now + soon, expires_at=until)
