@@ -240,4 +240,4 @@ def test_a_setting_that_cannot_be_used_says_why(settings: dict[str, Any], expect
 
 async def test_a_misconfigured_gateway_does_not_start(gateway: StartGateway) -> None:
     with pytest.raises(ConfigError, match=r"plugins\.vault"):
-        await gateway(enable=["vault"], plugins={"vault": {"login": NOWHERE["login"]}})
+        await gateway(enable=["vault"], plugins={"vault": {"adress": "https://vault"}})

@@ -100,9 +100,12 @@ class VaultSettings(Settings):
     """The table `[plugins.vault]`."""
 
     address: Annotated[str, AfterValidator(_is_address)] = Field(
-        description="Base address of the Vault or OpenBao server."
+        "https://127.0.0.1:8200", description="Base address of the Vault or OpenBao server."
     )
-    login: Login = Field(description="How the gateway gets its token: a table with method and what that needs.")
+    login: Login = Field(
+        TokenLogin.model_validate({"token": "env:VAULT_TOKEN"}),
+        description="How the gateway gets its token: a table with method and what that needs.",
+    )
     namespace: str = Field("", pattern=r"^[\w.\-/]*$", description="Namespace of the login and of every path.")
     ca: Path | None = Field(None, description="PEM file of the authorities to trust; default: the public ones.")
     plaintext: bool = Field(False, description="Allow http:// to other hosts than this one: tokens travel readable.")

@@ -83,7 +83,7 @@ class ProcessDuplex(Duplex):
         return {name: await self._secrets.get(reference) for name, reference in self._settings.env.items()}
 
     async def _follow(self, given: dict[str, str]) -> None:
-        """Once a secret has changed and no call runs, the conversation is over; the next one starts the program anew."""
+        """When a secret has changed and no call runs, the conversation is over; the next one starts the program."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
