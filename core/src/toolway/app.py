@@ -78,6 +78,7 @@ class Gateway:
         """What there is one of in a process works for this gateway from now on."""
         kernel = self.kernel
         kernel.database.recorders, kernel.database.publish = self.recorders, kernel.pubsub.publish
+        kernel.database.address = kernel.address
         if before is not None:
             kernel.secrets.remember(before.kernel.secrets.known())
         self.plane.enter(before.plane if before is not None else None)

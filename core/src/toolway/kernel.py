@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -34,6 +35,9 @@ from toolway.secrets import SecretResolver
 T = TypeVar("T")
 OF_UPSTREAMS = frozenset({"upstreams", "items", "tools", "prompts", "resources"})
 """What has the owner and visibility of an upstream, whose name its own begins with."""
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
+"""User and password of a URL."""
 
 
 class GatewayKernel:
@@ -108,9 +112,14 @@ class GatewayKernel:
     async def connect(self, plugins: Plugins) -> Store:
         """The database; nothing is opened or made yet. Raises ConfigError and SecretUnavailable."""
         self.secrets.use(self._schemes(plugins))
+        url = await self.address()
+        place = CREDENTIALS.sub("", url, count=1)
+        return await self.keep("store", place, lambda: _connected(url), Store.close)
+
+    async def address(self) -> str:
+        """The URL of the database, with the user and password of now. Raises SecretUnavailable."""
         database, file = self.config.gateway.database, (self.config.gateway.data_dir / "toolway.db").absolute()
-        url = await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
-        return await self.keep("store", url, lambda: _connected(url), Store.close)
+        return await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
 
     @property
     def parts(self) -> Mapping[str, Any]:

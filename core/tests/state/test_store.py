@@ -14,7 +14,7 @@ from toolway.bundled.registry.models import UpstreamRow
 from toolway.catalog import store as store_module
 from toolway.catalog.models import RevisionRow
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
-from toolway.errors import ConfigError, Conflict, StoreUnavailable
+from toolway.errors import ConfigError, Conflict, SecretUnavailable, StoreUnavailable
 from toolway.hookspecs.system import MigrationSource
 from toolway.migrations.run import migrate
 from toolway_testing.polling import eventually
@@ -168,6 +168,51 @@ def test_an_unknown_kind_of_database_is_refused_without_showing_the_address() ->
     with pytest.raises(ConfigError, match="scheme 'mysql'") as caught:
         Store.connect("mysql://user:hunter2@db/x")
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.server
+async def test_connections_follow_the_user_of_the_address(
+    postgres_server: Postgres, postgres_url: str, connect: Connect
+) -> None:
+    for name in ("first_user", "second_user"):
+        execute(postgres_server, f"create role {name} login")
+    addresses = [postgres_url.replace("toolway@", f"{name}@") for name in ("first_user", "second_user")]
+    store, current = connect(addresses[0]), addresses[0]
+
+    async def address() -> str:
+        return current
+
+    store.address = address
+    assert await users(store) == {"first_user"}
+
+    current = addresses[1]
+
+    assert await users(store) == {"second_user"}
+    assert await users(store) == {"second_user"}
+
+
+async def users(store: Store) -> set[str]:
+    """Who several connections at once are."""
+
+    async def one() -> str:
+        async with store.read() as tx:
+            return str((await tx.session.exec(text("select current_user, pg_sleep(0.05)"))).one()[0])  # type: ignore[call-overload]
+
+    return set(await asyncio.gather(*(one() for _ in range(3))))
+
+
+@pytest.mark.server
+async def test_without_the_secret_of_the_address_the_database_is_unavailable(
+    postgres_url: str, connect: Connect
+) -> None:
+    store = connect(postgres_url)
+
+    async def address() -> str:
+        raise SecretUnavailable("vault:database/creds/app#url is not available")
+
+    store.address = address
+
+    assert "does not answer" in await store.check()
 
 
 @pytest.mark.server

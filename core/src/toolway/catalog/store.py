@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, event, func, text
-from sqlalchemy.exc import DBAPIError, IntegrityError, TimeoutError as PoolTimeout
+from sqlalchemy import Connection, event, func, make_url, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError, TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy.util import await_only
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from toolway.catalog.models import RevisionRow, RevocationRow
-from toolway.errors import ConfigError, Conflict, StoreUnavailable
+from toolway.errors import ConfigError, Conflict, SecretUnavailable, StoreUnavailable
 from toolway.hookspecs.system import ChangeRecorder, Transaction
 
 log, audit = logging.getLogger(__name__), logging.getLogger("toolway.audit")
@@ -52,19 +53,26 @@ class Change(msgspec.Struct, eq=False):
 
 
 class Store:
-    """The database of one node. `publish` tells the other nodes of changed parts, once set."""
+    """The database of one node. `publish` tells the other nodes of changed parts, once set.
+
+    So does `address` give the URL as it is now: when user or password change, connections are replaced.
+    """
 
     name, critical = "database", True
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self.publish: Publish | None = None
+        self.address: Callable[[], Awaitable[str]] | None = None
         self.recorders: Sequence[ChangeRecorder] = ()
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._read, self._write = _beginnings(self.is_sqlite)
         self._writing = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
         event.listen(engine.sync_engine, "begin", _begin)
+        if not self.is_sqlite:
+            event.listen(engine.sync_engine, "do_connect", self._sign_in)
+            event.listen(engine.sync_engine, "checkout", self._check_signed_in)
 
     @classmethod
     def connect(cls, url: str) -> Store:
@@ -128,6 +136,19 @@ class Store:
             await session.connection(execution_options={"toolway_begin": begin})
             yield Change(session)
             await session.commit()
+
+    def _sign_in(self, _: Any, record: Any, __: Any, parameters: dict[str, Any]) -> None:
+        """A new connection takes user and password of the address; where the database is does not change."""
+        if self.address is not None:
+            record.info["address"] = address = await_only(self.address())
+            url = make_url(address)
+            signed = {"user": url.username, "password": url.password}
+            parameters.update({name: value for name, value in signed.items() if value is not None})
+
+    def _check_signed_in(self, _: Any, record: Any, __: Any) -> None:
+        """A connection of a user or password that was replaced is not used any more."""
+        if self.address is not None and record.info.get("address") != await_only(self.address()):
+            raise DisconnectionError("user or password of the database have changed")
 
     async def _revoke(self, tx: Change) -> None:
         """Record what was revoked, under a number that no earlier transaction can still get; forget old ones."""
@@ -202,5 +223,5 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except IntegrityError as error:
         raise Conflict("the change contradicts another one that came first; read the object again") from error
-    except (DBAPIError, PoolTimeout, OSError) as error:
+    except (DBAPIError, PoolTimeout, OSError, SecretUnavailable) as error:
         raise StoreUnavailable("the database does not answer or is busy; nothing was changed, try again") from error

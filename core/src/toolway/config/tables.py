@@ -53,8 +53,8 @@ class GatewaySettings(EdgeSettings):
     )
     api_references: tuple[str, ...] = Field(
         default=(),
-        description='Of "env" and "file", the secret schemes that upstreams declared by API may use too; they let an '
-        "administrator send what is on this host to any upstream.",
+        description='The secret schemes, such as "env", "file" or a plugin\'s, that upstreams declared by API may use '
+        "too; they let an administrator send what the gateway can read to any upstream.",
     )
     authorization_servers: tuple[Annotated[str, AfterValidator(_is_base_url)], ...] = Field(
         default=(), description="Issuer URLs of OAuth authorization servers whose tokens a plugin accepts (RFC 9728)."

@@ -172,7 +172,7 @@ class Kernel(Protocol):
 
     @property
     def api_references(self) -> Sequence[str]:
-        """The secret schemes of this host that upstreams declared by API may use."""
+        """The secret schemes that upstreams declared by API may use."""
 
     @property
     def catalog(self) -> Catalog:

@@ -16,8 +16,8 @@ from toolway.hookspecs.definitions import HIDDEN, ServerSettings, UpstreamSettin
 from toolway.hookspecs.system import Stored, Transaction
 from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound
 
-HOST_SCHEMES = frozenset({"env", "file"})
-"""Secret schemes that read the host: with them, whoever may change upstreams could send its files anywhere."""
+OWN_SCHEMES = frozenset({"sealed", "literal"})
+"""With every other secret scheme, whoever may change upstreams could send what the gateway can read anywhere."""
 
 
 class Rowed:
@@ -110,7 +110,7 @@ class UnreadUpstream(UpstreamSettings):
 class UpstreamEntity(Rowed):
     """Upstreams. A text that begins with none of the known secret schemes is a value, not a reference.
 
-    Bodies may refer to secrets of `HOST_SCHEMES` only as far as `gateway.api_references` allows them.
+    Bodies may refer to secrets of other schemes than `OWN_SCHEMES` only as far as `gateway.api_references` allows them.
     """
 
     kind = "upstreams"
@@ -119,7 +119,7 @@ class UpstreamEntity(Rowed):
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
         self._schemes = frozenset(kernel.secrets.schemes())
-        self._refused = HOST_SCHEMES.difference(kernel.api_references)
+        self._refused = self._schemes - OWN_SCHEMES.union(kernel.api_references)
         self.schema = kernel.definitions.schema(self._accepted)
 
     def _accepted(self, upstream: str, text: str) -> str:
@@ -129,7 +129,7 @@ class UpstreamEntity(Rowed):
             return f"sealed:{upstream}:{self.kernel.seal.seal(credential_purpose(upstream), text.encode())}"
         if scheme in self._refused:
             raise ValueError(
-                f"must not be a reference of the scheme {scheme!r}, which reads the gateway's host; send the secret "
+                f"must not be a reference of the scheme {scheme!r}, which reads the gateway's secrets; send the secret "
                 "itself, which is stored encrypted, or list the scheme in gateway.api_references"
             )
         return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Literal, cast
 
@@ -15,12 +16,24 @@ from toolway.bundled.upstreams.modern import ModernConnection
 from toolway.bundled.upstreams.process import Process
 from toolway.hookspecs.definitions import SecretRef, UpstreamSettings
 from toolway.hookspecs.routing import Endpoint, Eras, Leg, Upstream
-from toolway.plugin import InvalidInput, Secrets, UpstreamError, UpstreamProtocol, UpstreamUnreachable
+from toolway.plugin import (
+    InvalidInput,
+    Secrets,
+    SecretUnavailable,
+    UpstreamError,
+    UpstreamProtocol,
+    UpstreamUnreachable,
+)
+
+log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 10.0
 """A program that has not answered `server/discover` after so long does not know it."""
 
 START_SECONDS = 30.0
+
+FOLLOW_SECONDS = 5.0
+"""How often it is looked at whether the secrets of a program's environment have changed."""
 
 
 class StdioUpstream(UpstreamSettings):
@@ -41,13 +54,14 @@ class ProcessDuplex(Duplex):
         self._secrets = secrets
         self._process: Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         """Start the process and read from it."""
-        settings = self._settings
-        environment = {name: await self._secrets.get(reference) for name, reference in settings.env.items()}
+        settings, environment = self._settings, await self._environment()
         self._process = await Process.start(self.upstream, settings.command, environment, settings.cwd)
         self._reader = asyncio.create_task(self._read(self._process))
+        self._follower = asyncio.create_task(self._follow(environment)) if environment else None
 
     async def write(self, message: bytes) -> None:
         """Write one line."""
@@ -58,10 +72,28 @@ class ProcessDuplex(Duplex):
     async def disconnect(self) -> None:
         """Stop the process."""
         process, self._process = self._process, None
+        if self._follower is not None:
+            self._follower.cancel()
         if process is not None and self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
             await process.stop()
+
+    async def _environment(self) -> dict[str, str]:
+        return {name: await self._secrets.get(reference) for name, reference in self._settings.env.items()}
+
+    async def _follow(self, given: dict[str, str]) -> None:
+        """When a secret has changed and no call runs, the conversation is over; the next one starts the program."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                is_old = await self._environment() != given
+            except SecretUnavailable:
+                continue  # the program has what it needs
+            if is_old and not self._calls():
+                log.info("upstream %s: secrets of its environment have changed; it is started anew", self.upstream)
+                self.ended(UpstreamError(f"the environment of upstream {self.upstream!r} has changed"))
+                return
 
     async def _read(self, process: Process) -> None:
         error = UpstreamError(f"the process of upstream {self.upstream!r} ended; its log has what it wrote to stderr")

@@ -1,0 +1,1 @@
+"""The plugin `aws-secrets`: secrets from AWS Secrets Manager."""

@@ -1,0 +1,1 @@
+"""The plugin `vault`: secrets from Vault or OpenBao."""
