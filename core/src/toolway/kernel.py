@@ -63,9 +63,9 @@ class GatewayKernel:
         self.config = config
         self.node = holder.node
         self.clock = clock
-        self.secrets = SecretResolver(clock)
-        self.redact = Redaction(self.secrets.known)
         self.metrics = metrics or Instruments()
+        self.secrets = SecretResolver(clock, self.metrics)
+        self.redact = Redaction(self.secrets.known)
         self.control: Control = NoControl()
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep

@@ -90,3 +90,36 @@ def test_what_is_sampled_is_summed_or_the_largest_counts() -> None:
 
     assert totals(metrics, "toolway_open") == {(): [4.0]}
     assert totals(metrics, "toolway_age_seconds") == {(): [4.0]}
+
+
+def test_what_is_sampled_by_labels_is_gone_when_it_is_not_there_any_more() -> None:
+    metrics, up = Instruments(), {("one",): 1.0, ("two",): 0.0}
+    metrics.sampled("toolway_up", "Up.", lambda: up, {"upstream": None}, largest=True)
+    metrics.sample()
+    del up["one",]
+    metrics.sample()
+
+    assert totals(metrics, "toolway_up") == {("two",): [0.0]}
+
+
+def test_what_fails_to_be_read_keeps_nobody_else_from_being_read(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Instruments()
+    metrics.sampled("toolway_broken", "Broken.", lambda: 1 / 0)
+    metrics.sampled("toolway_open", "Open.", lambda: 2.0)
+
+    metrics.sample()
+
+    assert totals(metrics, "toolway_open") == {(): [2.0]}
+    assert "reading toolway_broken failed" in caplog.text
+
+
+def test_a_gauge_that_finds_no_place_leaves_the_count_of_the_lost_as_it_is() -> None:
+    metrics = Instruments()
+    wide = {"toolway_wide_seconds": [float(n) for n in range(60_000)], "toolway_more_seconds": [1.0] * 5_500}
+    for name, bounds in wide.items():
+        metrics.histogram(name, "Wide.", bounds, {}).observe(1.0)
+    for number in range(100):
+        metrics.gauge(f"toolway_{number}", "Late.", {}).set(1e9)
+
+    [[lost]] = totals(metrics, LOST).values()
+    assert 0 < lost <= 100

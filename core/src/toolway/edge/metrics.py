@@ -7,15 +7,19 @@ replaces another goes on with what that had counted.
 from __future__ import annotations
 
 import asyncio
+import logging
 import mmap
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import isnan, nan
 from time import monotonic
 from typing import Literal
 
 import msgspec
 
-from toolway.hookspecs.telemetry import LABELS, OTHER, Closed, Family, MetricReader
+from toolway.hookspecs.telemetry import LABELS, OTHER, Closed, Family, MetricReader, Sampled
+
+log = logging.getLogger(__name__)
 
 CELLS = 65_536
 NAMES = 4 * 1024 * 1024
@@ -65,7 +69,7 @@ class Instrument:
     def __init__(self, memory: Memory, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> None:
         self.name, self.about, self.kind, self.labels = name, about, kind, tuple(labels)
         self.bounds: tuple[float, ...] = ()
-        self.read: Callable[[], float] | None = None
+        self.read: Callable[[], Sampled] | None = None
         self.is_largest = False
         self._closed = tuple(None if each is None else frozenset(each) for each in labels.values())
         self._names: tuple[set[str], ...] = tuple(set() for _ in labels)
@@ -73,7 +77,7 @@ class Instrument:
         self._places = {found: first for (owner, found), first in memory.series().items() if owner == name}
         if kind == "gauge":
             for first in self._places.values():
-                self._cells[first] = 0.0  # of a worker that is gone
+                self._cells[first] = nan  # of a worker that is gone
 
     @property
     def width(self) -> int:
@@ -87,7 +91,20 @@ class Instrument:
 
     def set(self, value: float, *labels: str) -> None:
         """See `telemetry.Gauge`."""
-        self._cells[self._place(labels)] = value
+        if place := self._place(labels):
+            self._cells[place] = value
+        else:
+            self._cells[0] += 1
+
+    def sample(self) -> None:
+        """Read it, if it is one that is read; series that are not there any more have no value."""
+        if self.read is not None:
+            read = self.read()
+            values = read if isinstance(read, Mapping) else {(): read}
+            for gone in self._places.keys() - values.keys():
+                self.set(nan, *gone)
+            for labels, value in values.items():
+                self.set(value, *labels)
 
     def observe(self, value: float, *labels: str) -> None:
         """See `telemetry.Histogram`."""
@@ -140,16 +157,26 @@ class Instruments:
         made.bounds = tuple(bounds)
         return made
 
-    def sampled(self, name: str, about: str, read: Callable[[], float], *, largest: bool = False) -> None:
+    def sampled(
+        self,
+        name: str,
+        about: str,
+        read: Callable[[], Sampled],
+        labels: Mapping[str, Closed] | None = None,
+        *,
+        largest: bool = False,
+    ) -> None:
         """See `telemetry.Metrics`."""
-        gauge = self.gauge(name, about, {})
+        gauge = self.gauge(name, about, labels or {})
         gauge.read, gauge.is_largest = read, largest
 
     def sample(self) -> None:
-        """Read what is sampled."""
-        for each in self._known.values():
-            if each.read is not None:
-                each.set(each.read())
+        """Read what is sampled; what fails is logged, and keeps its value."""
+        for each in tuple(self._known.values()):
+            try:
+                each.sample()
+            except Exception:
+                log.exception("reading %s failed", each.name)
 
     def read_by(self, reader: MetricReader) -> None:
         """Somebody exports them."""
@@ -174,7 +201,8 @@ class Instruments:
             for (name, labels), first in memory.series().items():
                 if (each := self._known.get(name)) is not None:
                     cells = memory.cells[first : first + each.width].tolist()
-                    found[name].setdefault(labels, []).append(cells)
+                    if not isnan(cells[0]):
+                        found[name].setdefault(labels, []).append(cells)
         for each in self._known.values():
             together = max if each.is_largest else sum
             series = {

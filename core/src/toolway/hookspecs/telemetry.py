@@ -101,6 +101,8 @@ class Histogram(Protocol):
         """Count one."""
 
 
+Sampled = float | Mapping[tuple[str, ...], float]
+"""What is read of a gauge: its value, or its values by labels."""
 Closed = Sequence[str] | None
 """The values that a label can have; None for names of configured objects, of which there are `LABELS` at most."""
 
@@ -125,8 +127,19 @@ class Metrics(Protocol):
     def histogram(self, name: str, about: str, bounds: Sequence[float], labels: Mapping[str, Closed]) -> Histogram:
         """A histogram with these upper bounds."""
 
-    def sampled(self, name: str, about: str, read: Callable[[], float], *, largest: bool = False) -> None:
-        """A gauge that is read once a second; its total is the sum over all workers, or the largest."""
+    def sampled(
+        self,
+        name: str,
+        about: str,
+        read: Callable[[], Sampled],
+        labels: Mapping[str, Closed] | None = None,
+        *,
+        largest: bool = False,
+    ) -> None:
+        """A gauge that is read once a second; its total is the sum over all workers, or the largest.
+
+        With `labels` all its series are read at once, by their labels: those that are not there any more are gone.
+        """
 
 
 class Family(msgspec.Struct, frozen=True):
