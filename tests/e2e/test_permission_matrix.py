@@ -24,7 +24,7 @@ from toolway_testing.polling import eventually
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
 PLUGINS = [
     name
-    for name in ("audit", "autotune", "balancer", "breaker", "rate-limit", "rbac", "reload", "server-keys", "tokens")
+    for name in ("audit", "autotune", "balancer", "breaker", "prometheus", "rate-limit", "rbac", "reload", "server-keys", "tokens")
     if name in INSTALLED
 ]
 WHO = ("", "fred", "vera", "max", "root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -30,15 +31,20 @@ class Event(msgspec.Struct, frozen=True):
     actor: str = ""
 
 
-class Journal:
-    """The last events of one upstream, newest last; each is told to the log."""
+Heard = Callable[[Event], None]
 
-    def __init__(self) -> None:
+
+class Journal:
+    """The last events of one upstream, newest last; each is told to the log, and to `heard`."""
+
+    def __init__(self, heard: Heard = lambda event: None) -> None:
+        self._heard = heard
         self.events: deque[Event] = deque(maxlen=KEPT)
 
     def add(self, event: Event) -> None:
         """It happened."""
         self.events.append(event)
+        self._heard(event)
         what = f"{event.upstream}/{event.tool}" if event.tool else event.upstream
         verb = "is" if event.mode == "apply" or event.actor else "would be"
         log.info("%s of %s %s %s, was %s: %s", event.value, what, verb, event.after, event.before, event.reason)

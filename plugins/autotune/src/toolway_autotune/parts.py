@@ -8,6 +8,7 @@ import msgspec
 
 from toolway.plugin import Kernel
 from toolway_autotune.choices import PART, Choices
+from toolway_autotune.meters import count_changes
 from toolway_autotune.operations import AutotuneOperations
 from toolway_autotune.rounds import Rounds
 from toolway_autotune.tuner import Tuner
@@ -30,4 +31,5 @@ class Parts(msgspec.Struct, frozen=True):
         """Everything, for this gateway."""
         choices = Choices(kernel.database, kernel.clock)
         tuner = Tuner(kernel.clock, settings, lambda: kernel.parts[PART])
+        count_changes(kernel.metrics, tuner)
         return cls(kernel, choices, tuner, AutotuneOperations(kernel, choices, tuner), Rounds(kernel, tuner, settings))

@@ -9,7 +9,7 @@ from toolway.plugin import CircuitOpen, SessionLost, UpstreamError, UpstreamTime
 from toolway_autotune.bounding import Bounding
 from toolway_autotune.choices import BACKOFF, HEDGE, IN_FLIGHT, NONE, RETRIES, TIMEOUT, Choice, key_of
 from toolway_autotune.concurrency import Gradient2
-from toolway_autotune.events import Journal
+from toolway_autotune.events import Heard, Journal
 from toolway_autotune.histogram import Histogram
 from toolway_autotune.knob import Knob
 from toolway_autotune.plugin import AutotuneSettings
@@ -31,7 +31,9 @@ class Made(msgspec.Struct, frozen=True):
 class TunedUpstream:
     """Everything in memory; `declared` is the policy without tuning, as the last call had it."""
 
-    def __init__(self, name: str, settings: AutotuneSettings, declared: Policy) -> None:
+    def __init__(
+        self, name: str, settings: AutotuneSettings, declared: Policy, heard: Heard = lambda event: None
+    ) -> None:
         self.name = name
         self.settings = settings
         self.declared = declared
@@ -39,7 +41,7 @@ class TunedUpstream:
         self.bounding = Bounding(name, settings)
         self.tools: dict[str, Histogram] = {}
         self.knobs: dict[str, Knob] = {}
-        self.journal = Journal()
+        self.journal = Journal(heard)
         self.budget = RetryBudget(settings.retry_budget, settings.min_retries)
         bounds = self.bounding.of(IN_FLIGHT, declared)
         self.gradient = Gradient2(

@@ -12,6 +12,7 @@ from toolway.hookspecs.routing import Call, Upstream
 from toolway.plugin import Clock
 from toolway_autotune.choices import NONE, Choice
 from toolway_autotune.deciding import choose, decay, decide
+from toolway_autotune.events import Heard
 from toolway_autotune.plugin import AutotuneSettings
 from toolway_autotune.tuned_upstream import TunedUpstream
 
@@ -19,12 +20,16 @@ LEAST_SECONDS = 0.001
 
 
 class Tuner:
-    """Upstreams are known from their first call on; `choices` gives what operators chose, as it is now."""
+    """Upstreams are known from their first call on; `choices` gives what operators chose, as it is now.
+
+    `heard` is told of each change.
+    """
 
     name = "autotune"
 
     def __init__(self, clock: Clock, settings: AutotuneSettings, choices: Callable[[], Mapping[str, Choice]]) -> None:
         self.upstreams: dict[str, TunedUpstream] = {}
+        self.heard: Heard = lambda event: None
         self._clock = clock
         self._settings = settings
         self._choices = choices
@@ -99,7 +104,7 @@ class Tuner:
                 del self.upstreams[name]
 
     def _begun(self, name: str, declared: Policy) -> TunedUpstream:
-        known = self.upstreams[name] = TunedUpstream(name, self._settings, declared)
+        known = self.upstreams[name] = TunedUpstream(name, self._settings, declared, self.heard)
         known.choice = self._seen.get(name, NONE)
         return known
 

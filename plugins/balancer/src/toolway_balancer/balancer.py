@@ -10,7 +10,7 @@ from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.catalog import Catalog, CatalogSnapshot
 from toolway.hookspecs.routing import Call, Endpoint, Upstream
 from toolway.plugin import CircuitOpen, Clock, SessionLost, UpstreamError, UpstreamUnauthorized
-from toolway_balancer.pool import Pool
+from toolway_balancer.pool import Fell, Pool
 from toolway_balancer.replica import Replica
 from toolway_balancer.settings import BalancerSettings
 from toolway_balancer.strategies import strategy_of
@@ -34,6 +34,7 @@ class AdaptiveBalancer:
 
     def __init__(self, catalog: Catalog, clock: Clock, settings: BalancerSettings, random: Random) -> None:
         self.memory: Memory = {}
+        self.fell: Fell = lambda upstream, endpoint: None
         self._catalog = catalog
         self._now = clock.monotonic
         self._settings = settings
@@ -114,7 +115,9 @@ class AdaptiveBalancer:
         for each, replica in replicas.items():
             replica.weight = weights.get(each, 1.0)
             replica.decay, replica.slow_start = settings.decay, settings.slow_start
-        return Pool(upstream, replicas, strategy_of(settings, upstream.name, self._random), settings)
+        pool = Pool(upstream, replicas, strategy_of(settings, upstream.name, self._random), settings)
+        pool.fell = self.fell
+        return pool
 
     def _replica(self, upstream: str, endpoint: Endpoint, now: float) -> Replica:
         if (known := self.memory.get((upstream, endpoint.id))) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from toolway.hookspecs.routing import Endpoint, Upstream
 from toolway_balancer.replica import Replica
@@ -12,11 +12,14 @@ from toolway_balancer.strategies import Strategy
 
 log = logging.getLogger(__name__)
 
+Fell = Callable[[str, str], None]
+
 
 class Pool:
     """Judges the health of the endpoints of `upstream`; made anew when the upstream changed.
 
     `preferred` are those that calls go to: without the unhealthy ones and those of weight 0, unless too few are left.
+    `fell` hears the upstream and the endpoint that became unhealthy.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Pool:
         self.replicas = replicas
         self.strategy = strategy
         self.is_in_panic = False
+        self.fell: Fell = lambda upstream, endpoint: None
         self.preferred: Sequence[Replica] = ()
         self._settings = settings
         if not self.is_judged:
@@ -69,6 +73,8 @@ class Pool:
     def _turn(self, replica: Replica, now: float, *, is_healthy: bool, reason: str) -> None:
         replica.is_healthy, replica.reason, replica.changed = is_healthy, reason, now
         what = "healthy" if is_healthy else "unhealthy"
+        if not is_healthy:
+            self.fell(self.upstream.name, replica.endpoint.id)
         log.info("endpoint %s of upstream %s is %s: %s", replica.endpoint.id, self.upstream.name, what, reason)
         self._sort()
 

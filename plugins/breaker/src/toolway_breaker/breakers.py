@@ -20,6 +20,8 @@ from toolway_breaker.limits import BreakerSettings
 
 log = logging.getLogger(__name__)
 
+Heard = Callable[[str, str], None]
+
 
 class Watched(msgspec.Struct, eq=False):
     """One endpoint."""
@@ -36,7 +38,10 @@ class Watch(msgspec.Struct, eq=False):
 
 
 class Breakers:
-    """An endpoint filter and a watcher of attempts. What is not in the snapshot any more is forgotten."""
+    """An endpoint filter and a watcher of attempts. What is not in the snapshot any more is forgotten.
+
+    `tripped` and `ejected` hear the upstream and the endpoint of each circuit that opens, and of each ejection.
+    """
 
     name = "breaker"
 
@@ -53,6 +58,8 @@ class Breakers:
         self._uniform = uniform
         self._number = -1
         self.watched: dict[str, Watch] = {}
+        self.tripped: Heard = lambda upstream, endpoint: None
+        self.ejected: Heard = lambda upstream, endpoint: None
 
     def narrow(self, upstream: Upstream, endpoints: Sequence[Endpoint], call: Call) -> Narrowed:
         """See `EndpointFilter`: closed circuits and those that may be probed, of these the ones not ejected."""
@@ -150,6 +157,8 @@ class Breakers:
         """A circuit changed."""
         if new != "closed":
             self.watched[upstream].is_troubled = True
+        if new == "open":
+            self.tripped(upstream, endpoint)
         log.info("upstream %s: the circuit of endpoint %s was %s and is %s: %s", upstream, endpoint, old, new, reason)
 
     def _eject(self, attempt: Attempt, one: Watched, now: float) -> None:
@@ -160,6 +169,7 @@ class Breakers:
             return
         seconds = one.ejection.eject(now)
         watch.is_troubled = True
+        self.ejected(upstream.name, attempt.endpoint.id)
         what = "upstream %s: endpoint %s is ejected for %.1f s after %d faults in a row"
         log.info(what, upstream.name, attempt.endpoint.id, seconds, self.limits.eject_faults)
 

@@ -43,9 +43,11 @@ class BreakerPlugin(Plugin[BreakerSettings]):
 
     def _parts(self, kernel: Kernel) -> tuple[Breakers, BreakerOperations]:
         from toolway_breaker.breakers import Breakers
+        from toolway_breaker.meters import measure
         from toolway_breaker.operations import BreakerOperations
 
         if self._made is None or self._made[0] is not kernel:
             breakers = Breakers(self.settings, kernel.clock, lambda: kernel.catalog.snapshot)
+            measure(kernel.metrics, breakers, kernel.clock)
             self._made = kernel, breakers, BreakerOperations(kernel, breakers)
         return self._made[1:]

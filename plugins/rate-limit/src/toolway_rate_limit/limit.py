@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import msgspec
 
@@ -22,7 +23,7 @@ NOT_EARLIER = 1.0
 
 
 class Limit(msgspec.Struct, eq=False):
-    """`claims` is None when every call is counted; `refused` counts since the start."""
+    """`claims` is None when every call is counted; `refused` counts since the start, `told` hears of each refusal."""
 
     rule: RuleSettings
     claims: Claim | None
@@ -30,6 +31,7 @@ class Limit(msgspec.Struct, eq=False):
     buckets: Buckets | Leases | None
     slots: Slots | None
     refused: int = 0
+    told: Callable[[], None] = lambda: None
 
     @classmethod
     def of(cls, rule: RuleSettings, settings: RateLimitSettings, store: SharedStore | None) -> Limit:
@@ -70,7 +72,7 @@ class Limit(msgspec.Struct, eq=False):
 
         See draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4.
         """
-        self.refused += 1
+        self._count()
         rule, seconds = self.rule, math.ceil(wait)
         rate = rule.rate
         words, quota, window = (rate.words, rate.calls, rate.window) if rate is not None else ("", 0, 0)
@@ -83,7 +85,7 @@ class Limit(msgspec.Struct, eq=False):
 
     def too_many(self) -> RateLimited:
         """What a call is refused with that is one too many in flight."""
-        self.refused += 1
+        self._count()
         rule = self.rule
         fields = {
             "ratelimit-policy": f'"{rule.name}";q={rule.concurrent};qu="concurrent-requests"',
@@ -91,6 +93,10 @@ class Limit(msgspec.Struct, eq=False):
         }
         what = f"rule {rule.name!r} allows {rule.concurrent} at once{self._whose()}; try again when one is answered"
         return RateLimited(what, retry_after=NOT_EARLIER, limits=fields)
+
+    def _count(self) -> None:
+        self.refused += 1
+        self.told()
 
     def _hold(self, slots: Slots, key: str, held: Held) -> None:
         if not slots.take(key):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -31,7 +31,7 @@ WAIT_SECONDS, MORE_SECONDS = 1.0, 4.0
 
 
 class Shedder:
-    """Counts calls in flight and what was refused; `run` watches the event loop."""
+    """Counts calls in flight and what was refused, which `told` hears of; `run` watches the event loop."""
 
     name = "rate-limit-shedding"
 
@@ -39,6 +39,7 @@ class Shedder:
         self.overload = Overload(settings.lag, 1.0 if settings.last else BEGIN["last"])
         self.in_flight = 0
         self.shed: dict[Priority, int] = {"first": 0, "normal": 0, "last": 0}
+        self.told: Callable[[Priority], None] = lambda priority: None
         self._least, self._most = settings.least, settings.in_flight
         self._early = settings.in_flight * EARLY
         self._is_first, self._is_last = selects_any(settings.first), selects_any(settings.last)
@@ -115,6 +116,7 @@ class Shedder:
         is_spared = priority != "first" and self.in_flight < self._least
         if (debt >= 1 and not is_spared) or self.in_flight >= most:
             self.shed[priority] += 1
+            self.told(priority)
             wait = random.uniform(WAIT_SECONDS, WAIT_SECONDS + MORE_SECONDS * self.overload.level)
             return Overloaded("the gateway has too much to do; try again later", retry_after=round(wait, 3))
         return None

@@ -32,11 +32,25 @@ class KeyAuthenticator:
         self._keys = keys
         self._ended = ended
         self.uses: dict[str, Use] = {}
+        by, what = {"outcome": ("accepted", "refused", "failed")}, "Keys that were looked at anew."
+        self._count = kernel.metrics.counter("toolway_server_key_checks_total", what, by)
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
         """See `Authenticator`. A key is unknown everywhere but on its servers, whatever else exists there."""
         if credentials.scheme not in SCHEMES or not credentials.value.startswith(PREFIX):
             return None
+        outcome = "failed"
+        try:
+            verified = await self._verified(credentials, context)
+            outcome = "accepted"
+        except Unauthenticated:
+            outcome = "refused"
+            raise
+        finally:
+            self._count.add(1, outcome)
+        return verified
+
+    async def _verified(self, credentials: Credentials, context: AuthContext) -> Authenticated:
         presented = read(credentials.value)
         if presented is None:
             refuse()

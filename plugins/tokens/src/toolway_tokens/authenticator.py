@@ -62,14 +62,23 @@ class TokenAuthenticator:
         self._names = names
         self._remembered: OrderedDict[str, Remembered] = OrderedDict()
         self.uses: dict[str, Use] = {}
+        by, what = {"outcome": ("accepted", "refused", "failed")}, "Tokens that were looked at anew."
+        self._count = kernel.metrics.counter("toolway_token_checks_total", what, by)
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
         """See `Authenticator`; the sentence of a refusal tells nothing of a token that is not signed by us."""
         if credentials.scheme != "bearer" or not await self._is_ours(credentials.value):
             return None
-        claims = await self._claims(credentials.value)
-        token = await self._token(claims)
-        verified_token = self._authenticated(token)
+        outcome = "failed"
+        try:
+            token = await self._token(await self._claims(credentials.value))
+            verified_token = self._authenticated(token)
+            outcome = "accepted"
+        except Unauthenticated:
+            outcome = "refused"
+            raise
+        finally:
+            self._count.add(1, outcome)
         self._note(token, context)
         return verified_token
 

@@ -8,6 +8,7 @@ from typing import Any
 from toolway.bundled import bundled_plugins
 from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
 from toolway.catalog.store import Store
+from toolway.edge.metrics import Instruments
 from toolway.hookspecs.accounts import ADMIN, Account, Accounts, Team
 from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials, Principal, Resource
 from toolway.hookspecs.system import MigrationSource, toolway_migrations
@@ -50,6 +51,7 @@ class Node:
         self.seal = ring
         self.clock = clock
         self.secrets = SecretResolver(clock)
+        self.metrics = Instruments()
         self.keyvalue = DatabaseKeyValue(store, clock)
         self.accounts = ACCOUNTS
         self.allowed: Callable[[str, str, Resource], bool] = lambda principal, action, resource: False

@@ -1,0 +1,1 @@
+"""The plugin `prometheus`: what the gateway counts, for Prometheus to scrape."""

@@ -1,0 +1,57 @@
+"""Traces to look at: of the last call that took about so long, for each bucket of the times of calls."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.telemetry import SERVED
+
+CALLS = "toolway_call_seconds"
+"""The histogram that has them; its labels are the method and the upstream."""
+MOST = 1_000
+"""Series that have some; there is one per bucket."""
+
+
+class Exemplar(NamedTuple):
+    """A value and its trace; `at` is seconds since 1970."""
+
+    trace_id: str
+    value: float
+    at: float
+
+
+class Exemplars:
+    """A watcher of calls; each worker knows of its own calls only.
+
+    It does nothing without traces, and as long as nobody asked: `bounds` are not known before.
+    """
+
+    name = "prometheus"
+
+    def __init__(self) -> None:
+        self.bounds: Sequence[float] = ()
+        self._last: dict[tuple[str, ...], dict[int, Exemplar]] = {}
+
+    def begin(self, call: Call) -> None:
+        """Nothing is known yet."""
+
+    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
+        """Remember its trace in place of the one before."""
+        served = SERVED.get()
+        if served is None or not served.trace_id or not self.bounds:
+            return
+        labels = call.method, call.target.upstream if call.target is not None else ""
+        buckets = self._last.get(labels)
+        if buckets is None:
+            if len(self._last) >= MOST:
+                return
+            buckets = self._last[labels] = {}
+        buckets[bisect_left(self.bounds, seconds)] = Exemplar(served.trace_id, seconds, time.time())
+
+    def of(self, name: str, labels: tuple[str, ...]) -> Mapping[int, Exemplar]:
+        """Those of one series, by the number of the bucket."""
+        return self._last.get(labels, {}) if name == CALLS else {}
