@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret, SecretScheme
-from toolway.hookspecs.telemetry import Metrics
+from toolway.hookspecs.telemetry import Counter, Metrics
 from toolway.plugin.kernel import Clock
 
 REMEMBERED = 10_000
@@ -23,7 +23,9 @@ class SecretResolver:
         self._current: dict[str, Secret] = {}
         self._resolving: dict[str, asyncio.Task[Secret]] = {}
         self._known: dict[str, None] = {}
-        self._count = metrics and metrics.counter("toolway_secret_reads_total", "Secrets that were asked for.", BY)
+        self._count: Counter | None = None
+        if metrics is not None:
+            self._count = metrics.counter("toolway_secret_reads_total", "Secrets that were asked for.", BY)
 
     def use(self, schemes: Sequence[SecretScheme]) -> None:
         """Resolve with these."""

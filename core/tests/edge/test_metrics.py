@@ -93,7 +93,8 @@ def test_what_is_sampled_is_summed_or_the_largest_counts() -> None:
 
 
 def test_what_is_sampled_by_labels_is_gone_when_it_is_not_there_any_more() -> None:
-    metrics, up = Instruments(), {("one",): 1.0, ("two",): 0.0}
+    metrics = Instruments()
+    up: dict[tuple[str, ...], float] = {("one",): 1.0, ("two",): 0.0}
     metrics.sampled("toolway_up", "Up.", lambda: up, {"upstream": None}, largest=True)
     metrics.sample()
     del up["one",]

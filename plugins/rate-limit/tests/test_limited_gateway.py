@@ -15,6 +15,7 @@ from limited import admitted, call
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
+from toolway.edge.metrics import Instruments
 from toolway.keep import Keeper
 from toolway.plugin import ConfigError
 from toolway_rate_limit.limiter import Limiter
@@ -196,7 +197,7 @@ async def test_a_reload_gives_nobody_a_new_burst() -> None:
 async def reloaded(keeper: Keeper, clock: MovedClock, settings: RateLimitSettings) -> AsyncIterator[Limiter]:
     """The next gateway of this process, as far as it counts."""
     holder = keeper.holder()
-    kernel: Any = SimpleNamespace(clock=clock, keep=holder.keep)
+    kernel: Any = SimpleNamespace(clock=clock, keep=holder.keep, metrics=Instruments())
     parts = Parts.of(kernel, settings)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(holder.release)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import SERVED
+from toolway.plugin import Clock
 
 CALLS = "toolway_call_seconds"
 """The histogram that has them; its labels are the method and the upstream."""
@@ -32,7 +32,8 @@ class Exemplars:
 
     name = "prometheus"
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.bounds: Sequence[float] = ()
         self._last: dict[tuple[str, ...], dict[int, Exemplar]] = {}
 
@@ -50,7 +51,7 @@ class Exemplars:
             if len(self._last) >= MOST:
                 return
             buckets = self._last[labels] = {}
-        buckets[bisect_left(self.bounds, seconds)] = Exemplar(served.trace_id, seconds, time.time())
+        buckets[bisect_left(self.bounds, seconds)] = Exemplar(served.trace_id, seconds, self._clock.now())
 
     def of(self, name: str, labels: tuple[str, ...]) -> Mapping[int, Exemplar]:
         """Those of one series, by the number of the bucket."""

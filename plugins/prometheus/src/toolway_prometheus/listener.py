@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,7 +14,8 @@ from toolway_prometheus.operations import PATH, READ
 from toolway_prometheus.page import Page
 
 SILENT_SECONDS = 75.0
-LONGEST_LINE = 8_190
+
+Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Listener:
@@ -41,8 +42,8 @@ class Listener:
             challenge = self._kernel.challenges.header(error, presented="authorization" in request.headers)
             headers = {**error.headers, **({"www-authenticate": challenge} if challenge else {})}
             return web.Response(status=error.status, text=f"{error.message}\n", headers=headers)
-        headers = request.headers
-        written = await self._page.write(headers.get("accept", ""), headers.get("accept-encoding", ""))
+        fields = request.headers
+        written = await self._page.write(fields.get("accept", ""), fields.get("accept-encoding", ""))
         return web.Response(body=written.body, headers=written.headers)
 
     async def _check(self, request: web.Request) -> None:
@@ -71,12 +72,11 @@ class Listener:
 class Socket:
     """What listens; `answer` can be another one from one request to the next."""
 
-    def __init__(self, answer: web.Handler) -> None:
+    def __init__(self, answer: Answer) -> None:
         self.answer = answer
         app = web.Application(client_max_size=0)
         app.router.add_get(PATH, self._answer)
-        sizes = {"max_line_size": LONGEST_LINE, "max_field_size": LONGEST_LINE}
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=SILENT_SECONDS, **sizes)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=SILENT_SECONDS)
 
     async def open(self, bind: str) -> None:
         """Listen; raises OSError."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from toolway.hookspecs.telemetry import Family
+from toolway.plugin import Clock
 from toolway_prometheus.exemplars import CALLS, Exemplars
 from toolway_prometheus.exposition import pieces
 from toolway_prometheus.formats import wanted
@@ -27,8 +28,8 @@ class Page:
 
     name = "prometheus"
 
-    def __init__(self) -> None:
-        self.exemplars = Exemplars()
+    def __init__(self, clock: Clock) -> None:
+        self.exemplars = Exemplars(clock)
         self._collect: Callable[[], Sequence[Family]] = tuple
         self._turn = asyncio.Lock()
 

@@ -24,7 +24,7 @@ class State:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, metrics = kernel, kernel.metrics
-        version = {(__version__,): 1.0}
+        version: Mapping[tuple[str, ...], float] = {(__version__,): 1.0}
         metrics.sampled("toolway_build_info", "1, with the version.", lambda: version, {"version": None}, largest=True)
         metrics.sampled("toolway_workers", "Worker processes that run.", lambda: 1.0)
         metrics.sampled("toolway_process_resident_memory_bytes", "Memory of all workers.", resident_bytes)
