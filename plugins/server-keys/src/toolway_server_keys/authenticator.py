@@ -34,6 +34,8 @@ class KeyAuthenticator:
         self.uses: dict[str, Use] = {}
         by, what = {"outcome": ("accepted", "refused", "failed")}, "Keys that were looked at anew."
         self._count = kernel.metrics.counter("toolway_server_key_checks_total", what, by)
+        for outcome in by["outcome"]:
+            self._count.add(0, outcome)
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
         """See `Authenticator`. A key is unknown everywhere but on its servers, whatever else exists there."""

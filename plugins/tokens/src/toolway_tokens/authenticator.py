@@ -64,6 +64,8 @@ class TokenAuthenticator:
         self.uses: dict[str, Use] = {}
         by, what = {"outcome": ("accepted", "refused", "failed")}, "Tokens that were looked at anew."
         self._count = kernel.metrics.counter("toolway_token_checks_total", what, by)
+        for outcome in by["outcome"]:
+            self._count.add(0, outcome)
 
     async def authenticate(self, credentials: Credentials, context: AuthContext) -> Authenticated | None:
         """See `Authenticator`; the sentence of a refusal tells nothing of a token that is not signed by us."""
