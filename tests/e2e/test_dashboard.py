@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path[:0] = [part for part in [str(Path(__file__).resolve().parents[1] / "servers")] if part not in sys.path]
-
 import running
 
 from toolway_testing.gateway import RunningGateway, StartGateway

@@ -10,8 +10,10 @@ import asyncio
 import logging
 import mmap
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isnan, nan
+from operator import add
 from time import monotonic
 from typing import Literal
 
@@ -38,7 +40,7 @@ class Memory:
         self._used = view[:16].cast("Q")
         self._names = view[16 + 8 * CELLS :]
         self._read = 0
-        self._series: dict[tuple[str, Labels], int] = {}
+        self._series: defaultdict[str, dict[Labels, int]] = defaultdict(dict)
         self.cells = view[16 : 16 + 8 * CELLS].cast("d")
         self.allot(LOST, (), 1)
 
@@ -53,14 +55,14 @@ class Memory:
         self._used[0] = length + len(line)  # last: from now on readers see it
         return first
 
-    def series(self) -> Mapping[tuple[str, Labels], int]:
-        """The first cell of each series, by name and labels."""
+    def series(self, owner: str) -> Mapping[Labels, int]:
+        """The first cell of each series of one instrument, by labels."""
         length = self._used[0]
         for line in bytes(self._names[self._read : length]).splitlines():
             name, labels, first = msgspec.json.decode(line)
-            self._series[name, tuple(labels)] = first
+            self._series[name][tuple(labels)] = first
         self._read = length
-        return self._series
+        return self._series[owner]
 
 
 class Instrument:
@@ -74,7 +76,7 @@ class Instrument:
         self._closed = tuple(None if each is None else frozenset(each) for each in labels.values())
         self._names: tuple[set[str], ...] = tuple(set() for _ in labels)
         self._memory, self._cells = memory, memory.cells
-        self._places = {found: first for (owner, found), first in memory.series().items() if owner == name}
+        self._places = dict(memory.series(name))
         if kind == "gauge":
             for first in self._places.values():
                 self._cells[first] = nan  # of a worker that is gone
@@ -196,19 +198,29 @@ class Instruments:
         return tuple(self._totals())
 
     def _totals(self) -> Iterator[Family]:
-        found: dict[str, dict[Labels, list[Sequence[float]]]] = {name: {} for name in self._known}
-        for memory in self._memories:
-            for (name, labels), first in memory.series().items():
-                if (each := self._known.get(name)) is not None:
-                    cells = memory.cells[first : first + each.width].tolist()
-                    if not isnan(cells[0]):
-                        found[name].setdefault(labels, []).append(cells)
         for each in self._known.values():
-            together = max if each.is_largest else sum
-            series = {
-                labels: [together(cell) for cell in zip(*of, strict=True)] for labels, of in found[each.name].items()
-            }
+            series = self._series(each) if each.width == 1 else self._histograms(each)
             yield Family(each.name, each.about, each.kind, each.labels, series, each.bounds)
+
+    def _series(self, instrument: Instrument) -> Mapping[Labels, Sequence[float]]:
+        """Of a counter or gauge; what is not a number is not there."""
+        name, together = instrument.name, max if instrument.is_largest else add
+        found: dict[Labels, float] = {}
+        for memory in self._memories:
+            cells = memory.cells
+            for labels, first in memory.series(name).items():
+                value = cells[first]
+                if not isnan(value):
+                    found[labels] = together(found[labels], value) if labels in found else value
+        return {labels: [value] for labels, value in found.items()}
+
+    def _histograms(self, instrument: Instrument) -> Mapping[Labels, Sequence[float]]:
+        found: dict[Labels, list[float]] = {}
+        for memory in self._memories:
+            for labels, first in memory.series(instrument.name).items():
+                cells = memory.cells[first : first + instrument.width].tolist()
+                found[labels] = list(map(add, found[labels], cells)) if labels in found else cells
+        return found
 
     def _made(self, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> Instrument:
         made = self._known[name] = Instrument(self._own, name, about, kind, labels)
