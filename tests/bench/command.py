@@ -40,6 +40,7 @@ SCENARIOS = {
     "identity": "decisions and credentials that were seen before",
     "auditing": "calls that are recorded",
     "limits": "calls that rate limits allow",
+    "metrics": "calls that are counted",
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")

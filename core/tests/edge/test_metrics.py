@@ -124,3 +124,15 @@ def test_a_gauge_that_finds_no_place_leaves_the_count_of_the_lost_as_it_is() -> 
 
     [[lost]] = totals(metrics, LOST).values()
     assert 0 < lost <= 100
+
+
+def test_a_worker_that_replaces_another_has_no_room_for_a_thousand_names_more() -> None:
+    memories = [Memory()]
+    for worker in range(3):
+        counter = Instruments(memories).counter("toolway_things_total", "Things.", {"name": None})
+        for number in range(LABELS):
+            counter.add(1, f"{worker}-{number}")
+
+    mine = Instruments(memories)
+    mine.counter("toolway_things_total", "Things.", {"name": None})
+    assert len(totals(mine, "toolway_things_total")) <= LABELS + 1

@@ -17,6 +17,7 @@ from toolway.config import Config
 from toolway.keep import Keeper
 from toolway.plugin import ConfigError
 from toolway_autotune.tuner import Tuner
+from toolway_testing.counted import counted
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -228,3 +229,13 @@ async def test_what_was_learned_outlives_a_reload_with_the_same_settings(tmp_pat
 
         assert tuners[0].upstreams is tuners[1].upstreams
         assert tuners[0].upstreams is not tuners[2].upstreams
+
+
+async def test_changes_are_counted(gateway: StartGateway, slow_upstream: str) -> None:
+    gate = await started(gateway, slow_upstream, "observe")
+    await tuned(gate, 0.04, 5)
+    await act(gate, "apply")
+
+    changes = "toolway_autotune_changes_total"
+    assert (counted(gate, changes, "slow", "timeout", "observed") or 0) >= 1
+    assert counted(gate, changes, "slow", "mode", "chosen") == 1

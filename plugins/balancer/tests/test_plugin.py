@@ -18,6 +18,7 @@ from toolway.plugin import ConfigError
 from toolway_balancer.balancer import AdaptiveBalancer
 from toolway_balancer.health_checks import HealthChecks
 from toolway_balancer.settings import BalancerSettings
+from toolway_testing.counted import counted
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -262,3 +263,15 @@ async def test_the_command_shows_the_endpoints(
     assert [each["endpoint"] for each in json.loads(capsys.readouterr().out)] == sorted(urls)
     assert await asyncio.to_thread(typed, "endpoints", "--upstream", "other", "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+async def test_replicas_that_become_unhealthy_are_counted(gateway: StartGateway, replicas: Replicas) -> None:
+    sick, well = replicas(2)
+    gate = await started(gateway, [sick, well], **QUICK)
+    await order(gate, sick, "status_500")
+
+    await eventually(lambda: has_health(gate, sick, "unhealthy"))
+
+    assert counted(gate, "toolway_balancer_unhealthy", "many", sick) == 1
+    assert counted(gate, "toolway_balancer_unhealthy", "many", well) == 0
+    assert (counted(gate, "toolway_balancer_ejections_total", "many", sick) or 0) >= 1

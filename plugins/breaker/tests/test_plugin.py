@@ -11,6 +11,7 @@ import pytest
 from misbehaving import FAULT, GOOD, Scripted, call, circuit, equals, report, started
 
 from toolway.plugin import ConfigError
+from toolway_testing.counted import counted
 from toolway_testing.gateway import StartGateway
 from toolway_testing.polling import eventually
 
@@ -186,3 +187,21 @@ async def test_sessions_of_the_handshake_era_are_refused_too(gateway: StartGatew
     await gate.api("POST", "/breakers/up/open", {})
 
     assert "circuit_open" in (await ask("tools/call", params))[1]
+
+
+async def test_open_circuits_are_counted_and_forgotten_with_their_upstream(
+    gateway: StartGateway, upstream: Scripted
+) -> None:
+    gate = await started(gateway, upstream)
+    assert await call(gate) == "good"
+    labels = "up", upstream.url
+    assert counted(gate, "toolway_breaker_open", *labels) == 0
+
+    await upstream.order(FAULT)
+    for _ in range(5):
+        await call(gate)
+    assert counted(gate, "toolway_breaker_open", *labels) == 1
+    assert counted(gate, "toolway_breaker_trips_total", *labels) == 1
+
+    await gate.reload(upstreams=())
+    assert counted(gate, "toolway_breaker_open", *labels) is None

@@ -206,3 +206,20 @@ async def test_names_that_clients_make_up_add_no_series(gateway: StartGateway) -
         await rummage()
 
     assert series_of(await page(gate)) - before == set()
+
+
+async def test_secrets_in_addresses_of_endpoints_are_not_told(
+    gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLWAY_TEST_SECRET", "canary-4711")
+    gate = await started(gateway, public=True)
+    kernel = gate.gateway.kernel
+    await kernel.secrets.get("env:TOOLWAY_TEST_SECRET")
+    opened = kernel.metrics.counter("toolway_opened_total", "Opened.", {"endpoint": None})
+    opened.add(2, "https://up.test/mcp?key=canary-4711")
+    opened.add(3, "https://up.test/mcp?key=[redacted]")
+
+    told = await page(gate)
+
+    assert "canary" not in told
+    assert sample(told, 'toolway_opened_total{endpoint="https://up.test/mcp?key=[redacted]"}') == 5

@@ -22,6 +22,7 @@ from toolway_rate_limit.limiter import Limiter
 from toolway_rate_limit.parts import Parts
 from toolway_rate_limit.settings import RateLimitSettings
 from toolway_testing.clock import MovedClock
+from toolway_testing.counted import counted
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -226,3 +227,15 @@ async def test_settings_that_cannot_be_kept_are_told_at_the_start(gateway: Start
 
     with pytest.raises(ConfigError, match="'600 per minute' is no rate; write a number of calls and a unit"):
         await gateway(enable=["rate-limit"], plugins={"rate-limit": {"rules": rules}})
+
+
+async def test_refusals_are_counted_by_rule(gateway: StartGateway) -> None:
+    rules = {"name": "few", "rate": "2/h", "burst": 2}, {"name": "many", "rate": "100/s"}
+    gate = await started(gateway, *rules)
+
+    for _ in range(5):
+        await echo(gate)
+
+    refused = [counted(gate, "toolway_rate_limit_refusals_total", rule) for rule in ("few", "many")]
+    assert refused == [3, 0]
+    assert counted(gate, "toolway_calls_shed_total", "normal") == 0

@@ -18,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 from toolway.plugin import ConfigError
 from toolway_server_keys.notation import PATTERN, new_id, new_secret, written
 from toolway_testing.clock import MovedClock
+from toolway_testing.counted import counted
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -265,3 +266,12 @@ def moved(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
     monkeypatch.setattr(gate.gateway.kernel.clock, "now", clock.now)
     monkeypatch.setattr(gate.gateway.kernel.clock, "monotonic", clock.monotonic)
     return clock
+
+
+async def test_keys_that_are_looked_at_are_counted(gate: RunningGateway) -> None:
+    key = (await made(gate, "billing"))["key"]
+    assert await is_open(gate, key)
+    assert not await is_open(gate, f"{key[:-1]}{'a' if key[-1] != 'a' else 'b'}")
+
+    checks = [counted(gate, "toolway_server_key_checks_total", each) for each in ("accepted", "refused", "failed")]
+    assert checks == [1, 1, 0]

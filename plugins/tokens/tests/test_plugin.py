@@ -19,6 +19,7 @@ from mcp.client.streamable_http import streamable_http_client
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from toolway.plugin import ConfigError
+from toolway_testing.counted import counted
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 from toolway_tokens.keys import SigningKey, key_set
@@ -304,3 +305,17 @@ async def test_a_signing_key_that_cannot_be_used_is_told_at_the_start(gateway: S
         await gateway(enable=["tokens"], plugins={"tokens": {"signing_key": f"file:{tmp_path / 'key'}"}})
 
     assert "hunter2" not in str(failed.value)
+
+
+async def test_tokens_that_are_looked_at_are_counted(gate: RunningGateway) -> None:
+    token = (await made(gate, ttl="1h"))["token"]
+    header, payload, signature = token.split(".")
+    forged = f"{header}.{payload}.{signature[::-1]}"
+
+    statuses = [
+        (await gate.mcp("tools/list", server="strict", headers=bearer(each))).status for each in (token, forged)
+    ]
+
+    checks = [counted(gate, "toolway_token_checks_total", each) for each in ("accepted", "refused", "failed")]
+    assert statuses == [200, 401]
+    assert checks == [1, 1, 0]

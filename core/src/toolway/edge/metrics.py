@@ -74,9 +74,9 @@ class Instrument:
         self.read: Callable[[], Sampled] | None = None
         self.is_largest = False
         self._closed = tuple(None if each is None else frozenset(each) for each in labels.values())
-        self._names: tuple[set[str], ...] = tuple(set() for _ in labels)
         self._memory, self._cells = memory, memory.cells
         self._places = dict(memory.series(name))
+        self._names = tuple({found[number] for found in self._places} for number in range(len(labels)))
         if kind == "gauge":
             for first in self._places.values():
                 self._cells[first] = nan  # of a worker that is gone
@@ -218,8 +218,9 @@ class Instruments:
         found: dict[Labels, list[float]] = {}
         for memory in self._memories:
             for labels, first in memory.series(instrument.name).items():
-                cells = memory.cells[first : first + instrument.width].tolist()
-                found[labels] = list(map(add, found[labels], cells)) if labels in found else cells
+                cells = list(memory.cells[first : first + instrument.width])
+                before = found.get(labels)
+                found[labels] = cells if before is None else [a + b for a, b in zip(before, cells, strict=True)]
         return found
 
     def _made(self, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> Instrument:

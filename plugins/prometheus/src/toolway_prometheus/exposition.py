@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from toolway.hookspecs.telemetry import Family
@@ -20,7 +20,7 @@ _HELP = {
 Values = Sequence[float]
 
 
-def pieces(families: Sequence[Family], form: Format, exemplars: Exemplars) -> Iterator[str]:
+def pieces(families: Iterable[Family], form: Format, exemplars: Exemplars) -> Iterator[str]:
     """The page, in pieces that each take a few milliseconds at most."""
     for family in families:
         if family.series:

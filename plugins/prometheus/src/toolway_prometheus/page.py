@@ -12,6 +12,7 @@ from toolway.plugin import Clock
 from toolway_prometheus.exemplars import CALLS, Exemplars
 from toolway_prometheus.exposition import pieces
 from toolway_prometheus.formats import wanted
+from toolway_prometheus.hiding import Redact, hidden
 
 WORTH_COMPRESSING = 1024
 
@@ -28,9 +29,10 @@ class Page:
 
     name = "prometheus"
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, redact: Redact) -> None:
         self.exemplars = Exemplars(clock)
         self._collect: Callable[[], Sequence[Family]] = tuple
+        self._redact = redact
         self._turn = asyncio.Lock()
 
     def attach(self, collect: Callable[[], Sequence[Family]]) -> None:
@@ -41,7 +43,7 @@ class Page:
         """In the format that a client accepts, compressed if it likes; other requests are served meanwhile."""
         form, written = wanted(accept), []
         async with self._turn:
-            for piece in pieces(self._families(), form, self.exemplars):
+            for piece in pieces(hidden(self._families(), self._redact), form, self.exemplars):
                 written.append(piece)
                 await asyncio.sleep(0)
             body = "".join(written).encode("utf-8", "replace")

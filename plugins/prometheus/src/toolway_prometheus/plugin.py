@@ -66,5 +66,5 @@ class PrometheusPlugin(Plugin[PrometheusSettings]):
         from toolway_prometheus.page import Page
 
         if self._made is None or self._made[0] is not kernel:
-            self._made = kernel, Page(kernel.clock)
+            self._made = kernel, Page(kernel.clock, kernel.redact)
         return self._made[1]
