@@ -10,7 +10,18 @@ from pathlib import Path
 
 from toolway.hookspecs.api import Operation
 
-PLUGINS = ("audit", "autotune", "balancer", "breaker", "prometheus", "rate-limit", "rbac", "reload", "server-keys", "tokens")
+PLUGINS = (
+    "audit",
+    "autotune",
+    "balancer",
+    "breaker",
+    "prometheus",
+    "rate-limit",
+    "rbac",
+    "reload",
+    "server-keys",
+    "tokens",
+)
 CONNECT = "servers:connect"
 USES = {
     "tools:call": "`tools/call`, and to see a tool in `tools/list`",

@@ -24,7 +24,18 @@ from toolway_testing.polling import eventually
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
 PLUGINS = [
     name
-    for name in ("audit", "autotune", "balancer", "breaker", "prometheus", "rate-limit", "rbac", "reload", "server-keys", "tokens")
+    for name in (
+        "audit",
+        "autotune",
+        "balancer",
+        "breaker",
+        "prometheus",
+        "rate-limit",
+        "rbac",
+        "reload",
+        "server-keys",
+        "tokens",
+    )
     if name in INSTALLED
 ]
 WHO = ("", "fred", "vera", "max", "root")
@@ -110,6 +121,7 @@ MATRIX: dict[str, Case] = {
     "GET /api/v1/items": Case(LIST),
     "GET /api/v1/plugins": Case(ADMIN_LIST),
     "GET /api/v1/rate-limits": Case(ADMIN_LIST),
+    "GET /metrics": Case(ADMIN_LIST),
     "GET /api/v1/reload": Case(ADMIN_LIST),
     "POST /api/v1/reload": Case(ADMIN_LIST, {"dry_run": True}),
     "GET /api/v1/rbac/explain": Case(SIGNED, query="?action=servers:connect&resource=all"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -64,7 +65,10 @@ class GatewayKernel:
         self.node = holder.node
         self.clock = clock
         self.metrics = metrics or Instruments()
-        self.secrets = SecretResolver(clock, self.metrics)
+        self.secrets = SecretResolver(clock)
+        by = {"scheme": None, "outcome": ("ok", "failed")}
+        reads = self.metrics.counter("toolway_secret_reads_total", "Secrets that were asked for.", by)
+        self.secrets.told = partial(reads.add, 1)
         self.redact = Redaction(self.secrets.known)
         self.control: Control = NoControl()
         self.http = OutgoingHttp(config.egress.allow_private)

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret, SecretScheme
-from toolway.hookspecs.telemetry import Counter, Metrics
 from toolway.plugin.kernel import Clock
 
 REMEMBERED = 10_000
-BY = {"scheme": None, "outcome": ("ok", "failed")}
 
 
 class SecretResolver:
     """Implements `plugin.Secrets`: one resolution at a time per reference; there is no fallback to old values."""
 
-    def __init__(self, clock: Clock, metrics: Metrics | None = None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._schemes: dict[str, SecretScheme] = {}
         self._clock = clock
         self._current: dict[str, Secret] = {}
         self._resolving: dict[str, asyncio.Task[Secret]] = {}
         self._known: dict[str, None] = {}
-        self._count: Counter | None = None
-        if metrics is not None:
-            self._count = metrics.counter("toolway_secret_reads_total", "Secrets that were asked for.", BY)
+        self.told: Callable[[str, str], None] = lambda scheme, outcome: None
 
     def use(self, schemes: Sequence[SecretScheme]) -> None:
         """Resolve with these."""
@@ -71,18 +67,14 @@ class SecretResolver:
         if scheme is None:
             known = ", ".join(sorted(self._schemes))
             raise SecretUnavailable(f"secret scheme {name!r} is not known; known: {known} (plugins add more)")
+        outcome = "failed"
         try:
             secret = self._current[reference] = await scheme.resolve(rest)
-        except Exception:
-            self._counted(name, "failed")
-            raise
-        self._counted(name, "ok")
+            outcome = "ok"
+        finally:
+            self.told(name, outcome)
         self._known.pop(secret.value, None)
         self._known[secret.value] = None
         while len(self._known) > REMEMBERED:
             self._known.pop(next(iter(self._known)))
         return secret
-
-    def _counted(self, scheme: str, outcome: str) -> None:
-        if self._count is not None:
-            self._count.add(1, scheme, outcome)

@@ -11,7 +11,7 @@ import logging
 import mmap
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isnan, nan
 from operator import add
 from time import monotonic
@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from toolway.hookspecs.telemetry import LABELS, OTHER, Closed, Family, MetricReader, Sampled
+from toolway.hookspecs.telemetry import LABELS, OTHER, By, Closed, Family, MetricReader, Read
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class Instrument:
     def __init__(self, memory: Memory, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> None:
         self.name, self.about, self.kind, self.labels = name, about, kind, tuple(labels)
         self.bounds: tuple[float, ...] = ()
-        self.read: Callable[[], Sampled] | None = None
+        self.read: Read | None = None
         self.is_largest = False
         self._closed = tuple(None if each is None else frozenset(each) for each in labels.values())
         self._memory, self._cells = memory, memory.cells
@@ -159,15 +159,7 @@ class Instruments:
         made.bounds = tuple(bounds)
         return made
 
-    def sampled(
-        self,
-        name: str,
-        about: str,
-        read: Callable[[], Sampled],
-        labels: Mapping[str, Closed] | None = None,
-        *,
-        largest: bool = False,
-    ) -> None:
+    def sampled(self, name: str, about: str, read: Read, labels: By | None = None, *, largest: bool = False) -> None:
         """See `telemetry.Metrics`."""
         gauge = self.gauge(name, about, labels or {})
         gauge.read, gauge.is_largest = read, largest

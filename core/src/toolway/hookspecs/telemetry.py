@@ -101,10 +101,12 @@ class Histogram(Protocol):
         """Count one."""
 
 
-Sampled = float | Mapping[tuple[str, ...], float]
-"""What is read of a gauge: its value, or its values by labels."""
+Read = Callable[[], float | Mapping[tuple[str, ...], float]]
+"""Reads a gauge: its value, or its values by labels."""
 Closed = Sequence[str] | None
 """The values that a label can have; None for names of configured objects, of which there are `LABELS` at most."""
+By = Mapping[str, Closed]
+"""Labels in their order."""
 
 
 class Metrics(Protocol):
@@ -127,15 +129,7 @@ class Metrics(Protocol):
     def histogram(self, name: str, about: str, bounds: Sequence[float], labels: Mapping[str, Closed]) -> Histogram:
         """A histogram with these upper bounds."""
 
-    def sampled(
-        self,
-        name: str,
-        about: str,
-        read: Callable[[], Sampled],
-        labels: Mapping[str, Closed] | None = None,
-        *,
-        largest: bool = False,
-    ) -> None:
+    def sampled(self, name: str, about: str, read: Read, labels: By | None = None, *, largest: bool = False) -> None:
         """A gauge that is read once a second; its total is the sum over all workers, or the largest.
 
         With `labels` all its series are read at once, by their labels: those that are not there any more are gone.
