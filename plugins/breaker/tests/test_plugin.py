@@ -203,5 +203,8 @@ async def test_open_circuits_are_counted_and_forgotten_with_their_upstream(
     assert counted(gate, "toolway_breaker_open", *labels) == 1
     assert counted(gate, "toolway_breaker_trips_total", *labels) == 1
 
+    await (await gate.life.prepare()).cancel()
+    assert counted(gate, "toolway_breaker_open", *labels) == 1, "of the gateway that serves, not of one that was built"
+
     await gate.reload(upstreams=())
     assert counted(gate, "toolway_breaker_open", *labels) is None

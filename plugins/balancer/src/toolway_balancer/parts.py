@@ -8,7 +8,7 @@ from random import Random
 from toolway.plugin import Kernel
 from toolway_balancer.balancer import AdaptiveBalancer
 from toolway_balancer.health_checks import HealthChecks
-from toolway_balancer.meters import measure
+from toolway_balancer.meters import Meters
 from toolway_balancer.operations import Operations
 from toolway_balancer.settings import BalancerSettings
 
@@ -21,12 +21,13 @@ class Parts:
     balancer: AdaptiveBalancer
     checks: HealthChecks
     operations: Operations
+    meters: Meters
 
     @classmethod
     def of(cls, kernel: Kernel, settings: BalancerSettings) -> Parts:
         """For one gateway."""
         random = Random()
         balancer = AdaptiveBalancer(kernel.catalog, kernel.clock, settings, random)
-        measure(kernel.metrics, balancer)
+        meters = Meters(kernel.metrics, balancer)
         checks = HealthChecks(kernel, balancer, settings, random)
-        return cls(kernel, balancer, checks, Operations(balancer, kernel.clock, settings))
+        return cls(kernel, balancer, checks, Operations(balancer, kernel.clock, settings), meters)

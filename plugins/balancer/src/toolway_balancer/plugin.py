@@ -37,8 +37,9 @@ class BalancerPlugin(Plugin[BalancerSettings]):
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
-        """Health checks."""
-        return [self._made(kernel).checks]
+        """Health checks; reads how endpoints are for whoever watches."""
+        parts = self._made(kernel)
+        return [parts.checks, parts.meters]
 
     def _made(self, kernel: Kernel) -> Parts:
         from toolway_balancer.parts import Parts

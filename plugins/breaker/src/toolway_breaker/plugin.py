@@ -13,13 +13,14 @@ from toolway_breaker.limits import BreakerSettings
 
 if TYPE_CHECKING:
     from toolway_breaker.breakers import Breakers
+    from toolway_breaker.meters import Meters
     from toolway_breaker.operations import BreakerOperations
 
 
 class BreakerPlugin(Plugin[BreakerSettings]):
     """Registers everything; the parts are made when the first hook with a kernel is called."""
 
-    _made: tuple[Kernel, Breakers, BreakerOperations] | None = None
+    _made: tuple[Kernel, Breakers, BreakerOperations, Meters] | None = None
 
     @hookimpl
     def toolway_endpoint_filters(self, kernel: Kernel) -> Iterable[EndpointFilter]:
@@ -38,16 +39,16 @@ class BreakerPlugin(Plugin[BreakerSettings]):
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
-        """Hears what is done by hand on other nodes."""
-        return [self._parts(kernel)[1]]
+        """Hears what is done by hand on other nodes; reads how circuits are for whoever watches."""
+        return self._parts(kernel)[1:]
 
-    def _parts(self, kernel: Kernel) -> tuple[Breakers, BreakerOperations]:
+    def _parts(self, kernel: Kernel) -> tuple[Breakers, BreakerOperations, Meters]:
         from toolway_breaker.breakers import Breakers
-        from toolway_breaker.meters import measure
+        from toolway_breaker.meters import Meters
         from toolway_breaker.operations import BreakerOperations
 
         if self._made is None or self._made[0] is not kernel:
             breakers = Breakers(self.settings, kernel.clock, lambda: kernel.catalog.snapshot)
-            measure(kernel.metrics, breakers, kernel.clock)
-            self._made = kernel, breakers, BreakerOperations(kernel, breakers)
+            meters = Meters(kernel.metrics, breakers, kernel.clock)
+            self._made = kernel, breakers, BreakerOperations(kernel, breakers), meters
         return self._made[1:]

@@ -11,7 +11,7 @@ from toolway.plugin import Kernel
 from toolway_rate_limit.counts import KeptCounts
 from toolway_rate_limit.limit import Limit
 from toolway_rate_limit.limiter import Limiter
-from toolway_rate_limit.meters import count_refusals, count_shed
+from toolway_rate_limit.meters import OverloadGauge, count_refusals, count_shed
 from toolway_rate_limit.operations import LimitOperations
 from toolway_rate_limit.shared_store import SharedStore
 from toolway_rate_limit.shedder import Shedder
@@ -37,8 +37,10 @@ class Parts(msgspec.Struct, frozen=True):
         if store is not None:
             store.on_nodes += [limit.slots.share for limit in limits if limit.slots is not None]
         count_refusals(kernel.metrics, limits)
+        overload = None
         if shedder is not None:
             count_shed(kernel.metrics, shedder)
+            overload = OverloadGauge(kernel.metrics, shedder.overload)
         limiter = Limiter(limits, shedder, kernel.clock)
-        services = tuple(each for each in (KeptCounts(kernel, limits), store, shedder) if each is not None)
+        services = tuple(each for each in (KeptCounts(kernel, limits), store, shedder, overload) if each is not None)
         return cls(kernel, limiter, LimitOperations(kernel, limiter, shedder, store), services)

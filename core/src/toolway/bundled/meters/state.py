@@ -24,6 +24,24 @@ class State:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel, metrics = kernel, kernel.metrics
+        self._seconds = metrics.counter("toolway_process_cpu_seconds_total", "Processor time of all workers.", {})
+        self._starts = metrics.counter("toolway_worker_starts_total", "Worker processes that began to serve.", {})
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """See `Service`; what is counted of this process goes on over a reload."""
+        self._measure()
+        process = await self._kernel.keep("meters", "process", self._begin)
+        task = asyncio.create_task(process.tend())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    def _measure(self) -> None:
+        metrics = self._kernel.metrics
         version: Mapping[tuple[str, ...], float] = {(__version__,): 1.0}
         metrics.sampled("toolway_build_info", "1, with the version.", lambda: version, {"version": None}, largest=True)
         metrics.sampled("toolway_workers", "Worker processes that run.", lambda: 1.0)
@@ -36,20 +54,6 @@ class State:
         what = "Since when it is up or down, in seconds since 1970."
         metrics.sampled("toolway_upstream_status_timestamp_seconds", what, self._since, upstream, largest=True)
         metrics.sampled("toolway_upstream_items", "Items that it offers.", self._items, upstream, largest=True)
-        self._seconds = metrics.counter("toolway_process_cpu_seconds_total", "Processor time of all workers.", {})
-        self._starts = metrics.counter("toolway_worker_starts_total", "Worker processes that began to serve.", {})
-
-    @asynccontextmanager
-    async def run(self) -> AsyncIterator[None]:
-        """See `Service`; what is counted of this process goes on over a reload."""
-        process = await self._kernel.keep("meters", "process", self._begin)
-        task = asyncio.create_task(process.tend())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     async def _begin(self) -> Process:
         self._starts.add(1)
