@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from faults_page import Figures
+from faults_page import PAGE, Figures
 
 FIGURES = Figures()
-PAGE = "TOOLWAY_TEST_FAULTS_PAGE"
-"""The variable that names the page to write."""
 
 
 @pytest.fixture

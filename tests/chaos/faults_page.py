@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+PAGE = "TOOLWAY_TEST_FAULTS_PAGE"
+"""The variable that names the page to write."""
+
 HEAD = """# What happens on each fault
 
 Measured by the chaos tests (`tests/chaos`): real processes of the gateway, with the plugin

@@ -221,3 +221,28 @@ async def test_a_stream_lives_a_day_more_or_less(streams: Stays, clock: MovedClo
     await streams.check()
 
     assert ended == ["alice"] * 5
+
+
+async def test_once_the_line_stands_the_newest_is_served_and_the_oldest_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queues, policy = Queues(), Policy(in_flight=1, queue=3, queue_wait=5.0)
+    assert queues.take(policy, "up")
+    waiting = [asyncio.create_task(queues.enter(policy, "up")) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await queues.enter(policy, "up")
+
+    monkeypatch.setattr("toolway.gateway.limits.STANDING_SECONDS", -1.0)  # from now on they wait for too long
+    late = asyncio.create_task(queues.enter(policy, "up"))
+    with pytest.raises(Overloaded):
+        await waiting[0]
+    queues.leave("up")
+    await late
+
+    assert [task.done() for task in waiting] == [True, False, False]
+    for task in (waiting[2], waiting[1]):
+        queues.leave("up")
+        await task
+    queues.leave("up")
+    assert (queues.total, queues.queued) == (0, 0)

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 
 import msgspec
 
@@ -15,6 +16,15 @@ from toolway.hookspecs.attempts import Policy
 from toolway.hookspecs.auth import Principal, Visit
 from toolway.plugin.kernel import Clock
 
+STANDING_SECONDS = 0.1
+
+
+class Turn(msgspec.Struct, eq=False):
+    """Somebody who waits for a place since then (monotonic seconds)."""
+
+    granted: asyncio.Future[None]
+    since: float
+
 
 class Bound:
     """Counts what is held, by key and in all; `waiting` are those who want a place."""
@@ -22,10 +32,13 @@ class Bound:
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
         self.total = 0
-        self.waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self.waiting: dict[str, deque[Turn]] = {}
 
     def leave(self, key: str) -> None:
-        """Give a place back; it goes to whoever waits longest."""
+        """Give a place back; it goes to whoever waits longest, or in an overload to the one that came last.
+
+        Where all wait in line, all come too late once the line stands (Maurer, "Fail at Scale", adaptive LIFO).
+        """
         if not (self.waiting and self._pass_on(key)):
             self.total -= 1
             left = self.held.pop(key) - 1
@@ -40,11 +53,16 @@ class Bound:
     def _pass_on(self, key: str) -> bool:
         waiting = self.waiting.get(key)
         while waiting:
-            turn = waiting.popleft()
+            turn = (waiting.pop() if _is_standing(waiting) else waiting.popleft()).granted
             if not turn.done():
                 turn.set_result(None)
                 return True
         return False
+
+
+def _is_standing(waiting: deque[Turn]) -> bool:
+    """Whether the line does not get shorter: the first one in it waits for long."""
+    return bool(waiting) and monotonic() - waiting[0].since > STANDING_SECONDS
 
 
 class Quota(Bound):
@@ -93,16 +111,19 @@ class Queues(Bound):
             return
         waiting = self.waiting.setdefault(upstream, deque())
         if len(waiting) >= policy.queue:
-            raise Overloaded(f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full")
-        turn = asyncio.get_running_loop().create_future()
+            what = f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full"
+            if not _is_standing(waiting):
+                raise Overloaded(what)
+            waiting.popleft().granted.set_exception(Overloaded(what))  # too late anyway: its place is for who comes now
+        turn = Turn(asyncio.get_running_loop().create_future(), monotonic())
         waiting.append(turn)
         try:
             async with asyncio.timeout(policy.queue_wait):
-                await turn
+                await turn.granted
         except BaseException as error:
             if turn in waiting:
                 waiting.remove(turn)
-            elif not turn.cancelled():
+            elif not turn.granted.cancelled() and turn.granted.exception() is None:
                 self.leave(upstream)  # it was granted while the caller gave up
             if isinstance(error, TimeoutError):
                 what = f"no slot was free within {policy.queue_wait:g} s"

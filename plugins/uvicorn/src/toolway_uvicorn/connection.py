@@ -224,6 +224,8 @@ class Connection(HttpToolsProtocol, ClientConnection):
             return "first_byte", 0
         if self._running is not None and not self._running.response_complete:
             return None
+        if self.cycle is not None and self.cycle.more_body:
+            return "linger", self._requests  # it was answered without its body: why wait for that
         is_in_head = self.cycle is None or self.cycle.scope is not self.scope
         return "head" if is_in_head else "keep_alive", self._requests
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
 import pytest
@@ -139,6 +140,19 @@ class LimitsContract(RunnerContract):
         dripping.cancel()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 408 ")
+
+    async def test_who_was_answered_and_goes_on_sending_the_body_is_cut_soon(self, gate: OpenGate) -> None:
+        node = await gate(limits={**SHORT, "keep_alive": 60, "body_total": 60, "body_gap": 60})
+        reader, writer = await node.connect()
+        writer.write(b"POST / HTTP/1.1\r\n" + node.host + b"\r\nContent-Length: 100000\r\n\r\n")
+        await reader.readuntil(b"}")
+
+        dripping = asyncio.create_task(_drip(writer, b"x" * 1000))
+        async with asyncio.timeout(5):
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(1000):
+                    pass
+        dripping.cancel()
 
     async def test_an_idle_connection_is_closed(self, gate: OpenGate) -> None:
         node = await gate(limits=SHORT)
