@@ -144,7 +144,7 @@ class LimitsContract(RunnerContract):
     async def test_who_was_answered_and_goes_on_sending_the_body_is_cut_soon(self, gate: OpenGate) -> None:
         node = await gate(limits={**SHORT, "keep_alive": 60, "body_total": 60, "body_gap": 60})
         reader, writer = await node.connect()
-        writer.write(b"POST / HTTP/1.1\r\n" + node.host + b"\r\nContent-Length: 100000\r\n\r\n")
+        writer.write(b"POST / HTTP/1.1\r\n" + node.host + b"Content-Length: 100000\r\n\r\n")
         await reader.readuntil(b"}")
 
         dripping = asyncio.create_task(_drip(writer, b"x" * 1000))
