@@ -153,6 +153,7 @@ class LimitsContract(RunnerContract):
                 while await reader.read(1000):
                     pass
         dripping.cancel()
+        writer.close()
 
     async def test_an_idle_connection_is_closed(self, gate: OpenGate) -> None:
         node = await gate(limits=SHORT)
