@@ -15,6 +15,7 @@ PLUGINS = (
     "autotune",
     "balancer",
     "breaker",
+    "otel",
     "prometheus",
     "rate-limit",
     "rbac",

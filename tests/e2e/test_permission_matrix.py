@@ -29,6 +29,7 @@ PLUGINS = [
         "autotune",
         "balancer",
         "breaker",
+        "otel",
         "prometheus",
         "rate-limit",
         "rbac",

@@ -29,7 +29,8 @@ class Served(msgspec.Struct, eq=False, dict=True):
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
     are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `told` is what it did that is no
     administrative change, such as signing in: actor, action and object. `request_id`, `trace_id` and `span_id` are a
-    watcher's to set; `headers` go out with the answer if they are there before it begins.
+    watcher's to set, and whether the trace `is_sampled`; `headers` go out with the answer if they are there before it
+    begins.
     """
 
     scope: Mapping[str, Any]
@@ -48,6 +49,7 @@ class Served(msgspec.Struct, eq=False, dict=True):
     request_id: str = ""
     trace_id: str = ""
     span_id: str = ""
+    is_sampled: bool = False
 
 
 SERVED: ContextVar[Served | None] = ContextVar("toolway_served", default=None)

@@ -43,7 +43,7 @@ class Exemplars:
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """Remember its trace in place of the one before."""
         served = SERVED.get()
-        if served is None or not served.trace_id or not self.bounds:
+        if served is None or not (served.trace_id and served.is_sampled and self.bounds):
             return
         labels = call.method, call.target.upstream if call.target is not None else ""
         buckets = self._last.get(labels)

@@ -51,7 +51,7 @@ class TracingPlugin(Plugin[Settings]):
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        request.trace_id = TRACE
+        request.trace_id, request.is_sampled = TRACE, True
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""

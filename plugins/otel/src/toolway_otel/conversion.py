@@ -1,0 +1,113 @@
+"""What was kept and counted, as the SDK's data types, which its exporters take."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from time import time_ns
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from toolway.hookspecs.telemetry import Family
+from toolway_otel.settings import OtelSettings
+from toolway_otel.trace import Span, Trace
+
+SCOPE = InstrumentationScope("toolway", "0.1.0")
+KINDS = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT}
+SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+UNITS = {"seconds": "s", "bytes": "By"}
+
+
+def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
+    """Who tells; `instance` is where the gateway is, which all its workers have in common."""
+    known = {
+        "service.name": settings.service_name,
+        "service.version": version,
+        "service.instance.id": f"{socket.gethostname()}:{instance}",
+        "host.name": socket.gethostname(),
+    }
+    return Resource.create({**known, **settings.resource})
+
+
+def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str]) -> ReadableSpan:
+    """A span as the SDK has it, without what must not be told."""
+    parent = SpanContext(trace.id, span.parent, is_remote=span is trace.root) if span.parent else None
+    status = Status(StatusCode.UNSET)
+    if span.error is not None:
+        status = Status(StatusCode.ERROR, redact(span.error) or None)
+    link = span.link
+    links = [Link(SpanContext(link.trace_id, link.span_id, is_remote=True))] if link is not None else []
+    attributes = {
+        key: redact(value, key) if isinstance(value, str) else value for key, value in span.attributes.items()
+    }
+    return ReadableSpan(
+        name=redact(span.name),
+        context=SpanContext(trace.id, span.id, is_remote=False, trace_flags=SAMPLED),
+        parent=parent,
+        resource=told,
+        attributes={**attributes, "process.pid": os.getpid()} if span is trace.root else attributes,
+        links=links,
+        kind=KINDS[span.kind],
+        status=status,
+        start_time=span.start,
+        end_time=span.end,
+        instrumentation_scope=SCOPE,
+    )
+
+
+def metrics_data(families: Sequence[Family], told: Resource, since: int) -> MetricsData:
+    """All totals; `since` is when counting began, in nanoseconds since 1970."""
+    now = time_ns()
+    every = [_metric(each, since, now) for each in families if each.series]
+    scope = ScopeMetrics(SCOPE, every, "")
+    return MetricsData([ResourceMetrics(told, [scope], "")])
+
+
+def _metric(family: Family, since: int, now: int) -> Metric:
+    unit = next((short for word, short in UNITS.items() if f"_{word}" in family.name), "1")
+    data: Any
+    if family.kind == "histogram":
+        points = [_histogram(family, labels, values, since, now) for labels, values in family.series.items()]
+        data = Histogram(points, AggregationTemporality.CUMULATIVE)
+    else:
+        numbers = [
+            NumberDataPoint(dict(zip(family.labels, labels, strict=True)), since, now, values[0])
+            for labels, values in family.series.items()
+        ]
+        is_counter = family.kind == "counter"
+        data = Sum(numbers, AggregationTemporality.CUMULATIVE, is_monotonic=True) if is_counter else Gauge(numbers)
+    return Metric(family.name, family.about, unit, data)
+
+
+def _histogram(
+    family: Family, labels: tuple[str, ...], values: Sequence[float], since: int, now: int
+) -> HistogramDataPoint:
+    counts, total = [int(each) for each in values[:-1]], values[-1]
+    return HistogramDataPoint(
+        attributes=dict(zip(family.labels, labels, strict=True)),
+        start_time_unix_nano=since,
+        time_unix_nano=now,
+        count=sum(counts),
+        sum=total,
+        bucket_counts=counts,
+        explicit_bounds=family.bounds,
+        min=0.0,
+        max=0.0,
+    )
