@@ -41,6 +41,7 @@ SCENARIOS = {
     "auditing": "calls that are recorded",
     "limits": "calls that rate limits allow",
     "metrics": "calls that are counted",
+    "telemetry": "each plugin of telemetry, and all of them",
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")
