@@ -131,7 +131,21 @@ async def test_what_is_not_sampled_is_kept_only_if_it_failed_or_was_slow(
     assert len(receiver.spans) == 3
     assert (whole["is_error"], whole["attributes"]["error.type"]) == (True, "tool_error")
     meta, _ = await last_call(upstream)
-    assert meta["traceparent"].endswith("-00"), "upstreams get the decision of the beginning"
+    assert "traceparent" not in meta, "nobody is going to see it"
+
+
+async def test_upstreams_get_the_decision_of_the_beginning(
+    gateway: StartGateway, receiver: Receiver, upstream: str
+) -> None:
+    gate = await started(gateway, receiver, upstream, propagate="always")
+    await call(gate)
+    meta, _ = await last_call(upstream)
+    assert meta["traceparent"].endswith("-00")
+
+    await call(gate, traceparent=PARENT[:-1] + "0")
+    meta, headers = await last_call(upstream)
+    assert meta["traceparent"] == headers["traceparent"]
+    assert (meta["traceparent"][3:35], meta["traceparent"][-2:]) == (TRACE, "00")
 
 
 async def test_slow_ones_are_kept(gateway: StartGateway, receiver: Receiver, upstream: str) -> None:

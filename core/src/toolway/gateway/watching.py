@@ -75,7 +75,9 @@ class Watching(msgspec.Struct):
 
     def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
         """See `Whole`."""
-        if not self.inner.answer(status, [*headers, *self.request.headers], body):
+        if own := self.request.headers:
+            headers = [*headers, *own]
+        if not self.inner.answer(status, headers, body):
             return False
         self.request.status = status
         return True

@@ -15,10 +15,10 @@ LONGEST = 8192
 
 
 class Remote(msgspec.Struct, frozen=True):
-    """Where a trace comes from: its id and the span's there, whether it is sampled."""
+    """Where a trace comes from: its id and the span's there, in hexadecimal, and whether it is sampled."""
 
-    trace_id: int
-    span_id: int
+    trace_id: str
+    span_id: str
     is_sampled: bool
 
 
@@ -27,18 +27,19 @@ def parse(traceparent: str) -> Remote | None:
     match = _PARENT.fullmatch(traceparent)
     if match is None or (traceparent.startswith("00") and len(traceparent) != 55):
         return None
-    return Remote(int(match[1], 16), int(match[2], 16), bool(int(match[3], 16) & 1))
+    return Remote(match[1], match[2], bool(int(match[3], 16) & 1))
 
 
 def of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Remote | None, dict[str, str]]:
     """The remote parent, and what is passed on beside it."""
-    remote, carried = None, dict[str, str]()
-    for name, value in headers:
-        if name == b"traceparent":
-            remote = parse(value.decode("latin-1"))
-        elif name in (b"tracestate", b"baggage") and len(value) <= LONGEST:
-            carried[name.decode()] = value.decode("latin-1")
-    return remote, carried
+    known = dict(headers)
+    traceparent = known.get(b"traceparent")
+    carried = {
+        name.decode(): known[name].decode("latin-1")
+        for name in (b"tracestate", b"baggage")
+        if name in known and len(known[name]) <= LONGEST
+    }
+    return parse(traceparent.decode("latin-1")) if traceparent is not None else None, carried
 
 
 def of_meta(meta: Mapping[str, Raw]) -> tuple[Remote | None, dict[str, str]]:

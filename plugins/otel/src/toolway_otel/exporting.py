@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from toolway_otel.shipping import Exporter
 
 def exporters(settings: OtelSettings, headers: Mapping[str, str]) -> tuple[Exporter | None, Exporter | None]:
     """For spans and for metrics, where they are wanted; raises ConfigError."""
+    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # each failure; we tell of them together
     make = _over_http if settings.protocol == "http" else _over_grpc
     spans, metrics = make(settings, dict(headers))
     return spans if settings.traces else None, metrics if settings.metrics else None

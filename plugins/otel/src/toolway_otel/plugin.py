@@ -44,7 +44,7 @@ class OtelPlugin(Plugin[OtelSettings]):
         """The span of each attempt."""
         from toolway_otel.watchers import Attempts
 
-        return [Attempts()] if self.settings.traces else []
+        return [Attempts(always=self.settings.propagate == "always")] if self.settings.traces else []
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:

@@ -37,6 +37,9 @@ class OtelSettings(Settings):
     sample_ratio: float = Field(
         0.01, ge=0, le=1, description="The share of the traces that begin here which is kept; else the caller decides."
     )
+    propagate: Literal["sampled", "always"] = Field(
+        "sampled", description="`always` tells upstreams also of traces that begin here and are not sampled."
+    )
     keep_errors: bool = Field(True, description="Keep what failed, whatever the ratio.")
     keep_slower: float = Field(5.0, ge=0, description="Keep what takes longer than so many seconds; 0 is nothing.")
     queue: PositiveInt = Field(2048, description="Spans that wait for their export; more are dropped, and counted.")

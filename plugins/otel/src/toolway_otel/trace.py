@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import getrandbits
+from random import randbytes, random
 from time import time_ns
 from typing import Any
 
@@ -15,24 +15,28 @@ KEY = "toolway_otel"
 
 
 class Span(msgspec.Struct, eq=False):
-    """One span; times are nanoseconds since 1970. `error` is the description of a failed one."""
+    """One span; ids are hexadecimal, times are nanoseconds since 1970. `error` is the description of a failed one.
 
-    name: str
+    What it is `of` says the rest, once that is asked for.
+    """
+
     kind: str
-    parent: int
-    id: int = msgspec.field(default_factory=lambda: getrandbits(64) or 1)
-    start: int = msgspec.field(default_factory=time_ns)
+    parent: str
+    id: str
+    start: int
+    name: str = ""
     end: int = 0
     attributes: dict[str, Any] = {}
     error: str | None = None
     link: Remote | None = None
+    of: Any = None
 
 
 class Trace(msgspec.Struct, eq=False):
     """The spans of one request. It `is_sampled` if the head decision was so; `spans` are those that ended."""
 
-    id: int
-    parent: int
+    id: str
+    parent: str
     is_sampled: bool
     is_remote: bool
     root: Span
@@ -44,17 +48,20 @@ class Trace(msgspec.Struct, eq=False):
 
     def traceparent(self, span: Span) -> str:
         """For whoever is called from this span."""
-        return f"00-{self.id:032x}-{span.id:016x}-0{int(self.is_sampled)}"
+        return f"00-{self.id}-{span.id}-0{int(self.is_sampled)}"
 
     def follow(self, remote: Remote) -> None:
         """It began elsewhere."""
         self.id, self.parent, self.is_sampled, self.is_remote = remote.trace_id, remote.span_id, remote.is_sampled, True
 
 
-def begin(remote: Remote | None, carried: dict[str, str], bound: int) -> Trace:
-    """A trace that goes on or begins; of those that begin, ids below the bound are sampled (TraceIdRatioBased)."""
-    root = Span("", "server", remote.span_id if remote is not None else 0)
+def span(kind: str, parent: str) -> Span:
+    """One that begins now."""
+    return Span(kind, parent, randbytes(8).hex(), time_ns())
+
+
+def begin(remote: Remote | None, carried: dict[str, str], ratio: float) -> Trace:
+    """A trace that goes on, or one that begins, of which so many are sampled."""
     if remote is not None:
-        return Trace(remote.trace_id, remote.span_id, remote.is_sampled, True, root, carried)
-    identity = getrandbits(128) or 1
-    return Trace(identity, 0, (identity & 0xFFFFFFFFFFFFFFFF) < bound, False, root, carried)
+        return Trace(remote.trace_id, remote.span_id, remote.is_sampled, True, span("server", remote.span_id), carried)
+    return Trace(randbytes(16).hex(), "", random() < ratio, False, span("server", ""), carried)

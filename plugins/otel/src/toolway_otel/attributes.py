@@ -1,0 +1,89 @@
+"""Names and attributes of spans, found out once it is known that they are kept.
+
+They are those of the OpenTelemetry conventions for MCP (semantic-conventions-genai, docs/gen-ai/mcp.md).
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw
+
+from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.routing import Call, Reply
+from toolway.plugin import ToolwayError
+from toolway_otel.trace import Span
+
+TARGETS = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": "mcp.resource.uri"}
+
+
+class ToolResult(msgspec.Struct, rename="camel"):
+    """What a result of `tools/call` says of itself."""
+
+    is_error: bool = False
+
+
+TOOL_RESULT = msgspec.json.Decoder(ToolResult)
+
+
+def failed(result: Raw | None) -> bool:
+    """Whether a tool says that it failed."""
+    try:
+        return result is not None and TOOL_RESULT.decode(result).is_error
+    except msgspec.DecodeError:
+        return False
+
+
+def described(span: Span) -> Span:
+    """With what it is of."""
+    if isinstance(span.of, Attempt):
+        _describe_attempt(span, span.of)
+    elif span.of is not None:
+        _describe_call(span, *span.of)
+    span.of = None
+    return span
+
+
+def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
+    target, span.name = call.target, call.method
+    span.attributes = {"mcp.method.name": call.method, "mcp.protocol.version": call.client.version}
+    if call.session:
+        span.attributes["mcp.session.id"] = call.session
+    if target is not None:
+        span.attributes["toolway.upstream"] = target.upstream
+        if (name := TARGETS.get(call.method)) is not None:
+            span.attributes[name] = target.name
+            if call.method != "resources/read":  # URIs are too many for names
+                span.name = f"{call.method} {target.name}"
+    if call.method == "tools/call":
+        span.attributes["gen_ai.operation.name"] = "execute_tool"
+        if reply is not None and failed(reply.result):
+            _fail(span, "the tool says so", "tool_error")
+    _judge(span, reply)
+
+
+def _describe_attempt(span: Span, attempt: Attempt) -> None:
+    span.name, error = attempt.call.method, attempt.error
+    span.attributes = {
+        "mcp.method.name": attempt.call.method,
+        "toolway.upstream": attempt.upstream.name,
+        "toolway.endpoint": attempt.endpoint.id,
+        "toolway.attempt": attempt.number,
+    }
+    if attempt.is_hedge:
+        span.attributes["toolway.hedge"] = True
+    if error is None:
+        _judge(span, attempt.reply)
+    else:
+        _fail(span, str(error), error.code if isinstance(error, ToolwayError) else type(error).__name__)
+
+
+def _judge(span: Span, reply: Reply | None) -> None:
+    if reply is None:
+        _fail(span, "cancelled", "cancelled")
+    elif reply.fault is not None:
+        _fail(span, reply.fault.message, str(reply.fault.code))
+        span.attributes["rpc.response.status_code"] = str(reply.fault.code)
+
+
+def _fail(span: Span, description: str, kind: str) -> None:
+    span.error, span.attributes["error.type"] = description, kind
