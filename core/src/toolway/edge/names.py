@@ -17,7 +17,8 @@ _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?"
 CORS: Final[HeaderList] = [
     (
         b"access-control-expose-headers",
-        b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After, ETag, Location",
+        b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After, ETag, Location, "
+        b"RateLimit, RateLimit-Policy",
     ),
     (b"vary", b"Origin"),
 ]

@@ -46,14 +46,13 @@ class AttemptPeer(msgspec.Struct, eq=False):
     exchange: Exchange
     leg: Peer
     token: Raw | None
-    last: float = -math.inf
 
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Pass on what belongs to this call; modern clients that named no level want no log messages."""
         if method == "notifications/progress":
             progress = decoded(params, "progress", float)
-            if self.token is not None and progress is not None and progress > self.last:
-                self.last = progress
+            if self.token is not None and progress is not None and progress > self.exchange.progress:
+                self.exchange.progress = progress
                 self.exchange.notify(method, {**params, "progressToken": self.token})
         elif method == "notifications/message":
             client = self.exchange.client
