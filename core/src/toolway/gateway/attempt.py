@@ -182,9 +182,8 @@ class Attempts(msgspec.Struct, eq=False):
             second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
             try:
                 second.request = self._begun(attempt, exchange, held, policy)
-            except UpstreamError as error:
-                attempt.error = error
-                ended(second)
+            except UpstreamError:
+                ended(second)  # as if cancelled: that it was not wanted says nothing about the endpoint
                 return None
             tried.append(endpoint)
             return second

@@ -42,7 +42,8 @@ class Tuner:
             self.notice()
         known = self.upstreams.get(upstream.name) or self._begun(upstream.name, policy)
         policy = known.policy(policy, known.tool(_tool(call)))
-        if (said := call.meta.get(self._settings.deadline_meta)) is not None:
+        member = self._settings.deadline_meta
+        if member and (said := call.meta.get(member)) is not None:
             policy = _no_longer(policy, said)
         return policy
 
