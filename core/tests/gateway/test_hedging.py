@@ -8,7 +8,6 @@ from typing import Any, cast
 import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
-
 from msgspec import Raw
 
 from toolway.errors import UpstreamError

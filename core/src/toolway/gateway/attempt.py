@@ -161,31 +161,21 @@ class Attempts(msgspec.Struct, eq=False):
         self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange, tried: list[Endpoint]
     ) -> Try:
         """Whichever of up to two tries is answered first; a second one has a slot of its own, if one is free."""
-        call, name, clock = first.attempt.call, view.upstream.name, exchange.clock
-        has_slot = False
+        name, clock, has_slot = view.upstream.name, exchange.clock, False
 
         def ended(each: Try) -> None:
             self._ended(each.attempt, each.held, each.started + clock.waited(), expired=clock.expired)
 
         def begin_second() -> Try | None:
             nonlocal has_slot
-            has_slot = self.queues.take(policy, name)
-            if not has_slot:
+            if not (has_slot := self.queues.take(policy, name)):
                 return None
-            try:
-                endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
-                attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)
-                held = self.legs.get(key, view, endpoint, exchange)
-            except (UpstreamError, Overloaded):
-                return None
-            held.users += 1
-            second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
-            try:
-                second.request = self._begun(attempt, exchange, held, policy)
-            except UpstreamError:
-                ended(second)  # as if cancelled: that it was not wanted says nothing about the endpoint
-                return None
-            tried.append(endpoint)
+            second = self._second(first, policy, view, key, exchange)
+            if second is None:
+                has_slot = False
+                self.queues.leave(name)
+            else:
+                tried.append(second.attempt.endpoint)
             return second
 
         try:
@@ -193,6 +183,24 @@ class Attempts(msgspec.Struct, eq=False):
         finally:
             if has_slot:
                 self.queues.leave(name)
+
+    def _second(self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange) -> Try | None:
+        """A try on an endpoint that has not got the call, if there is one that may get it now."""
+        call, clock = first.attempt.call, exchange.clock
+        try:
+            endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
+            attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)
+            held = self.legs.get(key, view, endpoint, exchange)
+        except (UpstreamError, Overloaded):
+            return None
+        held.users += 1
+        second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
+        try:
+            second.request = self._begun(attempt, exchange, held, policy)
+        except UpstreamError:  # as if cancelled: that it was not wanted says nothing about the endpoint
+            self._ended(attempt, held, second.started + clock.waited(), expired=False)
+            return None
+        return second
 
     def _may_repeat(self, attempt: Attempt, held: HeldLeg, error: UpstreamError, policy: Policy) -> bool:
         """Whether a failed attempt may be followed by another one."""

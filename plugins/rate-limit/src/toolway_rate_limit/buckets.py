@@ -50,7 +50,7 @@ class Buckets:
         """Tokens that are there."""
         missing = self.full_at.get(key, now) - now
         left = int((self._span - missing if missing > 0.0 else self._span) / self.interval)
-        return left if left > 0 else 0
+        return max(0, left)
 
     def emptiest(self, now: float, most: int) -> list[tuple[str, int]]:
         """Who has the fewest tokens, and how many; without those who have all."""

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import math
 import re
-import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
@@ -144,7 +143,7 @@ def _wait(said: str) -> int | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     utc = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0, math.ceil(utc.timestamp() - time.time()))
+    return max(0, math.ceil((utc - datetime.now(UTC)).total_seconds()))
 
 
 def cancellation(request_id: int) -> bytes:
