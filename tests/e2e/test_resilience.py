@@ -18,6 +18,7 @@ PLUGINS = ["rate-limit", "autotune", "breaker", "balancer"]
 SERVERS = [{"name": "open", "include": ["many/*"], "access": "public"}]
 READ = {"uri": "test://static-text"}
 TOOL = "many__test_simple_text"
+HURRY = "example.com/timeoutMs"
 CLIENTS = 6
 MANY = 1_000
 
@@ -154,3 +155,19 @@ async def test_clients_that_leave_at_any_time_leave_nothing_behind(gateway: Star
     await eventually(is_over)
     assert_nothing_is_held(gate)
     assert {each["state"] for each in (await states(gate))[0].values()} == {"closed"}
+
+
+async def test_a_client_that_is_in_a_hurry_takes_the_upstream_from_nobody(gateway: StartGateway, scene: Scene) -> None:
+    gate = await started(gateway, scene, deadline_meta=HURRY, min_retries=1000)
+    for _, proxy in scene:
+        await proxy.set("latency")
+
+    hurried = [await gate.mcp("resources/read", {**READ, "_meta": {HURRY: 5}}, server="open") for _ in range(40)]
+
+    assert {answer.content["error"]["data"]["code"] for answer in hurried} == {"upstream_timeout"}
+    breakers, endpoints, tuned, _ = await states(gate)
+    assert {each["state"] for each in breakers.values()} == {"closed"}
+    assert {each["health"] for each in endpoints.values()} == {"healthy"}
+    assert (tuned["running"], tuned["exhausted"]) == (0, False)
+    assert "result" in (await read(gate)).content
+    assert_nothing_is_held(gate)

@@ -22,7 +22,7 @@ from toolway.errors import (
     UpstreamUnreachable,
 )
 from toolway.gateway import translate
-from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
+from toolway.gateway.exchange import Exchange, Pausable, check_capability, decoded, passes_level
 from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
@@ -111,9 +111,8 @@ class Attempts(msgspec.Struct, eq=False):
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
                     if policy.hedge_after and not tried and self._may_hedge(call, key, endpoints):
-                        won = await self._hedged(
-                            Try(attempt, held, request, started), policy, view, key, exchange, tried
-                        )
+                        first = Try(attempt, held, request, started)
+                        won = await self._hedged(first, policy, view, key, exchange, tried)
                         attempt, held, request, started = won.attempt, won.held, won.request, won.started
                     else:
                         attempt.reply = await held.connection.request(request)
@@ -129,7 +128,7 @@ class Attempts(msgspec.Struct, eq=False):
                     attempt.is_repeated = self._may_repeat(attempt, held, error, policy)
                     error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
                 finally:
-                    self._ended(attempt, held, started + clock.waited(), expired=clock.expired)
+                    self._ended(attempt, held, started, clock, policy)
                 if attempt.error is not None and not attempt.is_repeated:
                     raise attempt.error
                 await self._pause(attempt, policy, tried)
@@ -161,10 +160,10 @@ class Attempts(msgspec.Struct, eq=False):
         self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange, tried: list[Endpoint]
     ) -> Try:
         """Whichever of up to two tries is answered first; a second one has a slot of its own, if one is free."""
-        name, clock, has_slot = view.upstream.name, exchange.clock, False
+        name, has_slot = view.upstream.name, False
 
         def ended(each: Try) -> None:
-            self._ended(each.attempt, each.held, each.started + clock.waited(), expired=clock.expired)
+            self._ended(each.attempt, each.held, each.started, exchange.clock, policy)
 
         def begin_second() -> Try | None:
             nonlocal has_slot
@@ -198,7 +197,7 @@ class Attempts(msgspec.Struct, eq=False):
         try:
             second.request = self._begun(attempt, exchange, held, policy)
         except UpstreamError:  # as if cancelled: that it was not wanted says nothing about the endpoint
-            self._ended(attempt, held, second.started + clock.waited(), expired=False)
+            self._ended(attempt, held, second.started, clock, policy)
             return None
         return second
 
@@ -211,13 +210,13 @@ class Attempts(msgspec.Struct, eq=False):
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries
 
-    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, *, expired: bool) -> None:
-        """Tell what learns from attempts. One that the deadline cut was not cancelled by anybody."""
-        if expired and attempt.error is None and attempt.reply is None:
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, clock: Pausable, policy: Policy) -> None:
+        """Tell what learns from attempts. One that the gateway's own deadline cut was not cancelled by anybody."""
+        if clock.expired and not policy.is_hurried and attempt.error is None and attempt.reply is None:
             attempt.error = UpstreamTimeout(f"upstream {attempt.upstream.name!r} did not answer before the deadline")
         now = held.last_used = self.clock.monotonic()
         held.users -= 1
-        attempt.seconds = now - started
+        attempt.seconds = now - started - clock.waited()
         self.balancer.done(attempt)
         for watcher in self.watchers:
             watcher.done(attempt)

@@ -170,7 +170,7 @@ class Exchange(msgspec.Struct, eq=False):
     slow: Callable[[], None] | None = None
     refused: Exception | None = None
     progress: float = -math.inf
-    headers: Mapping[str, str] | None = None
+    headers: Mapping[str, str] = {}
 
     @property
     def call(self) -> Call:

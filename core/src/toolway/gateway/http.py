@@ -100,9 +100,9 @@ class Request(msgspec.Struct, eq=False):
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-def fields_of(headers: Mapping[str, str] | None) -> HeaderList:
+def fields_of(headers: Mapping[str, str]) -> HeaderList:
     """As they go out."""
-    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()] if headers else []
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def decode_patiently(body: bytes) -> Envelope:
@@ -146,7 +146,8 @@ class Answer(msgspec.Struct, eq=False):
             elif stream.sequence == 1 and stream.closed and not self.left:
                 if exchange.refused is not None:
                     raise exchange.refused
-                await self.request.reply(exchange.status, stream.events[-1][1], *fields_of(exchange.headers))
+                fields = fields_of(exchange.headers) if exchange.headers else ()
+                await self.request.reply(exchange.status, stream.events[-1][1], *fields)
                 is_complete = True
             elif not self.left:
                 is_complete = await self._write(0)
@@ -175,7 +176,7 @@ class Answer(msgspec.Struct, eq=False):
     async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
         request.started = request.streamed = True
-        fields = [*SSE_HEADERS, *fields_of(self.exchange.headers if self.exchange is not None else None)]
+        fields = [*SSE_HEADERS, *fields_of(self.exchange.headers if self.exchange is not None else {})]
         await request.send({"type": "http.response.start", "status": 200, "headers": fields})
         text = self.first()
         while True:
