@@ -114,6 +114,11 @@ async def test_other_media_types_are_refused(api: httpx2.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
+async def test_a_body_that_must_hold_something_must_be_sent(api: httpx2.AsyncClient) -> None:
+    answer = await api.post(UPSTREAMS)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+
+
 async def test_an_integral_float_is_an_integer(api: httpx2.AsyncClient) -> None:
     answer = await api.post(UPSTREAMS, content=b'{"name":"new","kind":"http","in_flight":8.0}',
                             headers={"content-type": "application/json; charset=utf-8"})  # fmt: skip

@@ -106,14 +106,19 @@ async def test_a_client_may_shorten_the_time_of_a_call_and_never_lengthen_it(
             answer = await gate.mcp("tools/call", params, server="open")
         return answer, time.monotonic() - began
 
+    async def told() -> int:
+        return int((await seen(gate, slow_upstream))["meta"]["example.com/timeoutMs"])
+
     answer, seconds = await call(200)
     assert answer.content["error"]["data"]["code"] == "upstream_timeout"
     assert 0.15 < seconds < 1
+    assert 0 < await told() <= 200
     await behave(gate, slow_upstream, seconds=0)
     everything: list[Any] = ["soon", None, {}, [1], 10**9, 1e300]
     for said in everything:
         answer, _ = await call(said)
         assert "result" in answer.content
+        assert 50_000 < await told() <= 60_000
 
 
 async def test_a_repetition_waits_as_long_as_the_upstream_said_unless_that_is_too_long(

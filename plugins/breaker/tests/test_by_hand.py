@@ -30,6 +30,16 @@ async def test_circuits_are_opened_closed_and_reset_by_hand(gateway: StartGatewa
     assert [each["reason"] for each in reset.content["endpoints"]] == ["", ""]
 
 
+async def test_without_a_body_all_circuits_of_the_upstream_are_meant(
+    gateway: StartGateway, pair: list[Scripted]
+) -> None:
+    gate = await started(gateway, *pair)
+
+    for verb, state in (("open", "open"), ("reset", "closed"), ("open", "open"), ("close", "closed")):
+        answer = await gate.api("POST", f"/breakers/up/{verb}")
+        assert (answer.status, answer.content["state"]) == (200, state)
+
+
 async def test_what_does_not_exist_is_refused(gateway: StartGateway, upstream: Scripted) -> None:
     gate = await started(gateway, upstream)
 

@@ -78,6 +78,10 @@ async def test_a_client_that_calls_too_often_gets_429_with_the_time_to_wait(gate
             await caller.call_tool("demo__echo", {"text": "hello"})
         assert (await caller.list_tools()).tools
 
+    rests = ["r=3", "r=2", "r=1", "r=0;t=1800"]
+    told = [response.headers for response in heard if "ratelimit" in response.headers and response.is_success]
+    assert [each["ratelimit"] for each in told] == [f'"callers";{rest}' for rest in rests]
+    assert {each["ratelimit-policy"] for each in told} == {'"callers";q=2;w=3600'}
     last = next(response for response in heard if response.status_code == 429)
     assert 1790 < int(last.headers["retry-after"]) <= 1800
     assert last.headers["ratelimit-policy"] == '"callers";q=2;w=3600'

@@ -14,10 +14,16 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _ANYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104  compared with, not bound to
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::[0-9]{0,5})?")
 
+EXPOSED: Final = (
+    *(b"Mcp-Session-Id", b"MCP-Protocol-Version", b"WWW-Authenticate", b"ETag", b"Location"),
+    *(b"Retry-After", b"RateLimit", b"RateLimit-Policy"),
+)
+"""Headers of answers that a page of an allowed origin may read."""
+
 CORS: Final[HeaderList] = [
     (
         b"access-control-expose-headers",
-        b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After, ETag, Location",
+        b", ".join(EXPOSED),
     ),
     (b"vary", b"Origin"),
 ]

@@ -22,7 +22,7 @@ from toolway.errors import (
     UpstreamUnreachable,
 )
 from toolway.gateway import translate
-from toolway.gateway.exchange import Exchange, check_capability, decoded, passes_level
+from toolway.gateway.exchange import Exchange, Pausable, check_capability, decoded, passes_level
 from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
@@ -46,14 +46,13 @@ class AttemptPeer(msgspec.Struct, eq=False):
     exchange: Exchange
     leg: Peer
     token: Raw | None
-    last: float = -math.inf
 
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Pass on what belongs to this call; modern clients that named no level want no log messages."""
         if method == "notifications/progress":
             progress = decoded(params, "progress", float)
-            if self.token is not None and progress is not None and progress > self.last:
-                self.last = progress
+            if self.token is not None and progress is not None and progress > self.exchange.progress:
+                self.exchange.progress = progress
                 self.exchange.notify(method, {**params, "progressToken": self.token})
         elif method == "notifications/message":
             client = self.exchange.client
@@ -112,9 +111,8 @@ class Attempts(msgspec.Struct, eq=False):
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
                     if policy.hedge_after and not tried and self._may_hedge(call, key, endpoints):
-                        won = await self._hedged(
-                            Try(attempt, held, request, started), policy, view, key, exchange, tried
-                        )
+                        first = Try(attempt, held, request, started)
+                        won = await self._hedged(first, policy, view, key, exchange, tried)
                         attempt, held, request, started = won.attempt, won.held, won.request, won.started
                     else:
                         attempt.reply = await held.connection.request(request)
@@ -130,7 +128,7 @@ class Attempts(msgspec.Struct, eq=False):
                     attempt.is_repeated = self._may_repeat(attempt, held, error, policy)
                     error.sent = sent = sent or error.sent  # of all attempts together, for whoever has to know
                 finally:
-                    self._ended(attempt, held, started + clock.waited(), expired=clock.expired)
+                    self._ended(attempt, held, started, clock, policy)
                 if attempt.error is not None and not attempt.is_repeated:
                     raise attempt.error
                 await self._pause(attempt, policy, tried)
@@ -162,32 +160,21 @@ class Attempts(msgspec.Struct, eq=False):
         self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange, tried: list[Endpoint]
     ) -> Try:
         """Whichever of up to two tries is answered first; a second one has a slot of its own, if one is free."""
-        call, name, clock = first.attempt.call, view.upstream.name, exchange.clock
-        has_slot = False
+        name, has_slot = view.upstream.name, False
 
         def ended(each: Try) -> None:
-            self._ended(each.attempt, each.held, each.started + clock.waited(), expired=clock.expired)
+            self._ended(each.attempt, each.held, each.started, exchange.clock, policy)
 
         def begin_second() -> Try | None:
             nonlocal has_slot
-            has_slot = self.queues.take(policy, name)
-            if not has_slot:
+            if not (has_slot := self.queues.take(policy, name)):
                 return None
-            try:
-                endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
-                attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)
-                held = self.legs.get(key, view, endpoint, exchange)
-            except (UpstreamError, Overloaded):
-                return None
-            held.users += 1
-            second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
-            try:
-                second.request = self._begun(attempt, exchange, held, policy)
-            except UpstreamError as error:
-                attempt.error = error
-                ended(second)
-                return None
-            tried.append(endpoint)
+            second = self._second(first, policy, view, key, exchange)
+            if second is None:
+                has_slot = False
+                self.queues.leave(name)
+            else:
+                tried.append(second.attempt.endpoint)
             return second
 
         try:
@@ -195,6 +182,24 @@ class Attempts(msgspec.Struct, eq=False):
         finally:
             if has_slot:
                 self.queues.leave(name)
+
+    def _second(self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange) -> Try | None:
+        """A try on an endpoint that has not got the call, if there is one that may get it now."""
+        call, clock = first.attempt.call, exchange.clock
+        try:
+            endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
+            attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)
+            held = self.legs.get(key, view, endpoint, exchange)
+        except (UpstreamError, Overloaded):
+            return None
+        held.users += 1
+        second = Try(attempt, held, first.request, self.clock.monotonic() - clock.waited())
+        try:
+            second.request = self._begun(attempt, exchange, held, policy)
+        except UpstreamError:  # as if cancelled: that it was not wanted says nothing about the endpoint
+            self._ended(attempt, held, second.started, clock, policy)
+            return None
+        return second
 
     def _may_repeat(self, attempt: Attempt, held: HeldLeg, error: UpstreamError, policy: Policy) -> bool:
         """Whether a failed attempt may be followed by another one."""
@@ -205,13 +210,13 @@ class Attempts(msgspec.Struct, eq=False):
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries
 
-    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, *, expired: bool) -> None:
-        """Tell what learns from attempts. One that the deadline cut was not cancelled by anybody."""
-        if expired and attempt.error is None and attempt.reply is None:
+    def _ended(self, attempt: Attempt, held: HeldLeg, started: float, clock: Pausable, policy: Policy) -> None:
+        """Tell what learns from attempts. One that the gateway's own deadline cut was not cancelled by anybody."""
+        if clock.expired and not policy.is_hurried and attempt.error is None and attempt.reply is None:
             attempt.error = UpstreamTimeout(f"upstream {attempt.upstream.name!r} did not answer before the deadline")
         now = held.last_used = self.clock.monotonic()
         held.users -= 1
-        attempt.seconds = now - started
+        attempt.seconds = now - started - clock.waited()
         self.balancer.done(attempt)
         for watcher in self.watchers:
             watcher.done(attempt)

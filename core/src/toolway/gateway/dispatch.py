@@ -73,7 +73,7 @@ class Dispatch:
             self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
-        watchers, reply = self._watchers, None
+        watchers, reply, exchange.headers = self._watchers, None, call.reply_headers
         began = watchers.begin(call) if watchers is not None else 0.0
         try:
             self.calls.take(call.principal)

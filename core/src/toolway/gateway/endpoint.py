@@ -13,7 +13,7 @@ from toolway.catalog.snapshot import ServerView
 from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
-from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently
+from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently, fields_of
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
@@ -134,8 +134,7 @@ class Endpoint:
         path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
         challenge = self._challenges.header(error, path, presented=is_presented)
         headers = [(b"www-authenticate", challenge.encode())] if challenge else []
-        if isinstance(error, ToolwayError):
-            headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
+        headers += fields_of(error.headers) if isinstance(error, ToolwayError) else []
         request_id = error.request_id if isinstance(error, NotAMessage) else request.id
         await request.reply(status, encode_error(request_id, refused), *headers)
 

@@ -145,7 +145,8 @@ class Exchange(msgspec.Struct, eq=False):
     `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
     upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE). `found` is the
     item that the call names, where that is known already. `slow` is called when the call was not over soon.
-    `refused` is why the credential is not good enough, where it is not.
+    `refused` is why the credential is not good enough, where it is not. `progress` is what the client was told last: it
+    only grows, whatever several attempts report. `headers` are more ones of the HTTP answer.
     """
 
     request_id: int | str
@@ -168,6 +169,8 @@ class Exchange(msgspec.Struct, eq=False):
     found: Exposed | None = None
     slow: Callable[[], None] | None = None
     refused: Exception | None = None
+    progress: float = -math.inf
+    headers: Mapping[str, str] = {}
 
     @property
     def call(self) -> Call:

@@ -35,7 +35,8 @@ async def first_answer(
 ) -> Try:
     """The try that was answered first; the other one is cancelled, and `ended` is called with it.
 
-    `begin_second` is called when nothing came after `delay` seconds; None means that there is to be no second.
+    `begin_second` is called when nothing came after `delay` seconds; None means that there is to be no second. What is
+    returned is ended by whoever began the first, as is the first when this raises.
 
     Raises:
         UpstreamError: what befell the first, when neither was answered; its `sent` is of both.
@@ -49,21 +50,26 @@ async def first_answer(
         waiting = set(running)
         while waiting:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if answered := [running[task] for task in done if task.exception() is None]:
+            if answered := [each for task, each in running.items() if task in done and task.exception() is None]:
                 chosen = answered[0]
                 return chosen
-        raise _failure(first, list(running.values()))
+        raise _failure([task.exception() for task in running])
     finally:
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        for each in running.values():
-            if each is not chosen:
-                ended(each)
+        try:
+            await asyncio.gather(*running, return_exceptions=True)
+        except asyncio.CancelledError:
+            chosen = first  # the answer is for nobody any more
+            raise
+        finally:
+            for each in running.values():
+                if each is not chosen:
+                    ended(each)
 
 
-def _failure(first: Try, every: list[Try]) -> Exception:
-    errors = [each.attempt.error for each in every if isinstance(each.attempt.error, UpstreamError)]
-    for error in errors:
-        error.sent = any(other.sent for other in errors)
-    return first.attempt.error or UpstreamError("the upstream did not answer")
+def _failure(errors: list[BaseException | None]) -> BaseException:
+    first = errors[0] or UpstreamError("the upstream did not answer")
+    if isinstance(first, UpstreamError):
+        first.sent = any(getattr(error, "sent", True) for error in errors)
+    return first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from toolway.gateway.access import NOBODY
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal, Visit
-from toolway.hookspecs.serving import WHOLE
+from toolway.hookspecs.serving import WHOLE, HeaderList
 from toolway.mcp.messages import Envelope, decode, measured
 from toolway.mcp.sse import encode_event
 
@@ -100,6 +100,11 @@ class Request(msgspec.Struct, eq=False):
         await self.send({"type": "http.response.body", "body": body, "more_body": more})
 
 
+def fields_of(headers: Mapping[str, str]) -> HeaderList:
+    """As they go out."""
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
 async def decode_patiently(body: bytes) -> Envelope:
     """As `decode`, for a long body: nobody else is kept waiting while it is measured."""
     for _ in measured(body):
@@ -124,6 +129,7 @@ class Answer(msgspec.Struct, eq=False):
     timer: asyncio.TimerHandle | None = None
     watch: asyncio.Future[Any] | None = None
     writing: asyncio.Task[bool] | None = None
+    exchange: Exchange | None = None
 
     async def reply(self, work: Awaitable[Any], exchange: Exchange) -> None:
         """The response while `work` makes the reply and closes the stream.
@@ -131,7 +137,7 @@ class Answer(msgspec.Struct, eq=False):
         `is_slow` has to be called unless this is over soon. Raises what the exchange was refused for, if nothing was
         written yet: the front door has the challenge for it.
         """
-        stream, is_complete = self.stream, False
+        stream, is_complete, self.exchange = self.stream, False, exchange
         stream.more = self._stream
         try:
             await work
@@ -140,7 +146,8 @@ class Answer(msgspec.Struct, eq=False):
             elif stream.sequence == 1 and stream.closed and not self.left:
                 if exchange.refused is not None:
                     raise exchange.refused
-                await self.request.reply(exchange.status, stream.events[-1][1])
+                fields = fields_of(exchange.headers) if exchange.headers else ()
+                await self.request.reply(exchange.status, stream.events[-1][1], *fields)
                 is_complete = True
             elif not self.left:
                 is_complete = await self._write(0)
@@ -169,7 +176,8 @@ class Answer(msgspec.Struct, eq=False):
     async def _write(self, position: int) -> bool:
         request, stream = self.request, self.stream
         request.started = request.streamed = True
-        await request.send({"type": "http.response.start", "status": 200, "headers": SSE_HEADERS})
+        fields = [*SSE_HEADERS, *fields_of(self.exchange.headers if self.exchange is not None else {})]
+        await request.send({"type": "http.response.start", "status": 200, "headers": fields})
         text = self.first()
         while True:
             if events := stream.since(position):

@@ -82,7 +82,8 @@ class Policy(msgspec.Struct, frozen=True):
 
     Before the n-th repetition the gateway waits for a random time of up to `backoff` * 2**(n-1) seconds (full jitter),
     or as long as the upstream said. When nothing came after `hedge_after` seconds, what changes nothing is tried on a
-    second endpoint at the same time; 0 is never.
+    second endpoint at the same time; 0 is never. A call that `is_hurried` has its `total` from its client: that it is
+    over says nothing about the endpoint, and its attempts end as if they were cancelled.
     """
 
     first_byte: float = 30.0
@@ -93,6 +94,7 @@ class Policy(msgspec.Struct, frozen=True):
     queue_wait: float = 1.0
     backoff: float = 0.0
     hedge_after: float = 0.0
+    is_hurried: bool = False
 
 
 @runtime_checkable

@@ -231,7 +231,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
 
     `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. `address` is the client's
     where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
-    attempt.
+    attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun.
     """
 
     method: str
@@ -247,6 +247,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
     target: Target | None = None
     outgoing_headers: dict[str, str] = {}
     outgoing_meta: dict[str, Raw] = {}
+    reply_headers: dict[str, str] = {}
 
     def arguments(self) -> dict[str, Any]:
         """The decoded `arguments`, decoded once; integers of up to 4,300 digits survive.

@@ -105,8 +105,8 @@ class TunedUpstream:
         if attempt.number == 1:
             self.budget.began(now)
 
-    def done(self, attempt: Attempt, tool: str, now: float) -> None:
-        """See `AttemptWatcher`; what was refused before it began teaches nothing."""
+    def done(self, attempt: Attempt, tool: str, now: float, *, is_hurried: bool = False) -> None:
+        """See `AttemptWatcher`; what was refused before it began, or ran out of the client's time, teaches nothing."""
         if attempt not in self._running:
             return
         in_flight = len(self._running)
@@ -117,7 +117,8 @@ class TunedUpstream:
             if reply.fault is None and reply.kind == "complete":
                 self._learn(tool, attempt.seconds, in_flight, now)
             return
-        has_timed_out = now >= attempt.call.deadline if error is None else isinstance(error, UpstreamTimeout)
+        is_late = now >= attempt.call.deadline and not is_hurried
+        has_timed_out = is_late if error is None else isinstance(error, UpstreamTimeout)
         was_sent = error is None or getattr(error, "sent", True)
         if has_timed_out and was_sent:
             self._learn(tool, attempt.seconds, in_flight, now)

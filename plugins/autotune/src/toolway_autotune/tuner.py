@@ -42,7 +42,8 @@ class Tuner:
             self.notice()
         known = self.upstreams.get(upstream.name) or self._begun(upstream.name, policy)
         policy = known.policy(policy, known.tool(_tool(call)))
-        if (said := call.meta.get(self._settings.deadline_meta)) is not None:
+        member = self._settings.deadline_meta
+        if member and (said := call.meta.get(member)) is not None:
             policy = _no_longer(policy, said)
         return policy
 
@@ -64,7 +65,9 @@ class Tuner:
         """See `AttemptWatcher`."""
         known = self.upstreams.get(attempt.upstream.name)
         if known is not None:
-            known.done(attempt, known.tool(_tool(attempt.call)), self._clock.monotonic())
+            is_hurried = bool(member := self._settings.deadline_meta) and member in attempt.call.meta
+            tool = known.tool(_tool(attempt.call))
+            known.done(attempt, tool, self._clock.monotonic(), is_hurried=is_hurried)
 
     def known(self, upstream: Upstream) -> TunedUpstream:
         """What is known of it, nothing perhaps."""
@@ -115,8 +118,9 @@ def _no_longer(policy: Policy, said: Raw) -> Policy:
         seconds = max(msgspec.json.decode(said, type=float) / 1000, LEAST_SECONDS)
     except msgspec.DecodeError:
         return policy
-    first_byte, total = min(policy.first_byte, seconds), min(policy.total, seconds)
-    return msgspec.structs.replace(policy, first_byte=first_byte, total=total)
+    if seconds >= policy.total:
+        return policy
+    return msgspec.structs.replace(policy, total=seconds, is_hurried=True)
 
 
 def _tool(call: Call) -> str:

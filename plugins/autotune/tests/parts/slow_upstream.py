@@ -1,6 +1,6 @@
 """A modern MCP server with the tools `echo` and `write`; `PUT /_behave` sets `seconds`, `status`, `retry_after`.
 
-It prints `listening` when it is ready. `GET /_seen` has the number of calls and the headers of the last one.
+It prints `listening` when it is ready. `GET /_seen` has the number of calls, and headers and `_meta` of the last one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Behaviour:
 
     def __init__(self) -> None:
         self.seconds, self.status, self.headers = 0.0, 200, dict[str, str]()
-        self.seen: dict[str, Any] = {"calls": 0, "headers": {}}
+        self.seen: dict[str, Any] = {"calls": 0, "headers": {}, "meta": {}}
 
     async def post(self, request: web.Request) -> web.Response:
         message = await request.json()
@@ -39,7 +39,8 @@ class Behaviour:
         elif method == "tools/list":
             result |= {"tools": TOOLS, "ttlMs": 0, "cacheScope": "public"}
         elif method == "tools/call":
-            self.seen = {"calls": self.seen["calls"] + 1, "headers": dict(request.headers)}
+            told = {"headers": dict(request.headers), "meta": message["params"].get("_meta", {})}
+            self.seen = {"calls": self.seen["calls"] + 1, **told}
             await asyncio.sleep(self.seconds)
             if self.status != 200:
                 return web.Response(status=self.status, headers=self.headers)

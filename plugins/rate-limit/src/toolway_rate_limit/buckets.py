@@ -48,8 +48,9 @@ class Buckets:
 
     def left(self, key: str, now: float) -> int:
         """Tokens that are there."""
-        missing = max(0.0, self.full_at.get(key, now) - now)
-        return max(0, int((self._span - missing) / self.interval))
+        missing = self.full_at.get(key, now) - now
+        left = int((self._span - missing if missing > 0.0 else self._span) / self.interval)
+        return max(0, left)
 
     def emptiest(self, now: float, most: int) -> list[tuple[str, int]]:
         """Who has the fewest tokens, and how many; without those who have all."""

@@ -91,6 +91,17 @@ class Leases:
         if lease is not None:
             lease.tokens += 1
 
+    def left(self, key: str, now: float) -> int:
+        """Tokens that are there: those drawn, and those of the shared bucket when it was last asked."""
+        lease = self._leases.get(key)
+        if self._store.is_away or lease is None:
+            return self._alone.left(key, now)
+        if lease.denied_until > now:
+            return lease.tokens
+        time = self._store.clock.now()
+        missing = max(0.0, float(lease.seen) - time) if lease.seen is not None else 0.0
+        return lease.tokens + max(0, int((self._span - missing) / self.interval))
+
     def emptiest(self, now: float, most: int) -> list[tuple[str, int]]:
         """Who was refused, and may be again; and who asked most recently, with the tokens that this node has."""
         recent = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -23,13 +23,20 @@ NOT_EARLIER = 1.0
 
 
 class Limit(msgspec.Struct, eq=False):
-    """`claims` is None when every call is counted; `refused` counts since the start, `told` hears of each refusal."""
+    """`claims` is None when every call is counted; `refused` counts since the start, `told` hears of each refusal.
+
+    Where it `is_personal`, callers hear what is left for them: `policy` is what they then hear of the rule, and
+    `begins` how that begins which they hear of their count.
+    """
 
     rule: RuleSettings
     claims: Claim | None
     keys: Keys
     buckets: Buckets | Leases | None
     slots: Slots | None
+    is_personal: bool = False
+    policy: str = ""
+    begins: str = ""
     refused: int = 0
     told: Callable[[], None] = lambda: None
 
@@ -41,7 +48,8 @@ class Limit(msgspec.Struct, eq=False):
             size = (rule.rate.interval, rule.most, settings.keys)
             buckets = Buckets(*size) if store is None else Leases(store, rule.name, *size)
         slots = Slots(rule.concurrent) if rule.concurrent is not None else None
-        return cls(rule, selects(rule), counted(rule.by), buckets, slots)
+        is_personal = settings.headers and rule.is_personal and rule.rate is not None
+        return cls(rule, selects(rule), counted(rule.by), buckets, slots, is_personal, _policy(rule), f'"{rule.name}";r=')
 
     def take(self, key: str, now: float, taken: Taken, held: Held) -> bool:
         """Count a call; False when that has to be asked for. Raises RateLimited."""
@@ -74,14 +82,18 @@ class Limit(msgspec.Struct, eq=False):
         """
         self._count()
         rule, seconds = self.rule, math.ceil(wait)
-        rate = rule.rate
-        words, quota, window = (rate.words, rate.calls, rate.window) if rate is not None else ("", 0, 0)
-        fields = {
-            "ratelimit-policy": f'"{rule.name}";q={quota};w={window}',
-            "ratelimit": f'"{rule.name}";r=0;t={seconds}',
-        }
+        words = rule.rate.words if rule.rate is not None else ""
+        fields = {"ratelimit-policy": self.policy, "ratelimit": f'"{rule.name}";r=0;t={seconds}'}
         what = f"rule {rule.name!r} allows {words}{self._whose()}; try again in {seconds} s"
         return RateLimited(what, retry_after=round(wait, 3), limits=fields)
+
+    def left(self, keys: Sequence[str], now: float) -> str:
+        """What the caller has left, as a member of `RateLimit`; of several counts the fewest, which is what matters."""
+        buckets = self.buckets
+        if buckets is None:
+            return ""
+        left = buckets.left(keys[0], now) if len(keys) == 1 else min([buckets.left(key, now) for key in keys])
+        return f"{self.begins}{left}" if left else f"{self.begins}0;t={math.ceil(buckets.interval)}"
 
     def too_many(self) -> RateLimited:
         """What a call is refused with that is one too many in flight."""
@@ -105,3 +117,7 @@ class Limit(msgspec.Struct, eq=False):
 
     def _whose(self) -> str:
         return "" if self.rule.by == ("global",) else f" for each {' and '.join(self.rule.by)}"
+
+
+def _policy(rule: RuleSettings) -> str:
+    return f'"{rule.name}";q={rule.rate.calls};w={rule.rate.window}' if rule.rate is not None else ""

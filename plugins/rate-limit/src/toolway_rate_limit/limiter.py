@@ -10,6 +10,8 @@ from toolway.plugin import Clock
 from toolway_rate_limit.limit import Held, Limit, Taken
 from toolway_rate_limit.shedder import Shedder
 
+POLICY, STATE = "ratelimit-policy", "ratelimit"
+
 
 class Limiter:
     """Middleware around every call. What one rule gave is given back when another one refuses."""
@@ -40,16 +42,26 @@ class Limiter:
                 shedder.leave()
 
     async def _admit(self, call: Call, taken: Taken, held: Held) -> None:
+        told: list[tuple[Limit, Sequence[str]]] = []
         try:
             now = self._now()
             for limit in self.limits:
                 claims = limit.claims
                 if claims is None or claims(call):
-                    for key in limit.keys(call):
+                    keys = limit.keys(call)
+                    for key in keys:
                         if not limit.take(key, now, taken, held):
                             await limit.ask(key, taken, held)
                             now = self._now()
+                    if limit.is_personal and keys:
+                        told.append((limit, keys))
         except BaseException:
             for counter, key in taken:
                 counter.give_back(key)
             raise
+        if len(told) == 1:
+            limit, keys = told[0]
+            call.reply_headers.update({POLICY: limit.policy, STATE: limit.left(keys, now)})
+        elif told:
+            call.reply_headers[POLICY] = ", ".join([limit.policy for limit, _ in told])
+            call.reply_headers[STATE] = ", ".join([limit.left(keys, now) for limit, keys in told])

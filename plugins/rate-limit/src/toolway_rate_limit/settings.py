@@ -61,6 +61,11 @@ class RuleSettings(Selection):
         """Calls at once after a pause."""
         return self.burst or (2 * self.rate.calls if self.rate else 1)
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether the caller, or a team of theirs, has a count of their own; others would tell what strangers do."""
+        return not {"principal", "team"}.isdisjoint(self.by)
+
 
 class SheddingSettings(BaseModel):
     """When calls are refused because the gateway has too much to do, and which ones first and last."""
@@ -97,6 +102,7 @@ class RateLimitSettings(Settings):
     store_wait: Seconds = Field(
         0.25, gt=0, le=10, description="Longest wait of a call for the store, before limits of this node hold instead."
     )
+    headers: bool = Field(True, description="Tell callers with every answer what is left of their rates.")
     shedding: SheddingSettings = Field(default_factory=SheddingSettings, description="What happens under overload.")
 
     @model_validator(mode="after")

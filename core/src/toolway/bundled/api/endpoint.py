@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -119,12 +120,19 @@ class PathEndpoint:
                 incoming.demand(chosen.permission, incoming.name)
         incoming.query = self._queries[method].query(request.query_params.multi_items())
         if method in self._bodies:
-            _check_content_type(request.headers)
-            incoming.body = self._bodies[method].body(await request.body())
+            incoming.body = await self._body(request, self._bodies[method])
         if who is not None and who.claim is not None:
             await who.claim()
         result = await chosen.handler(incoming)
         return result if isinstance(result, Response) else document(result)
+
+    @staticmethod
+    async def _body(request: Request, reader: Reader) -> Any:
+        body = await request.body()
+        if not body and request.method == "POST" and reader.takes_nothing:
+            return reader.body(b"{}")
+        _check_content_type(request.headers)
+        return reader.body(body)
 
 
 class Reader:
@@ -133,6 +141,15 @@ class Reader:
     def __init__(self, schema: Any) -> None:
         self._schema = schema
         self._adapter = adapter_of(schema)
+
+    @cached_property
+    def takes_nothing(self) -> bool:
+        """Whether no member is required; a POST then needs no body."""
+        try:
+            self._adapter.validate_json(b"{}", strict=True)
+        except (ValidationError, InvalidInput):  # the latter from schemas that are chosen by what is in the body
+            return False
+        return True
 
     def body(self, body: bytes) -> Any:
         """The value of a JSON body; the read-only member `meta` of answers is accepted and ignored.

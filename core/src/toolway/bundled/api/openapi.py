@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from toolway.bundled.api.endpoint import Reader
 from toolway.hookspecs.api import PROBLEM_TYPE, PUBLIC, Operation, Problem, adapter_of
 
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -57,7 +58,8 @@ def _operation(one: Operation, schemas: Schemas) -> dict[str, Any]:
         **({"security": []} if one.permission == PUBLIC else {"x-permission": one.permission}),
     }
     if one.body is not None:
-        described["requestBody"] = {"required": True, **_content("", schemas[one.id, "body"])}
+        is_required = one.method != "POST" or not Reader(one.body).takes_nothing
+        described["requestBody"] = {"required": is_required, **_content("", schemas[one.id, "body"])}
     for status in one.success:
         answer = _content(one.summary, schemas[one.id, "answer"]) if one.answer else {"description": one.summary}
         described["responses"][str(status)] = answer | ({"headers": _ETAG} if one.conditional and one.answer else {})

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +24,7 @@ OPENING_SECONDS = 30.0
 MAX_MESSAGE = 8 * 1024 * 1024
 """Largest message that is taken from an upstream, in bytes: it has to be held whole."""
 
+LONGEST_DATE = 64
 LISTEN = "subscriptions/listen"
 
 
@@ -118,15 +122,28 @@ def refusal(status: int, body: bytes, retry_after: str = "") -> Refusal:
 
     Raises:
         UpstreamError: the body has none; not sent when the status says that nothing was done. Its details have
-            `upstream_status`, and `retry_after` if the upstream named a number of seconds.
+            `upstream_status`, and `retry_after` in seconds if the upstream named a time.
     """
     with contextlib.suppress(msgspec.DecodeError, RecursionError, ValueError):
         return Refusal(fault=_error.decode(body).error, status=status)
     message = f"the upstream answered HTTP status {status} without a JSON-RPC message"
-    wait = {"retry_after": int(retry_after)} if _SECONDS.fullmatch(retry_after) else {}
+    seconds = _wait(retry_after)
+    wait = {} if seconds is None else {"retry_after": seconds}
     if status >= 500 or status == 429:
         raise UpstreamError(message, sent=status != 429, upstream_status=status, **wait)
     raise UpstreamProtocol(message, upstream_status=status)
+
+
+def _wait(said: str) -> int | None:
+    """Seconds, of a `Retry-After` that is a number of them or a date (RFC 9110, section 10.2.3)."""
+    if _SECONDS.fullmatch(said):
+        return int(said)
+    try:
+        at = parsedate_to_datetime(said[:LONGEST_DATE])
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    utc = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return max(0, math.ceil((utc - datetime.now(UTC)).total_seconds()))
 
 
 def cancellation(request_id: int) -> bytes:
