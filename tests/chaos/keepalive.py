@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,18 +34,18 @@ class Wire:
         if self._reader is None or self._writer is None:
             await self.connect()
         assert self._reader is not None and self._writer is not None
-        self._writer.write(_request(self.url, seconds))
+        self._writer.write(request(self.url, seconds))
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
             length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
             body = await self._reader.readexactly(length)
         except (OSError, asyncio.IncompleteReadError) as error:
-            self.close()
+            await self.close()
             raise Lost(repr(error)) from error
         assert b" 200 " in head.partition(b"\r\n")[0] and b'"awake"' in body, (head, body)
         stays = b"connection: close" not in head
         if not stays:
-            self.close()
+            await self.close()
         return stays
 
     async def connect(self) -> None:
@@ -52,14 +53,17 @@ class Wire:
         self._reader, self._writer = await asyncio.open_connection(self.url.host, self.url.port)
         self.port = self._writer.get_extra_info("sockname")[1]
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let the connection go."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        writer, self._reader, self._writer = self._writer, None, None
+        if writer is not None:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
-def _request(url: URL, seconds: float) -> bytes:
+def request(url: URL, seconds: float) -> bytes:
+    """The bytes of a call of `nap`."""
     params = {"name": "nap", "arguments": {"seconds": seconds}, "_meta": META}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
     lines = [

@@ -76,7 +76,7 @@ class Crowd:
             await eventually(lambda: self.answered > seen + 4 * CLIENTS)
             stop.set()
         for wire in wires:
-            wire.close()
+            await wire.close()
 
     async def _repeat(self, wire: Wire, stop: asyncio.Event) -> None:
         while not stop.is_set():
