@@ -41,25 +41,33 @@ class Node:
 @contextlib.contextmanager
 def node(directory: Path, gateway: str, upstream: str = "", plugins: str = "enable = []") -> Iterator[Node]:
     """Started, with the tool known; the arguments are more lines of the tables of those names."""
-    directory.mkdir(exist_ok=True)
-    port = running.free_port()
-    url, file, log = f"http://127.0.0.1:{port}", directory / "toolway.toml", directory / "gateway.log"
     replica = Replica(NAPPING, directory)
+    with replica.stack:
+        replica.start()
+        with in_front_of(replica, gateway, upstream, plugins) as made:
+            yield made
+
+
+@contextlib.contextmanager
+def in_front_of(
+    replica: Replica, gateway: str, upstream: str = "", plugins: str = "enable = []", *more: str
+) -> Iterator[Node]:
+    """As `node`, with a server that naps already, whose directory keeps the data; `more` are whole tables."""
+    directory, port = replica.directory, running.free_port()
+    url, file, log = f"http://127.0.0.1:{port}", directory / "toolway.toml", directory / "gateway.log"
     file.write_text(
         f'[gateway]\nbind = "127.0.0.1:{port}"\npublic_url = "{url}"\ndata_dir = "{directory / "data"}"\n{gateway}\n'
         f"[plugins]\n{plugins}\n"
         + running.upstream_table("many", replica.url).rstrip()
-        + f"\n{upstream}\n\n"
-        + running.server_table("many/*")
+        + "\n\n".join(["", upstream, *more, ""]).removeprefix("\n")
+        + running.server_table("*/*")
     )
     command = [str(Path(sys.executable).with_name("toolway")), "serve", "--config", str(file)]
-    with replica.stack:
-        replica.start()
-        with running.child(command, log, lambda: running.answers(f"{url}/ready")) as process:
-            made = Node(url, log, process)
-            for _ in range(8):  # each worker, more or less: the sockets share the connections
-                running.poll(lambda: "nap" in running.list_tools(made.endpoint), "no tool", log)
-            yield made
+    with running.child(command, log, lambda: running.answers(f"{url}/ready")) as process:
+        made = Node(url, log, process)
+        for _ in range(8):  # each worker, more or less: the sockets share the connections
+            running.poll(lambda: "nap" in running.list_tools(made.endpoint), "no tool", log)
+        yield made
 
 
 @dataclass

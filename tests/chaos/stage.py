@@ -31,11 +31,15 @@ class Replica:
         """Where MCP is."""
         return f"http://127.0.0.1:{self.port}/mcp"
 
+    @property
+    def log(self) -> Path:
+        """What it has written since it was started."""
+        return self.directory / f"replica-{self.port}.log"
+
     def start(self) -> None:
         """Run until it listens."""
-        log = self.directory / f"replica-{self.port}.log"
         command = [sys.executable, str(FIXTURES / self.script), "--port", str(self.port)]
-        ready = running.child(command, log, lambda: "listening on" in log.read_text(errors="replace"))
+        ready = running.child(command, self.log, lambda: "listening on" in self.log.read_text(errors="replace"))
         self.process = self.stack.enter_context(ready)
 
     def send(self, which: signal.Signals) -> None:

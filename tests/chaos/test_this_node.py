@@ -1,11 +1,10 @@
-"""The gateway itself is stopped, has far too much to do, or has clients that do not go on."""
+"""The gateway itself has far too much to do, or has clients that do not go on."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import statistics
 import time
@@ -15,56 +14,12 @@ from time import perf_counter
 import aiohttp
 import pytest
 from faults_page import PAGE, Figures
-from node import Clients, busy, node
-
-from toolway_testing.polling import eventually
+from node import Clients, node
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 IS_WHOLE = PAGE in os.environ
 """As `tox run -e chaos` runs it; else only for as long as it takes to see that it works."""
-ROUNDS = 20 if IS_WHOLE else 2
-DRAIN = "drain_delay = 0.4\ndrain_timeout = 5"
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-async def test_it_is_stopped_under_load_again_and_again(tmp_path: Path, figures: Figures, workers: int) -> None:
-    answered, longest = 0, 0.0
-    for number in range(ROUNDS):
-        with node(tmp_path / str(number), f"workers = {workers}\n{DRAIN}", plugins='enable = ["uvicorn"]') as gateway:
-            async with busy(gateway.endpoint, each=3, streams=3) as clients:
-                await eventually(lambda: clients.seen["slow call"] > 3)
-                told = perf_counter()
-                gateway.process.send_signal(signal.SIGTERM)
-                await asyncio.to_thread(gateway.process.wait, 10)
-                longest = max(longest, perf_counter() - told)
-            assert clients.failures == {}, (number, gateway.log.read_text()[-2000:])
-            assert gateway.process.returncode == 0
-            assert clients.seen["stream"] == 6
-            answered += clients.seen.total()
-    figures.add(
-        f"SIGTERM under load, {workers} worker{'s' * (workers > 1)}",
-        clients="nothing: calls are answered, subscriptions too, streams end properly; then no new connections",
-        figures=f"{ROUNDS} times in a row: 0 of {answered} requests and streams failed, no connection was reset",
-        recovery=f"exit code 0 after {longest:.1f} s at most (0.4 s of it to let load balancers notice)",
-    )
-
-
-async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
-    with node(tmp_path, "drain_delay = 5\ndrain_timeout = 20") as gateway:
-        gateway.process.send_signal(signal.SIGTERM)
-        await eventually(lambda: _is_draining(gateway.url))
-        began = perf_counter()
-        gateway.process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(gateway.process.wait, 10)
-
-    assert perf_counter() - began < 2
-
-
-async def _is_draining(url: str) -> bool:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/ready") as answer:
-        return answer.status == 503
-
 
 SLOTS, SECONDS = 8, 0.1
 CAPACITY = SLOTS / SECONDS

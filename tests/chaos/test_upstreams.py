@@ -24,37 +24,8 @@ from toolway_testing.polling import eventually
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 TOOL = "test_simple_text"
-READ = ("resources/read", {"uri": "test://static-text"})
 CALL = ("tools/call", {"name": TOOL, "arguments": {}})
-LIST: tuple[str, dict[str, str]] = ("tools/list", {})
 DEADLINE = "timeouts = { first_byte = 2, total = 2 }"
-EACH = 4
-"""Clients that repeat each request."""
-
-
-async def test_a_replica_is_killed_under_load(tmp_path: Path, figures: Figures) -> None:
-    short = "ejection_time = 5"  # the default is 30 s
-    with replicas(tmp_path, 2) as pair, stage(tmp_path, pair, tool=TOOL, breaker=short) as scene:
-        async with callers(scene.endpoint) as clients:
-            async with clients.busy(READ, CALL, LIST, each=EACH):
-                await eventually(lambda: len(clients.seen) > 100)
-                pair[0].kill()
-                before = len(clients.seen)
-                await eventually(lambda: len(clients.seen) > before + 500)
-            pair[0].start()
-            back = await _seconds_until_it_is_well(scene, pair[0], clients)
-
-    assert clients.failed("resources/read") == clients.failed("tools/list") == 0
-    assert clients.failed("tools/call") <= EACH
-    reads, lists = clients.total("resources/read"), clients.total("tools/list")
-    lost = f"{clients.failed('tools/call')} of {clients.total('tools/call')} calls ({EACH} at a time)"
-    figures.add(
-        "one of two replicas is killed under load",
-        clients="calls of tools in flight on it: an error; reads: nothing, they are tried elsewhere; "
-        "lists: nothing, the catalog answers them",
-        figures=f"0 of {reads} reads failed, 0 of {lists} lists, {lost}",
-        recovery=f"ejected after 5 faults; in use {back:.1f} s after its return (ejections are for 5 s in the test)",
-    )
 
 
 async def test_all_replicas_are_down_and_come_back(tmp_path: Path, figures: Figures) -> None:
@@ -175,26 +146,6 @@ async def test_the_network_fails(tmp_path: Path, figures: Figures, fault: Fault)
         f"calls to others {median_ms(others):.1f} ms",
         recovery="at once" if back < 1 else f"{back:.1f} s after it ends",
     )
-
-
-async def _seconds_until_it_is_well(scene: Stage, replica: Replica, clients: Callers) -> float:
-    """How long it takes until it is not ejected any more, and good answers have closed its circuit."""
-    begun = perf_counter()
-
-    async def is_well() -> bool:
-        await asyncio.gather(*[clients.call(TOOL) for _ in range(4)])
-        (one,) = [each for each in await _breakers(scene, clients) if each["endpoint"] == replica.url]
-        return bool(one["state"] == "closed" and not one["ejected_for"])
-
-    await eventually(is_well, timeout=60)
-    return perf_counter() - begun
-
-
-async def _breakers(scene: Stage, clients: Callers) -> list[dict[str, Any]]:
-    headers = {"authorization": f"Bearer {fronts.admin_token(running.Gateway(scene.url, scene.log))}"}
-    async with clients.http.get(f"{scene.url}/api/v1/breakers/many", headers=headers) as response:
-        found: list[dict[str, Any]] = (await response.json())["endpoints"]
-        return found
 
 
 async def _is(outcome: Awaitable[Outcome], code: str) -> bool:

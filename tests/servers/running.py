@@ -16,7 +16,7 @@ from typing import Any
 
 import programs
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 MODERN = "2026-07-28"

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from toolway.edge.edge import STEP, Edge
+from toolway.edge.newcomers import turn_away
 from toolway.edge.proxies import parse_address
 from toolway.edge.settings import EdgeSettings
 from toolway.errors import ConfigError
@@ -130,6 +131,11 @@ class Door:
                 visit.waits_for, visit.since = waits_for, now
             elif waits_for is not None and now - visit.since >= getattr(self._limits, waits_for[0]):
                 _cut(connection, waits_for[0])
+
+    def turn_newcomers_away(self) -> None:
+        """Let in only who is in the backlog or shakes hands now, so that `close` resets nobody."""
+        for listener in self._listening:
+            turn_away(listener)
 
     def close(self) -> None:
         """Take what the backlog still holds, then accept no more."""

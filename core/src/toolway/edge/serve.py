@@ -20,6 +20,7 @@ from toolway.hookspecs.serving import ServerRunner
 
 _BACKLOG = 8192
 _OPEN_FILES = 65_536
+_HANDSHAKE = 0.1  # for connections whose handshake is under way
 _FIRST_WORDS = 0.1  # for requests that are on their way on connections that were just accepted
 _LAST_WORDS = 5.0
 
@@ -117,6 +118,8 @@ async def _let_finish(edge: Edge, door: Door, on_drain: Callable[[], Awaitable[N
     """Not ready any more; then no new connections; then no calls in flight (design: SIGTERM)."""
     edge.drain()
     await asyncio.sleep(edge.drain_delay)
+    door.turn_newcomers_away()
+    await asyncio.sleep(_HANDSHAKE)
     door.close()
     await asyncio.sleep(_FIRST_WORDS)
     door.finish()
