@@ -129,7 +129,7 @@ class Flood:
         self._opened += 1
         source = (f"127.0.1.{self._opened % SOURCES + 1}", 0)
         loop, line = asyncio.get_running_loop(), Line(self)
-        await loop.create_connection(lambda: line, self._url.host, self._url.port, local_addr=source)
+        await loop.create_connection(lambda: line, str(self._url.host), int(self._url.port or 80), local_addr=source)
         self._idle.append(line)
         return line
 

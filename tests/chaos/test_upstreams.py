@@ -9,15 +9,12 @@ from collections.abc import Awaitable
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from time import perf_counter
-from typing import Any
 
-import fronts
 import pytest
-import running
-from callers import Callers, Outcome, callers, median_ms
+from callers import Outcome, callers, median_ms
 from fault_proxy import Fault, FaultProxy
 from faults_page import Figures
-from stage import Replica, Stage, replicas, stage
+from stage import Replica, replicas, stage
 
 from toolway_testing.polling import eventually
 

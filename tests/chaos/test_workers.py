@@ -11,8 +11,8 @@ from time import perf_counter
 
 import pytest
 from faults_page import Figures
-from node import Node, node
 from keepalive import Lost, Wire, children, clients_of
+from node import Node, node
 from yarl import URL
 
 from toolway_testing.polling import eventually

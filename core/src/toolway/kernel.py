@@ -105,7 +105,7 @@ class GatewayKernel:
         kernel.seal = await open_ring(kernel.database, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
         shared = "database" if kernel._is_shared else None
-        kernel.http = await kernel.keep("http", str(config.egress), kernel._outgoing, OutgoingHttp.close)
+        kernel.http = await kernel.keep("http", str(config.egress), lambda: _given(kernel.http), OutgoingHttp.close)
         keyvalue = plugins.acting(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
         pubsub = plugins.acting(caching.toolway_pubsubs, kernel, gateway.pubsub, shared)
         kernel.keyvalue = await kernel._kept("keyvalue", keyvalue)
@@ -161,19 +161,12 @@ class GatewayKernel:
         settings = upstream.upstream.settings
         return Resource(name, owner=settings.owner, visibility=settings.visibility)
 
-    async def _outgoing(self) -> OutgoingHttp:
-        return self.http
-
     async def _kept(self, what: str, provided: Provided[T]) -> T:
         """A store outlives reloads, as long as it is the same one with the same settings; what it holds is in use."""
-
-        async def made() -> T:
-            return provided.provider
-
         origin = provided.origin
         fingerprint = f"{provided.name} of {origin} with {self.config.plugins.tables.get(origin.name)}"
         self.stores += fingerprint
-        return await self.keep(what, fingerprint, made)
+        return await self.keep(what, fingerprint, lambda: _given(provided.provider))
 
     @property
     def _is_shared(self) -> bool:
@@ -189,6 +182,10 @@ class GatewayKernel:
 
     def _schemes(self, plugins: Plugins) -> tuple[secret_hooks.SecretScheme, ...]:
         return plugins.collect(secret_hooks.toolway_secret_schemes, self)
+
+
+async def _given(value: T) -> T:
+    return value
 
 
 class _Unsealed:

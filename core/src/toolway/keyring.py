@@ -109,29 +109,16 @@ async def open_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
     root = _root(root_key)
     async with store.read() as tx:
         rows = list(await tx.session.exec(select(KeyRow)))
-    return _ring(root, rows) if rows else await _grown(store, root, clock, only_when_empty=True)
+    return _ring(root, rows) if rows else await _begun(store, root, clock)
 
 
-async def rotate_ring(store: Store, root_key: str, clock: Clock) -> KeyRing:
-    """Add a key, which seals from now on; the older ones still open. Other nodes learn of it when they start.
-
-    Raises:
-        ConfigError: the root key does not open the ring.
-    """
-    return await _grown(store, _root(root_key), clock, only_when_empty=False)
-
-
-async def _grown(store: Store, root: KeyRing, clock: Clock, *, only_when_empty: bool) -> KeyRing:
+async def _begun(store: Store, root: KeyRing, clock: Clock) -> KeyRing:
+    """With its first key, unless another node was faster."""
     async with store.write() as tx:
         await store.alone(tx, "ring")
-        rows = list(await tx.session.exec(select(KeyRow)))
-        if rows and only_when_empty:
-            return _ring(root, rows)
-        newest = max((row.created_at for row in rows), default=0.0)
-        row = _new_row(root, max(clock.now(), newest + 0.001))
-        ring = _ring(root, [*rows, row])
-        tx.session.add(row)
-        return ring
+        rows = list(await tx.session.exec(select(KeyRow))) or [_new_row(root, clock.now())]
+        tx.session.add_all(rows)
+        return _ring(root, rows)
 
 
 def _ring(root: KeyRing, rows: Sequence[KeyRow]) -> KeyRing:

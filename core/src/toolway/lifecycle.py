@@ -89,10 +89,6 @@ class Life:
             await self._retiring.close()
             await self._serving.aclose()
 
-    async def drain(self) -> None:
-        """The process is about to stop."""
-        await self.gateway.drain()
-
     def hung_up(self) -> None:
         """SIGHUP came."""
         for each in self.hangups:

@@ -95,7 +95,15 @@ async def _serve(config: Config, life: Life, post: Post) -> None:
     life.swapped = swapped
     async with life.running():
         serve.settle_memory()
-        await serve.serve(edge, gateway.runner, post.sockets, stop=stop, hurry=hurry, ready=ready, on_drain=life.drain)
+        await serve.serve(
+            edge,
+            gateway.runner,
+            post.sockets,
+            stop=stop,
+            hurry=hurry,
+            ready=ready,
+            on_drain=lambda: life.gateway.drain(),
+        )
 
 
 def claim_data_directory(config: Config) -> int | None:

@@ -49,7 +49,9 @@ class Limit(msgspec.Struct, eq=False):
             buckets = Buckets(*size) if store is None else Leases(store, rule.name, *size)
         slots = Slots(rule.concurrent) if rule.concurrent is not None else None
         is_personal = settings.headers and rule.is_personal and rule.rate is not None
-        return cls(rule, selects(rule), counted(rule.by), buckets, slots, is_personal, _policy(rule), f'"{rule.name}";r=')
+        return cls(
+            rule, selects(rule), counted(rule.by), buckets, slots, is_personal, _policy(rule), f'"{rule.name}";r='
+        )
 
     def take(self, key: str, now: float, taken: Taken, held: Held) -> bool:
         """Count a call; False when that has to be asked for. Raises RateLimited."""
