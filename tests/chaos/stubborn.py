@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ABOUT = {"capabilities": {}, "serverInfo": {"name": "stubborn", "version": "1"}}
 
@@ -26,7 +27,7 @@ if __name__ == "__main__":
     for line in sys.stdin:
         message = json.loads(line)
         if message.get("method") == "initialize":
-            answer = {"result": {"protocolVersion": "2025-11-25", **ABOUT}}
+            answer: dict[str, Any] = {"result": {"protocolVersion": "2025-11-25", **ABOUT}}
         else:
             answer = {"error": {"code": -32601, "message": "Method not found"}}
         if "id" in message:

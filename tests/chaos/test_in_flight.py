@@ -36,7 +36,7 @@ async def test_only_what_was_in_flight_on_the_killed_replica_fails(tmp_path: Pat
             async with clients.busy(READ, LIST, each=4), numbered.busy():
                 for killed in range(KILLS):
                     victim, other = pair[killed % 2], pair[1 - killed % 2]
-                    await eventually(lambda v=victim, o=other: numbered.received(v) and numbered.received(o))  # type: ignore[misc]
+                    await eventually(lambda v=victim, o=other: numbered.received(v) and numbered.received(o))  # type: ignore[misc,arg-type]
                     victim.kill()
                     gone = perf_counter()
                     seen = len(clients.seen)

@@ -17,7 +17,7 @@ import fronts
 import pytest
 import running
 from faults_page import Figures
-from keepalive import Wire
+from keepalive import Lost, Wire
 from node import NAPPING, Node, in_front_of
 from stage import Replica
 from yarl import URL
@@ -135,7 +135,7 @@ async def _calling(gateway: Node) -> AsyncIterator[Counter[str]]:
         while not stop.is_set():
             try:
                 await wire.call(0.01)
-            except (OSError, ValueError, AssertionError) as error:
+            except (Lost, OSError, AssertionError) as error:
                 seen[repr(error)] += 1
             else:
                 seen["good"] += 1

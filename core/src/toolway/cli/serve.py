@@ -92,18 +92,13 @@ async def _serve(config: Config, life: Life, post: Post) -> None:
         edge.app = gateway.app
         logs.write(gateway)
 
+    async def drain() -> None:
+        await life.gateway.drain()
+
     life.swapped = swapped
     async with life.running():
         serve.settle_memory()
-        await serve.serve(
-            edge,
-            gateway.runner,
-            post.sockets,
-            stop=stop,
-            hurry=hurry,
-            ready=ready,
-            on_drain=lambda: life.gateway.drain(),
-        )
+        await serve.serve(edge, gateway.runner, post.sockets, stop=stop, hurry=hurry, ready=ready, on_drain=drain)
 
 
 def claim_data_directory(config: Config) -> int | None:

@@ -135,9 +135,11 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Runnin
     stop, ready = asyncio.Event(), asyncio.Event()
     life.swapped = lambda gateway: setattr(edge, "app", gateway.app)
     await stack.enter_async_context(life.running())
-    served = serve.serve(
-        edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=lambda: life.gateway.drain()
-    )
+
+    async def drain() -> None:
+        await life.gateway.drain()
+
+    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=drain)
     task = asyncio.create_task(served)
 
     async def end() -> None:
