@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -111,8 +112,8 @@ def test_what_comes_after_the_end_is_written_at_once(pipe: tuple[int, int]) -> N
     assert take(pipe[0], []) == ["before", "after", ""]
 
 
-def test_a_file_is_written_like_a_pipe(tmp_path: os.PathLike[str]) -> None:
-    path = os.path.join(tmp_path, "log")
+def test_a_file_is_written_like_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         made = writer(descriptor)
@@ -120,5 +121,4 @@ def test_a_file_is_written_like_a_pipe(tmp_path: os.PathLike[str]) -> None:
         made.close()
     finally:
         os.close(descriptor)
-    with open(path) as file:
-        assert file.read() == "a line with \\ud800\n"
+    assert path.read_text() == "a line with \\ud800\n"

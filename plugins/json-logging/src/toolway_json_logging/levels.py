@@ -40,7 +40,7 @@ class Levels:
 
     def restore(self) -> None:
         """Nobody wants any of this any more."""
-        self.configured = self.changed = {}
+        self.configured, self.changed = {}, {}
         self._apply()
 
     def _apply(self) -> None:
