@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.telemetry import SERVED, Served
 from toolway.plugin import Clock
@@ -19,12 +21,13 @@ class Correlation:
     def __init__(self, clock: Clock, *, trust: bool) -> None:
         self._clock = clock
         self._trust = trust
+        self._noise = Random()  # of this process: seeded by the system after workers were forked
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
         given = self._given(request) if self._trust else None
         if given is None:
-            request.request_id = uuid7(self._clock.now())
+            request.request_id = uuid7(self._clock.now(), self._noise)
             given = request.request_id.encode()
         else:
             request.request_id = given.decode()

@@ -21,14 +21,14 @@ Entry = logging.LogRecord | Access
 class QueuedHandler(logging.Handler):
     """Takes records and lines of the access log.
 
-    The kernel puts redaction around the formatter, so records go through `format`; lines of the access log are
-    redacted here.
+    The kernel puts redaction around the formatter, so records go through `format`; of lines of the access log what is
+    not our own is redacted while they are made.
     """
 
-    def __init__(self, lines: Lines, redact: Redact, descriptor: int, most: int) -> None:
+    def __init__(self, lines: Lines, descriptor: int, most: int) -> None:
         super().__init__()
         self.name = "json-logging"
-        self._lines, self._redact = lines, redact
+        self._lines = lines
         self.formatter = lines
         self.writer: Writer[Entry] = Writer(descriptor, most, self._line, self._told)
 
@@ -59,7 +59,7 @@ class QueuedHandler(logging.Handler):
         """In the writer's thread; redactors may want to know the request."""
         SERVED.set(entry.served if isinstance(entry, Access) else getattr(entry, SERVED_FIELD, None))
         try:
-            line = self._redact(self._lines.access(entry)) if isinstance(entry, Access) else self.format(entry)
+            line = self._lines.access(entry) if isinstance(entry, Access) else self.format(entry)
         except Exception as error:  # noqa: BLE001 - told in place of the line
             return self._failed(f"a log line could not be made: {type(error).__name__}")
         finally:

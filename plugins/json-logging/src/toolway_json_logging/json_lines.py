@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
+from toolway.hookspecs.telemetry import Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import FIELD, JSON_ESCAPES, LINE, MOST_FIELDS, TRACE, Redact, ending, shortened, simple
 from toolway_json_logging.request_fields import request_fields, timestamp
@@ -99,29 +101,45 @@ class JsonLines(MsgspecFormatter):
 def access_fields(access: Access, redact: Redact) -> AccessFields:
     """Of a request: the path only where there is no route, for it may be anything."""
     served, scope = access.served, access.served.scope
-    error, principal, client = served.error, served.principal, scope.get("client")
-    is_bad = error is not None or served.status >= 500 or (access.phase == "request" and not served.status)
+    error, client, status = served.error, scope.get("client"), served.status
+    is_bad = error is not None or status >= 500 or (access.phase == "request" and not status)
+    request_id, principal, item, path, method = foreign(served, redact)
     return AccessFields(
         timestamp(access.at),
         "WARNING" if is_bad else "INFO",
         access.phase,
         ACCESS,
-        served.request_id,
+        request_id,
         served.trace_id,
         served.span_id,
-        "" if principal is None else shortened(principal.id, FIELD, redact),
-        shortened(served.server, FIELD, redact),
+        principal,
+        served.server,
         served.upstream,
-        shortened(served.item, FIELD, redact),
-        scope.get("method", ""),
+        item,
+        scope["method"],
         served.route,
-        "" if served.route else shortened(scope.get("path", ""), FIELD, redact),
-        shortened(served.method, FIELD, redact),
-        served.status,
+        path,
+        method,
+        status,
         round(access.seconds, 6),
         client[0] if client else "",
         "" if error is None else type(error).__name__,
     )
+
+
+def foreign(served: Served, redact: Redact) -> Sequence[str]:
+    """What came from outside: id, principal, item, path and method; the rest of the line is of our own making."""
+    fields = (
+        served.request_id,
+        "" if served.principal is None else served.principal.id,
+        served.item,
+        "" if served.route else served.scope["path"],
+        served.method,
+    )
+    together = "\n".join(fields)
+    if len(together) <= FIELD and redact(together) == together:
+        return fields
+    return [redact(shortened(each, FIELD, redact)) for each in fields]
 
 
 def _line(encoded: bytes) -> str:

@@ -36,7 +36,7 @@ class Parts:
         """Make them."""
         descriptor, clock = DESCRIPTORS[settings.output], kernel.clock
         lines = chosen_lines(settings.format, kernel.redact, descriptor, os.environ.get)
-        handler = QueuedHandler(lines, kernel.redact, descriptor, settings.queue)
+        handler = QueuedHandler(lines, descriptor, settings.queue)
         access, share = None, settings.access_share if settings.access == "all" else 0.0
         if settings.access != "none":
             access = AccessLog(handler.tell, clock.now, clock.monotonic, share=share, quiet=settings.access_quiet)

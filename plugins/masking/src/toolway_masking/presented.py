@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, unquote
 
@@ -12,8 +13,9 @@ from toolway.hookspecs.telemetry import SERVED, Served
 
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
-MOST = 100
+MOST, MOST_NAMES = 100, 1_000
 _KEPT = "masking"
+_PLAIN = re.compile(r"[A-Za-z0-9._~+/=: -]+")
 
 
 class Presented:
@@ -24,6 +26,7 @@ class Presented:
     def __init__(self, is_secret: Callable[[str], bool]) -> None:
         """`is_secret` says it of names of headers and parameters."""
         self._is_secret = is_secret
+        self._headers: dict[bytes, bool] = {}
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
@@ -42,9 +45,16 @@ class Presented:
             known = request.__dict__[_KEPT] = tuple(sorted(found, key=len, reverse=True)[:MOST])
         return known
 
+    def _learned(self, name: bytes) -> bool:
+        if len(self._headers) >= MOST_NAMES:
+            self._headers.clear()
+        found = self._headers[name] = self._is_secret(name.decode("latin-1"))
+        return found
+
     def _values(self, request: Served) -> Iterator[str]:
         for name, value in request.scope.get("headers", ()):
-            if self._is_secret(name.decode("latin-1")):
+            is_secret = self._headers.get(name)
+            if is_secret or (is_secret is None and self._learned(name)):
                 yield from _credentials(value.decode("latin-1"))
         query: bytes = request.scope.get("query_string", b"")
         for name, text in parse_qsl(query.decode("latin-1"), max_num_fields=1_000) if query else ():
@@ -75,6 +85,7 @@ def _basic(credential: str) -> Iterator[str]:
 
 def _forms(value: str) -> Iterator[str]:
     yield value
-    yield json.dumps(value)[1:-1]
-    yield repr(value)[1:-1]
-    yield unquote(value)
+    if _PLAIN.fullmatch(value) is None:
+        yield json.dumps(value)[1:-1]
+        yield repr(value)[1:-1]
+        yield unquote(value)
