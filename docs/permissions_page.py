@@ -15,6 +15,7 @@ PLUGINS = (
     "autotune",
     "balancer",
     "breaker",
+    "json-logging",
     "otel",
     "prometheus",
     "rate-limit",

@@ -47,15 +47,17 @@ class RedactingFormatter(logging.Formatter):
 
 def redact(text: str, secrets: tuple[str, ...]) -> str:
     """The text with every given value replaced, as it is and as it looks inside of a quoted text."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST:
-            for form in (secret, *_escaped(secret)):
-                text = text.replace(form, REDACTED)
+    for form in _forms(secrets):
+        text = text.replace(form, REDACTED)
     return text
 
 
-@lru_cache(1024)
-def _escaped(secret: str) -> tuple[str, ...]:
-    """What `repr` and JSON make of it, where that is something else."""
-    forms = (repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
-    return tuple({form for form in forms if form != secret})
+@lru_cache(8)
+def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Every secret, and what `repr` and JSON make of it, the longest first."""
+    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in (secret, *_escaped(secret))}
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
+def _escaped(secret: str) -> Sequence[str]:
+    return repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]

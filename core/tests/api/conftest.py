@@ -158,6 +158,7 @@ class Gate:
             Check("collector", lambda: "collector http://127.0.0.1:4318 does not answer", critical=False),
         ]
         self.challenges = Challenges("http://gate", ())
+        self.redact: Callable[[str], str] = str
         self.operations = list(ApiPlugin(Settings()).toolway_routes(self))  # type: ignore[arg-type]
         self.app = RestApi(self)  # type: ignore[arg-type]
         self.routes = routes(self, self.operations)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from toolway.mcp.errors import (
     PARSE_ERROR,
     RpcError,
     fault_of,
+    redacted,
 )
 from toolway.mcp.messages import (
     MAX_DEPTH,
@@ -154,6 +156,16 @@ def test_a_client_never_sees_the_text_of_an_unexpected_exception() -> None:
     assert fault.code == INTERNAL_ERROR
     assert "hunter2" not in fault.message
     assert msgspec.json.decode(msgspec.json.encode(fault))["data"] == {"code": "internal_error", "errorId": "e1"}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"), [('{"sent":["hush"]}', {"sent": ["[hushed]"]}), ('"no"', "no"), ("hush", None)]
+)
+def test_a_fault_is_told_without_secrets_and_data_that_breaks_is_left_out(data: str, told: Any) -> None:
+    fault = redacted(RpcFault(-1, "got hush", Raw(data.encode())), lambda text: text.replace("hush", "[hushed]"))
+
+    assert (fault.code, fault.message) == (-1, "got [hushed]")
+    assert msgspec.json.decode(msgspec.json.encode(fault)).get("data") == told
 
 
 def test_errors_of_ours_keep_their_stable_code() -> None:

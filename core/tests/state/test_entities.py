@@ -266,3 +266,9 @@ async def test_a_server_comes_back_as_it_was_put(store: Store, collections: Coll
     async with store.read() as tx:
         [stored] = await collections.servers.list(tx)
     assert (stored.value, stored.revision) == (server, 1)
+
+
+def test_a_password_in_a_url_is_hidden_from_whoever_reads_it() -> None:
+    read = {"endpoints": ["http://u:p@x.test/mcp", "https://x.test:1/a:b@c"], "description": "ssh://git@x.test"}
+
+    assert hidden(read) == {**read, "endpoints": ["http://[redacted]@x.test/mcp", "https://x.test:1/a:b@c"]}

@@ -174,6 +174,8 @@ class Logs:
     def __init__(self) -> None:
         self._root = logging.getLogger()
         self._are_ours = not self._root.handlers
+        if self._are_ours:
+            self._root.setLevel(logging.INFO)
 
     def write(self, gateway: Gateway) -> None:
         """Those of this gateway from now on."""
@@ -186,7 +188,6 @@ class Logs:
             inner = handler.formatter or logging.Formatter()
             handler.setFormatter(RedactingFormatter(inner, gateway.kernel.redact))
         self._root.handlers[:] = handlers
-        self._root.setLevel(logging.INFO)
 
 
 def _on_signals(stop: asyncio.Event, hurry: asyncio.Event, life: Life) -> None:

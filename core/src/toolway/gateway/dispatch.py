@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -25,7 +25,7 @@ from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
-from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of
+from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of, redacted
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class CompletionRef(msgspec.Struct):
 
 
 class Dispatch:
-    """Runs the four calls; `calls` counts those in flight."""
+    """Runs the four calls; `calls` counts those in flight, `redact` goes over what clients are told of failures."""
 
     def __init__(
         self,
@@ -55,11 +55,12 @@ class Dispatch:
         quota: Quota,
         middleware: Sequence[RequestMiddleware],
         watchers: CallWatchers | None,
+        redact: Callable[[str], str],
     ) -> None:
         self._lists, self._access = lists, lists.access
         self._allowed = lists.access.allowed
         self.calls = quota
-        self._watchers = watchers
+        self._watchers, self.redact = watchers, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
@@ -95,8 +96,10 @@ class Dispatch:
                 self._slow.discard(exchange)
             if watchers is not None:
                 watchers.done(call, reply, began)
-        if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
-            reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
+        if reply.fault is not None:
+            reply.fault = redacted(reply.fault, self.redact)
+            if call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
+                reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
         exchange.finish(reply)
 
     async def done(self) -> None:

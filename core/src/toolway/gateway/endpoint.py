@@ -23,7 +23,7 @@ from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.serving import WHOLE, Refusal
 from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp import versions
-from toolway.mcp.errors import INVALID_REQUEST, RpcError
+from toolway.mcp.errors import INVALID_REQUEST, RpcError, redacted
 from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Endpoint:
 
     def __init__(self, plane: DataPlane, challenges: Challenges, otherwise: ASGIApp) -> None:
         self._access, self._catalog, self._challenges = plane.access, plane.catalog, challenges
-        self._otherwise = otherwise
+        self._otherwise, self._redact = otherwise, plane.dispatch.redact
         methods = LegacyMethods(plane)
         self._modern = ModernFront(plane)
         self._legacy = StreamableHttp(plane, methods)
@@ -124,7 +124,7 @@ class Endpoint:
         return self._legacy.post(request, envelope, body)
 
     async def _refuse(self, request: Request, error: Exception) -> None:
-        refused = fault(error)
+        refused = redacted(fault(error), self._redact)
         if request.started:
             return  # half an answer is out: the connection ends, which says that something went wrong
         status = error.status if isinstance(error, ToolwayError) else 500

@@ -20,7 +20,7 @@ from toolway.gateway.subscriptions import Listener
 from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import CALL_METHODS, Reply, Wants
-from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError
+from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, redacted
 from toolway.mcp.messages import Envelope, split_meta
 from toolway.mcp.versions import negotiate
 
@@ -133,7 +133,7 @@ class LegacyMethods:
             await handler(session, params, principal)
             return Reply()
         except Exception as error:  # noqa: BLE001 - every failure is an answer; unexpected ones are logged
-            return Reply(fault=fault(error))
+            return Reply(fault=redacted(fault(error), plane.dispatch.redact))
 
     async def _ping(self, session: ClientSession, params: dict[str, Raw], principal: Principal) -> None:
         """The answer is enough."""

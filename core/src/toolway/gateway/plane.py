@@ -52,7 +52,7 @@ class DataPlane:
         links = providers.balancer, providers.policies, providers.filters, providers.watchers
         self.attempts = Attempts(catalog, self.legs, self.parking, *links, self.clock)
         watching = CallWatchers(providers.call_watchers) if providers.call_watchers else None
-        self.dispatch = Dispatch(self.attempts, lists, presence.calls, providers.middleware, watching)
+        self.dispatch = Dispatch(self.attempts, lists, presence.calls, providers.middleware, watching, kernel.redact)
         catalog.on_swap(self.legs.swapped)
         catalog.on_swap(self.hub.swapped)
         catalog.on_swap(self._revoke)

@@ -29,6 +29,7 @@ HIDDEN = "sealed:hidden"
 """How a stored credential looks when it is read back; sent again it means: keep it."""
 
 _VALUES = ("sealed:", "literal:")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#:]*+:[^\s/?#]*@")
 
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 """The name of an upstream or server: 1 to 48 of a-z, 0-9 and '-'."""
@@ -121,9 +122,11 @@ class ServerSettings(Definition):
 
 
 def hidden(value: Any) -> Any:
-    """A JSON value with every credential hidden that is in the value itself, for whoever reads it."""
+    """A JSON value with every credential hidden that is in the value itself or in a URL, for whoever reads it."""
     if isinstance(value, dict):
         return {key: hidden(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [hidden(entry) for entry in value]
-    return HIDDEN if isinstance(value, str) and value.startswith(_VALUES) else value
+    if not isinstance(value, str):
+        return value
+    return HIDDEN if value.startswith(_VALUES) else _USERINFO.sub("[redacted]@", value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -46,6 +47,17 @@ def fault_of(error: Exception, error_id: str) -> RpcFault:
         return RpcFault(rpc_code, error.message, _data(code=error.code, errorId=error_id, **wait))
     data = _data(code="internal_error", errorId=error_id)
     return RpcFault(INTERNAL_ERROR, f"internal error (error id {error_id})", data)
+
+
+def redacted(fault: RpcFault, redact: Callable[[str], str]) -> RpcFault:
+    """What a client may be told of a fault, which may quote what the gateway has sent; data that breaks is left out."""
+    data = fault.data
+    if isinstance(data, Raw) and (told := redact(text := bytes(data).decode())) != text:
+        try:
+            data = Raw(msgspec.json.encode(msgspec.json.decode(told)))
+        except msgspec.DecodeError:
+            data = UNSET
+    return RpcFault(fault.code, redact(fault.message), data)
 
 
 def _missing_capability(error: ClientCannot) -> RpcFault:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, listing
-from toolway.plugin import Clock
+from toolway.plugin import Kernel
 from toolway_balancer.balancer import AdaptiveBalancer
 from toolway_balancer.pool import Pool
 from toolway_balancer.replica import Replica
@@ -38,9 +38,9 @@ class EndpointState(BaseModel):
 class Operations:
     """What the API offers."""
 
-    def __init__(self, balancer: AdaptiveBalancer, clock: Clock, settings: BalancerSettings) -> None:
+    def __init__(self, balancer: AdaptiveBalancer, kernel: Kernel, settings: BalancerSettings) -> None:
         self._balancer = balancer
-        self._clock = clock
+        self._clock, self._redact = kernel.clock, kernel.redact
         self._settings = settings
 
     def operations(self) -> Iterable[Operation]:
@@ -67,7 +67,7 @@ class Operations:
             strategy=self._settings.strategy_of(pool.upstream.name),
             health="healthy" if replica.is_healthy else "unhealthy",
             used=replica in pool.preferred,
-            reason=replica.reason,
+            reason=self._redact(replica.reason),
             seconds_ago=round(now - replica.changed, 1) if replica.reason else None,
             latency_ms=None if replica.is_new else round(replica.latency(now) * 1000, 3),
             in_flight=replica.in_flight,

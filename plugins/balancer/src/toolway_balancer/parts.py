@@ -30,4 +30,4 @@ class Parts:
         balancer = AdaptiveBalancer(kernel.catalog, kernel.clock, settings, random)
         meters = Meters(kernel.metrics, balancer)
         checks = HealthChecks(kernel, balancer, settings, random)
-        return cls(kernel, balancer, checks, Operations(balancer, kernel.clock, settings), meters)
+        return cls(kernel, balancer, checks, Operations(balancer, kernel, settings), meters)

@@ -119,7 +119,7 @@ class CatalogOperations:
         if incoming.name not in catalog.snapshot.upstreams:
             raise NotFound(f"upstreams has no {incoming.name!r}")
         await catalog.refresh(incoming.name)
-        return _discovered(catalog.snapshot.upstreams[incoming.name], seen_by(incoming))
+        return _discovered(self._kernel, catalog.snapshot.upstreams[incoming.name], seen_by(incoming))
 
     async def collisions(self, incoming: Incoming) -> Page[CollisionReport]:
         """Report the names that items of a server share, as far as one may see these items."""
@@ -134,10 +134,11 @@ def seen_by(incoming: Incoming) -> Seen:
     return partial(incoming.may, "items:read")
 
 
-def described(snapshot: CatalogSnapshot, kind: str, name: str, seen: Seen | None) -> dict[str, Any]:
+def described(kernel: Kernel, kind: str, name: str, seen: Seen | None) -> dict[str, Any]:
     """What `meta` tells of an upstream or server, counts only of what is `seen`; nothing of other kinds."""
+    snapshot = kernel.catalog.snapshot
     if kind == "upstreams" and (upstream := snapshot.upstreams.get(name)):
-        return _discovered(upstream, seen or bool).model_dump(exclude=None if seen else {"items"})
+        return _discovered(kernel, upstream, seen or bool).model_dump(exclude=None if seen else {"items"})
     if kind == "servers" and (server := snapshot.servers.get(name)):
         return {"path": f"/servers/{name}/mcp", **(_counts(server, seen) if seen else {})}
     return {}
@@ -154,12 +155,12 @@ def _collisions(server: ShownServer, seen: Seen) -> list[Collision]:
     return [one for one in found if len(one.items) > 1]
 
 
-def _discovered(view: UpstreamView, seen: Seen) -> Discovered:
+def _discovered(kernel: Kernel, view: UpstreamView, seen: Seen) -> Discovered:
     discovery = view.discovery
     return Discovered(
         status=view.status,
         note=NOTES[view.status] if view.upstream.settings.enabled else "registered, but disabled; it is not contacted",
-        error=view.error,
+        error=kernel.redact(view.error),
         since=view.since,
         items=sum(seen(item.canonical) for item in discovery.items) if discovery else 0,
         eras={"modern": discovery.eras.modern, "legacy": discovery.eras.legacy} if discovery else {},

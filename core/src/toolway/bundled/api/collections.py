@@ -164,7 +164,7 @@ class Collection:
         return document(self._shown(stored, seen_by(incoming)), status, {"etag": _etag(stored), **location})
 
     def _shown(self, stored: Stored, seen: Seen | None) -> dict[str, Any]:
-        more = described(self._kernel.catalog.snapshot, self._kind, stored.name, seen)
+        more = described(self._kernel, self._kind, stored.name, seen)
         meta = {"revision": stored.revision, "managed_by": stored.managed_by, **more}
         return {**_told(stored), "meta": meta}
 

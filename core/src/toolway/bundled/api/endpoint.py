@@ -33,7 +33,7 @@ class RestApi:
     name = "api"
 
     def __init__(self, kernel: Kernel) -> None:
-        handlers = problem_handlers(kernel.challenges)
+        handlers = problem_handlers(kernel.challenges, kernel.redact)
         self._app = Starlette(routes=routes(kernel, kernel.operations), exception_handlers=handlers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,7 +102,7 @@ class PathEndpoint:
             return
         except Exception as error:  # noqa: BLE001 - answered; what is unexpected is logged with an error id
             is_presented = not {"authorization", "x-api-key", "cookie"}.isdisjoint(request.headers)
-            response = answer_for(error, self._kernel.challenges, presented=is_presented)
+            response = answer_for(error, self._kernel.challenges, self._kernel.redact, presented=is_presented)
         await response(scope, receive, send)
 
     async def _respond(self, request: Request) -> Response:

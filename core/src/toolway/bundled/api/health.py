@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -84,21 +85,21 @@ class Health:
             **dict(readiness),
             version=__version__,
             snapshot=catalog.snapshot.number,
-            problems=list(catalog.problems),
+            problems=[self._kernel.redact(each) for each in catalog.problems],
             upstreams={state: states.count(state) for state in sorted(set(states))},
         )
 
     async def _readiness(self) -> Readiness:
-        checks = await asyncio.gather(*(_checked(check) for check in self._kernel.health_checks))
+        checks = await asyncio.gather(*(_checked(check, self._kernel.redact) for check in self._kernel.health_checks))
         phase = self._kernel.phase
         is_ready = phase == "serving" and all(check.ok or not check.critical for check in checks)
         return Readiness(ready=is_ready, phase=phase, checks=checks)
 
 
-async def _checked(check: HealthCheck) -> CheckReport:
+async def _checked(check: HealthCheck, redact: Callable[[str], str]) -> CheckReport:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            detail = await check.check()
+            detail = redact(await check.check())
     except TimeoutError:
         detail = f"no answer within {CHECK_SECONDS:g} s"
     except Exception:

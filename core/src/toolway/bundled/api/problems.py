@@ -38,10 +38,12 @@ class UnsupportedMediaType(InvalidInput):
     status = 415
 
 
-def answer_for(error: Exception, challenges: Challenges, *, presented: bool = False) -> Response:
+def answer_for(
+    error: Exception, challenges: Challenges, redact: Callable[[str], str], *, presented: bool = False
+) -> Response:
     """The answer for any exception; the text of an unexpected one is only in the log, under an error id.
 
-    `presented` says whether the request had a credential.
+    `presented` says whether the request had a credential; `redact` goes over what the error says.
     """
     if not isinstance(error, ToolwayError):
         error_id = secrets.token_hex(8)
@@ -49,12 +51,12 @@ def answer_for(error: Exception, challenges: Challenges, *, presented: bool = Fa
         message = f"the gateway failed to answer; its log has the reason under error id {error_id}"
         error = ToolwayError(message, error_id=error_id)
     body = {
-        **error.details,
+        **{name: redact(each) if isinstance(each, str) else each for name, each in error.details.items()},
         "type": f"urn:toolway:error:{error.code}",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,
         "code": error.code,
-        "detail": error.message,
+        "detail": redact(error.message),
     }
     headers = _headers(error)
     if challenge := challenges.header(error, presented=presented):
@@ -68,11 +70,13 @@ def _headers(error: ToolwayError) -> dict[str, str]:
     return error.headers
 
 
-def problem_handlers(challenges: Challenges) -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
+def problem_handlers(
+    challenges: Challenges, redact: Callable[[str], str]
+) -> Mapping[Any, Callable[[Request, Any], Awaitable[Response]]]:
     """Exception handlers for Starlette: paths that no route has are answered with a problem document too."""
 
     async def missing(request: Request, error: HTTPException) -> Response:
         what = f"there is no {request.scope['path']}; /api/v1/openapi.json lists what there is"
-        return answer_for(NotFound(what), challenges)
+        return answer_for(NotFound(what), challenges, redact)
 
     return {HTTPStatus.NOT_FOUND: missing}

@@ -70,7 +70,8 @@ class HttpKind:
             try:
                 check_url(url)
             except EgressRefused as refused:
-                raise InvalidInput(f"upstream {settings.name!r}: {what} {url!r}: {refused.message}") from None
+                place = url.partition("?")[0].rpartition("@")[2]  # the rest may be secret
+                raise InvalidInput(f"upstream {settings.name!r}: {what} {place!r}: {refused.message}") from None
         return tuple(Endpoint(url) for url in dict.fromkeys(urls))
 
     def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Conversation:

@@ -1,0 +1,86 @@
+"""The handler of the root logger: notes the request of each record and leaves the rest to the writer's thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from time import time_ns
+
+from toolway.hookspecs.telemetry import SERVED
+from toolway_json_logging.access import Access
+from toolway_json_logging.bounds import Redact
+from toolway_json_logging.json_lines import SERVED_FIELD, JsonLines
+from toolway_json_logging.text_lines import TextLines
+from toolway_json_logging.writer import Writer
+
+Lines = JsonLines | TextLines
+Entry = logging.LogRecord | Access
+
+
+class QueuedHandler(logging.Handler):
+    """Takes records and lines of the access log.
+
+    The kernel puts redaction around the formatter, so records go through `format`; of lines of the access log what is
+    not our own is redacted while they are made.
+    """
+
+    def __init__(self, lines: Lines, descriptor: int, most: int) -> None:
+        super().__init__()
+        self.name = "json-logging"
+        self._lines = lines
+        self.formatter = lines
+        self.writer: Writer[Entry] = Writer(descriptor, most, self._line, self._told)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler`: arguments are put into the message now, for they may change."""
+        try:
+            if record.args:
+                record.msg, record.args = record.getMessage(), None
+            setattr(record, SERVED_FIELD, SERVED.get())
+            self.writer.put(record)
+        except Exception:  # noqa: BLE001 - as `logging` does it
+            self.handleError(record)
+
+    def tell(self, access: Access) -> None:
+        """A line of the access log."""
+        self.writer.put(access)
+
+    def flush(self) -> None:
+        """See `logging.Handler`."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """See `logging.Handler`; what comes later is written at once."""
+        self.writer.close()
+        super().close()
+
+    def _line(self, entry: Entry) -> str:
+        """In the writer's thread; redactors may want to know the request."""
+        SERVED.set(entry.served if isinstance(entry, Access) else getattr(entry, SERVED_FIELD, None))
+        try:
+            line = self._lines.access(entry) if isinstance(entry, Access) else self.format(entry)
+        except Exception as error:  # noqa: BLE001 - told in place of the line
+            return self._failed(f"a log line could not be made: {type(error).__name__}")
+        finally:
+            SERVED.set(None)
+        is_whole = line.startswith("{") or isinstance(self._lines, TextLines)
+        return line if is_whole else self._failed(line)
+
+    def _failed(self, what: str) -> str:
+        return self._lines.told("ERROR", what, _now())
+
+    def _told(self, dropped: int) -> str:
+        return self._lines.told("WARNING", f"{dropped} log lines were dropped: whoever reads them is too slow", _now())
+
+
+def chosen_lines(form: str, redact: Redact, descriptor: int, environment: Callable[[str], str | None]) -> Lines:
+    """JSON, unless text is wanted, or a person watches and nothing else is."""
+    watched = os.isatty(descriptor)
+    if form == "json" or (form == "auto" and not watched):
+        return JsonLines(redact)
+    return TextLines(redact, coloured=watched and not environment("NO_COLOR") and environment("TERM") != "dumb")
+
+
+def _now() -> float:
+    return time_ns() / 1e9

@@ -1,0 +1,134 @@
+"""Writes to a file descriptor from a thread of its own; whoever has something to write never waits."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+CHUNK = 4_096
+"""So much a pipe takes as a whole or not at all (POSIX `PIPE_BUF`): lines of several workers do not mix."""
+GATHER = 0.02
+"""Seconds that the thread lets lines gather, so that it wakes up seldom."""
+PATIENCE = 0.1
+
+
+class Writer(Generic[T]):
+    """A bounded queue and the thread that empties it; lines that find it full, or nobody who reads, are dropped.
+
+    `line` is called in the thread and makes a line of an entry; `told` makes the line about what was dropped.
+    """
+
+    def __init__(self, descriptor: int, most: int, line: Callable[[T], str], told: Callable[[int], str]) -> None:
+        self._refused = self._lost = 0
+        self._descriptor, self._most, self._make, self._told = descriptor, most, line, told
+        self._queue: deque[T] = deque()
+        self._some, self._busy = threading.Event(), threading.Lock()
+        self._closing = False
+        self._until = float("inf")
+        self._told_of = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def dropped(self) -> int:
+        """How many lines nobody can read."""
+        return self._refused + self._lost
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the thread is over."""
+        return self._closing and (self._thread is None or not self._thread.is_alive())
+
+    def put(self, entry: T) -> None:
+        """Write it soon; at once when the writer is closed."""
+        if len(self._queue) >= self._most:
+            self._refused += 1
+            return
+        self._queue.append(entry)
+        if self._closing:
+            self._until = monotonic() + PATIENCE
+            self._empty()
+        elif self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="toolway-logs", daemon=True)
+            self._thread.start()
+            self._some.set()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def flush(self, seconds: float = 1.0) -> None:
+        """Wait until everything is written, at most that long."""
+        until = monotonic() + seconds
+        while (self._queue or self._busy.locked()) and monotonic() < until:
+            time.sleep(0.005)
+
+    def close(self, seconds: float = 1.0) -> None:
+        """Write what waits, at most that long, and end the thread."""
+        self._until = monotonic() + seconds
+        self._closing = True
+        self._some.set()
+        if self._thread is not None:
+            self._thread.join(seconds + 2 * PATIENCE)
+        self._lost += len(self._queue)
+        self._queue.clear()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._some.wait()
+            if not self._closing:
+                time.sleep(GATHER)
+            self._some.clear()
+            self._empty()
+
+    def _empty(self) -> None:
+        with self._busy:
+            for batch in self._batches():
+                if not self._written(batch):
+                    self._lost += batch.count(b"\n")
+
+    def _batches(self) -> Iterator[bytes]:
+        """Lines in pieces that are written at once, last the one about what was dropped."""
+        batch = b""
+        while self._queue or self.dropped > self._told_of:
+            line = self._line()
+            if batch and len(batch) + len(line) > CHUNK:
+                yield batch
+                batch = b""
+            batch += line
+        if batch:
+            yield batch
+
+    def _line(self) -> bytes:
+        if self._queue:
+            line = self._make(self._queue.popleft())
+        else:
+            dropped, self._told_of = self.dropped - self._told_of, self.dropped
+            line = self._told(dropped)
+        return line.encode("utf-8", "backslashreplace") + b"\n"
+
+    def _written(self, batch: bytes) -> bool:
+        """Write in pieces that do not block once there is room; False when it cannot be written."""
+        view = memoryview(batch)
+        try:
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            while view:
+                if poll.poll(PATIENCE * 1_000):
+                    view = view[self._some_of(view) :]
+                elif monotonic() > self._until:
+                    return False
+        except OSError:
+            return False
+        return True
+
+    def _some_of(self, view: memoryview) -> int:
+        try:
+            return os.write(self._descriptor, view[:CHUNK])
+        except BlockingIOError:
+            time.sleep(PATIENCE / 10)
+            return 0

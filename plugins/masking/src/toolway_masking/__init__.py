@@ -1,0 +1,1 @@
+"""Removes secrets from whatever the gateway tells: logs, errors, spans, audit, exports."""

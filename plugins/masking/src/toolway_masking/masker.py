@@ -1,0 +1,123 @@
+"""The redactor: one search tells whether there is anything to do, which is all that most texts cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import re2  # type: ignore[import-untyped]
+
+from toolway.plugin import ConfigError
+from toolway_masking import cards, forms, names
+from toolway_masking.presented import Presented
+from toolway_masking.values import REDACTED, masked
+
+LONGEST = 1_000
+"""Most characters of an expression."""
+
+
+class Masker:
+    """Implements `Redactor`; takes time in proportion to the text, whatever is in it (RE2 never goes back)."""
+
+    name = "masking"
+
+    def __init__(
+        self,
+        own: Mapping[str, str] | None = None,
+        more_names: Iterable[str] = (),
+        *,
+        with_cards: bool = True,
+        with_emails: bool = False,
+    ) -> None:
+        """`own` are expressions by name; `more_names` are names whose values are secret.
+
+        Raises:
+            ConfigError: an expression cannot be used.
+        """
+        added = [checked(name, each) for name, each in (own or {}).items()]
+        literal = [re2.escape(each) for each in more_names]
+        whole = [*forms.WHOLE, *added, *([forms.EMAIL] if with_emails else ())]
+        self._whole = compiled("|".join(whole))
+        self._scheme = compiled(f"({forms.SCHEME})({forms.CREDENTIAL})")
+        self._userinfo = compiled(forms.USERINFO)
+        self._card = compiled(forms.CARD) if with_cards else None
+        self._assignment = compiled(names.assignment(literal))
+        every = [*whole, forms.SCHEME + forms.CREDENTIAL, forms.USERINFO, names.assignment(literal)]
+        self._any = compiled("|".join(f"(?:{each})" for each in (*every, *([forms.CARD] if with_cards else ()))))
+        self._name = compiled(f".*{names.expression(literal)}")
+        self.is_secret: Callable[[str], bool] = lru_cache(1_000)(self._is_secret)
+        self.presented = Presented(self.is_secret)
+
+    def redact(self, text: str, key: str | None = None) -> str:
+        """See `Redactor`."""
+        if key is not None and text and self.is_secret(key[:LONGEST]):
+            return REDACTED
+        for value in self.presented.values():
+            text = text.replace(value, REDACTED)
+        if not text.isascii():
+            text = text.encode("utf-8", "backslashreplace").decode()
+        if self._any.search(text) is None:
+            return text
+        text = self._assigned(text)
+        text = self._userinfo.sub(f"://{REDACTED}@", text)
+        text = self._scheme.sub(_after_scheme, text)
+        text = self._whole.sub(REDACTED, text)
+        return text if self._card is None else self._without_cards(text)
+
+    def _is_secret(self, name: str) -> bool:
+        return self._name.fullmatch(name.encode("utf-8", "replace").decode()) is not None
+
+    def _assigned(self, text: str) -> str:
+        """The text without values of secret names."""
+        parts, at = list[str](), 0
+        for found in self._assignment.finditer(text):
+            if found.end() < at:
+                continue  # a part of a value that is gone
+            name = (found.group(1) or "").lower()
+            quote = found.group(2) or found.group(3) or ""
+            value, end = masked(text, found.end(), quote, whole_line=name.endswith(names.LINES))
+            parts += (text[at : found.end()], value)
+            at = end
+        return "".join([*parts, text[at:]])
+
+    def _without_cards(self, text: str) -> str:
+        parts, at = list[str](), 0
+        for found in self._card.finditer(text) if self._card else ():
+            start, end = found.span()
+            if cards.stands_alone(text, start, end) and cards.is_card(text[start:end]):
+                parts += (text[at:start], REDACTED)
+                at = end
+        return "".join([*parts, text[at:]])
+
+
+def _after_scheme(found: Any) -> str:
+    """The scheme alone; a short word of small letters is a word: `Basic authentication`."""
+    scheme, value = found.groups()
+    is_word = len(value) < 16 and value.rstrip(".-").isalpha() and value.islower()
+    return str(found.group(0)) if is_word else f"{scheme}{REDACTED}"
+
+
+def checked(name: str, expression: str) -> str:
+    """An expression of the configuration, if it can be used. Raises ConfigError."""
+    where = f"plugins.masking.patterns.{name}"
+    if len(expression) > LONGEST:
+        raise ConfigError(f"{where} has {len(expression)} characters; {LONGEST} are the most, so write several")
+    try:
+        found = compiled(expression)
+    except re2.error as error:
+        what = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise ConfigError(
+            f"{where} is no expression of RE2: {what}; it has no lookaround and no references to groups, see "
+            "https://github.com/google/re2/wiki/Syntax"
+        ) from None
+    if found.search("") is not None or found.search(REDACTED) is not None:
+        raise ConfigError(f"{where} matches an empty text or {REDACTED} itself; let it begin with what is special")
+    return f"(?:{expression})"
+
+
+def compiled(expression: str) -> Any:
+    """For use in any thread."""
+    options = re2.Options()
+    options.log_errors = False
+    return re2.compile(expression, options)
