@@ -171,3 +171,13 @@ async def test_a_client_that_is_in_a_hurry_takes_the_upstream_from_nobody(gatewa
     assert (tuned["running"], tuned["exhausted"]) == (0, False)
     assert "result" in (await read(gate)).content
     assert_nothing_is_held(gate)
+
+
+async def test_an_answer_that_is_a_stream_tells_what_is_left_too(gateway: StartGateway, scene: Scene) -> None:
+    gate = await started(gateway, scene)
+    params = {"name": "many__test_tool_with_progress", "arguments": {}, "_meta": {"progressToken": 7}}
+
+    answer = await gate.mcp("tools/call", params, server="open")
+
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["ratelimit"] == f'"callers";r={MANY - 1}'

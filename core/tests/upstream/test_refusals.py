@@ -23,7 +23,6 @@ def test_a_number_of_seconds_and_a_date_say_when_to_come_back() -> None:
     assert wait("120") == 120
     assert wait(formatdate(time.time() + 30, usegmt=True)) in (29, 30, 31)
     assert wait("Sun, 06 Nov 1994 08:49:37 GMT") == 0
-    assert wait("Sun, 06 Nov 1994 08:49:37 -0000") == 0
 
 
 @pytest.mark.parametrize("said", ["", "soon", "-5", "1.5", "9" * 400, "Sun, 99 Nov 9999999 08:49:37 GMT", "0, 0 0 0"])

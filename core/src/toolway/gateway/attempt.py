@@ -110,9 +110,8 @@ class Attempts(msgspec.Struct, eq=False):
                     request = self._begun(attempt, exchange, held, policy)
                     if not is_modern and view.discovery is not None and "logging" in view.discovery.capabilities:
                         await held.set_level(call.client.log_level)
-                    if policy.hedge_after and not tried and self._may_hedge(call, key, endpoints):
-                        first = Try(attempt, held, request, started)
-                        won = await self._hedged(first, policy, view, key, exchange, tried)
+                    if policy.hedge_after and is_modern and not tried and self._may_hedge(call, endpoints):
+                        won = await self._hedged(Try(attempt, held, request, started), policy, view, exchange, tried)
                         attempt, held, request, started = won.attempt, won.held, won.request, won.started
                     else:
                         attempt.reply = await held.connection.request(request)
@@ -148,44 +147,38 @@ class Attempts(msgspec.Struct, eq=False):
             wait = max(wait, min(failed.error.details.get("retry_after", 0.0), LONGEST_PAUSE))
             if self.clock.monotonic() + wait > failed.call.deadline:
                 raise failed.error
-        if wait:
-            await asyncio.sleep(wait)
+        await asyncio.sleep(wait)
 
-    def _may_hedge(self, call: Call, key: LegKey, endpoints: Sequence[Endpoint]) -> bool:
+    def _may_hedge(self, call: Call, endpoints: Sequence[Endpoint]) -> bool:
         """Whether a second try may run beside the first: it changes nothing, and has somewhere else to go."""
-        is_safe = call.method in SAFE_METHODS or translate.annotations_allow_repeat(call)
-        return is_safe and key[1] == "modern" and len(endpoints) > 1
+        return len(endpoints) > 1 and (call.method in SAFE_METHODS or translate.annotations_allow_repeat(call))
 
     async def _hedged(
-        self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange, tried: list[Endpoint]
+        self, first: Try, policy: Policy, view: UpstreamView, exchange: Exchange, tried: list[Endpoint]
     ) -> Try:
         """Whichever of up to two tries is answered first; a second one has a slot of its own, if one is free."""
-        name, has_slot = view.upstream.name, False
+        name, clock = view.upstream.name, exchange.clock
 
         def ended(each: Try) -> None:
-            self._ended(each.attempt, each.held, each.started, exchange.clock, policy)
+            self._ended(each.attempt, each.held, each.started, clock, policy)
 
         def begin_second() -> Try | None:
-            nonlocal has_slot
-            if not (has_slot := self.queues.take(policy, name)):
+            if not self.queues.take(policy, name):
                 return None
-            second = self._second(first, policy, view, key, exchange)
+            clock.slots.append((self.queues, name))
+            second = self._second(first, policy, view, exchange)
             if second is None:
-                has_slot = False
+                clock.slots.pop()
                 self.queues.leave(name)
             else:
                 tried.append(second.attempt.endpoint)
             return second
 
-        try:
-            return await first_answer(first, policy.hedge_after, begin_second, ended)
-        finally:
-            if has_slot:
-                self.queues.leave(name)
+        return await first_answer(first, policy.hedge_after, begin_second, ended)
 
-    def _second(self, first: Try, policy: Policy, view: UpstreamView, key: LegKey, exchange: Exchange) -> Try | None:
+    def _second(self, first: Try, policy: Policy, view: UpstreamView, exchange: Exchange) -> Try | None:
         """A try on an endpoint that has not got the call, if there is one that may get it now."""
-        call, clock = first.attempt.call, exchange.clock
+        call, key, clock = first.attempt.call, first.held.key, exchange.clock
         try:
             endpoint = self._pick(view.upstream, call, key, [first.attempt.endpoint])
             attempt = Attempt(call, view.upstream, endpoint, 2, is_hedge=True)

@@ -146,8 +146,7 @@ class Answer(msgspec.Struct, eq=False):
             elif stream.sequence == 1 and stream.closed and not self.left:
                 if exchange.refused is not None:
                     raise exchange.refused
-                fields = fields_of(exchange.headers) if exchange.headers else ()
-                await self.request.reply(exchange.status, stream.events[-1][1], *fields)
+                await self.request.reply(exchange.status, stream.events[-1][1], *fields_of(exchange.headers))
                 is_complete = True
             elif not self.left:
                 is_complete = await self._write(0)

@@ -58,7 +58,7 @@ def _operation(one: Operation, schemas: Schemas) -> dict[str, Any]:
         **({"security": []} if one.permission == PUBLIC else {"x-permission": one.permission}),
     }
     if one.body is not None:
-        is_required = one.method != "POST" or not Reader(one.body).takes_nothing
+        is_required = one.method != "POST" or not Reader(one.body).takes_nothing()
         described["requestBody"] = {"required": is_required, **_content("", schemas[one.id, "body"])}
     for status in one.success:
         answer = _content(one.summary, schemas[one.id, "answer"]) if one.answer else {"description": one.summary}

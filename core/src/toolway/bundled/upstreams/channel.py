@@ -24,7 +24,6 @@ OPENING_SECONDS = 30.0
 MAX_MESSAGE = 8 * 1024 * 1024
 """Largest message that is taken from an upstream, in bytes: it has to be held whole."""
 
-LONGEST_DATE = 64
 LISTEN = "subscriptions/listen"
 
 
@@ -127,23 +126,21 @@ def refusal(status: int, body: bytes, retry_after: str = "") -> Refusal:
     with contextlib.suppress(msgspec.DecodeError, RecursionError, ValueError):
         return Refusal(fault=_error.decode(body).error, status=status)
     message = f"the upstream answered HTTP status {status} without a JSON-RPC message"
-    seconds = _wait(retry_after)
-    wait = {} if seconds is None else {"retry_after": seconds}
+    wait = _wait(retry_after)
     if status >= 500 or status == 429:
         raise UpstreamError(message, sent=status != 429, upstream_status=status, **wait)
     raise UpstreamProtocol(message, upstream_status=status)
 
 
-def _wait(said: str) -> int | None:
+def _wait(said: str) -> dict[str, int]:
     """Seconds, of a `Retry-After` that is a number of them or a date (RFC 9110, section 10.2.3)."""
     if _SECONDS.fullmatch(said):
-        return int(said)
+        return {"retry_after": int(said)}
     try:
-        at = parsedate_to_datetime(said[:LONGEST_DATE])
+        left = parsedate_to_datetime(said) - datetime.now(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    utc = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    return max(0, math.ceil((utc - datetime.now(UTC)).total_seconds()))
+        return {}
+    return {"retry_after": max(0, math.ceil(left.total_seconds()))}
 
 
 def cancellation(request_id: int) -> bytes:
