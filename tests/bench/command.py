@@ -40,6 +40,7 @@ SCENARIOS = {
     "identity": "decisions and credentials that were seen before",
     "auditing": "calls that are recorded",
     "limits": "calls that rate limits allow",
+    "logs": "lines that are written and masked",
     "metrics": "calls that are counted",
     "telemetry": "each plugin of telemetry, and all of them",
 }

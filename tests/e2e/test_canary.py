@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 HERE = Path(canary.__file__).parent
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 TRICKS = ("echoing_fault", "echoing_status", "echoing_challenge", "echoing_nonsense")
-OPTIONAL = ("audit", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload")
+OPTIONAL = ("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload")
 UPSTREAM = '[[upstreams]]\nname = "a"\nkind = "http"\nendpoints = ["http://x/"]\n'
 JSON = {"content-type": "application/json"}
 
@@ -92,7 +92,7 @@ def _forms(value: str) -> Iterator[str]:
         yield base64.b64encode(f"{before}{value}".encode()).decode()[4:-4]
 
 
-def toml(folder: Path, secrets: dict[str, str], url: str, port: int, form: str) -> str:
+def toml(folder: Path, secrets: dict[str, str], url: str, port: int, form: str, collector: str) -> str:
     """A gateway with every way of presenting a credential to an upstream."""
     enabled = [*(name for name in OPTIONAL if name in _installed()), "masking", "canary"]
     enabled += ["json-logging"] if form else []
@@ -105,11 +105,14 @@ def toml(folder: Path, secrets: dict[str, str], url: str, port: int, form: str) 
     tables = [running.upstream_table(name, url).rstrip() + f"\nauth = {auth}\n" for name, auth in auths.items()]
     tables.append(running.upstream_table("odd", f"http://u:{secrets['Userinfo']}@127.0.0.1:1/mcp"))
     audit = '[plugins.audit]\ncalls = "all"\n' if "audit" in enabled else ""
+    sent = f'endpoint = "{collector}"\nsample_ratio = 1.0\nmetrics_interval = 1.0\n'
+    otel = f"[plugins.otel]\n{sent}" if "otel" in enabled else ""
     return (
         f'[gateway]\nbind = "127.0.0.1:{port}"\ndata_dir = "{folder}/data"\ndrain_delay = 0\napi_references = ["env"]\n'
         f"[plugins]\nenable = {json.dumps(enabled)}\n"
         + (f'[plugins.json-logging]\nformat = "{form}"\n' if form else "")
         + audit
+        + otel
         + "".join(tables)
     )
 
@@ -132,8 +135,8 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path = os.pathsep.join([str(canary.installed(folder / "installed")), str(HERE), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "CANARY_ENV": secrets["Env"], "PYTHONPATH": path}
     port, file = free_port(), folder / "toolway.toml"
-    with running.raw_upstream(folder) as url:
-        file.write_text(toml(folder, secrets, url, port, request.param))
+    with running.raw_upstream(folder) as url, canary.collector() as (collector, exported):
+        file.write_text(toml(folder, secrets, url, port, request.param, collector))
         with serving(file, environment=environment) as log:
             token = re.findall(r"twa_[\w-]+", log.read_text())[0]
             base = url.removesuffix("/mcp")
@@ -145,6 +148,7 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 eventually_now(lambda name=name: b'"up"' in built.ask("GET", f"/api/v1/upstreams/{name}").body)  # type: ignore[misc]
             provoke(built)
             read(built)
+        built.answers += [f"exported\n{each}" for each in exported]
         yield built
 
 
@@ -243,6 +247,7 @@ def test_no_secret_is_in_what_anybody_is_told(stage: Stage) -> None:
 
     assert not found, found
     assert any("[redacted]" in each for each in stage.answers)
+    assert "otel" not in _installed() or any("tools/call" in each for each in stage.answers if "exported" in each[:8])
 
 
 def test_a_token_is_shown_only_when_it_is_made(stage: Stage) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field
 from sqlmodel import select
 
+from toolway.bundled.api.hiding import hidden
 from toolway.bundled.defaults.references import EnvironmentScheme, FileScheme, LiteralScheme
 from toolway.bundled.registry.credentials import SealedScheme
 from toolway.bundled.registry.entities import ServerEntity, UpstreamEntity
@@ -17,7 +18,7 @@ from toolway.bundled.upstreams.stdio import StdioKind
 from toolway.catalog.definitions import Definitions
 from toolway.catalog.store import Store
 from toolway.errors import Conflict, InvalidInput, NotFound, SecretUnavailable
-from toolway.hookspecs.definitions import HIDDEN, Definition, SecretRef, UpstreamSettings, hidden
+from toolway.hookspecs.definitions import HIDDEN, Definition, SecretRef, UpstreamSettings
 from toolway.hookspecs.routing import Desired, Endpoint
 from toolway.hookspecs.secrets import Secret
 from toolway.keyring import KeyRing

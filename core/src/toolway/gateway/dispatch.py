@@ -96,10 +96,9 @@ class Dispatch:
                 self._slow.discard(exchange)
             if watchers is not None:
                 watchers.done(call, reply, began)
-        if reply.fault is not None:
-            reply.fault = redacted(reply.fault, self.redact)
-            if call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
-                reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
+        reply.fault = reply.fault and redacted(reply.fault, self.redact)
+        if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
+            reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
         exchange.finish(reply)
 
     async def done(self) -> None:

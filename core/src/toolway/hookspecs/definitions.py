@@ -28,9 +28,6 @@ def _reference(value: str, info: ValidationInfo) -> str:
 HIDDEN = "sealed:hidden"
 """How a stored credential looks when it is read back; sent again it means: keep it."""
 
-_VALUES = ("sealed:", "literal:")
-_USERINFO = re.compile(r"(?<=://)[^\s/?#:]*+:[^\s/?#]*@")
-
 Name = Annotated[str, AfterValidator(_name), Field(json_schema_extra={"pattern": f"^{NAME.pattern}$"})]
 """The name of an upstream or server: 1 to 48 of a-z, 0-9 and '-'."""
 
@@ -119,14 +116,3 @@ class ServerSettings(Definition):
     include: tuple[str, ...] = Field(("*/*",), description="Patterns over canonical names; `*` matches anything.")
     exclude: tuple[str, ...] = Field((), description="Patterns of what is left out of `include`.")
     items: dict[str, ItemOverride] = Field({}, description="Changes to single items, by canonical name.")
-
-
-def hidden(value: Any) -> Any:
-    """A JSON value with every credential hidden that is in the value itself or in a URL, for whoever reads it."""
-    if isinstance(value, dict):
-        return {key: hidden(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [hidden(entry) for entry in value]
-    if not isinstance(value, str):
-        return value
-    return HIDDEN if value.startswith(_VALUES) else _USERINFO.sub("[redacted]@", value)

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from toolway.bundled.api.catalog import Seen, described, seen_by
+from toolway.bundled.api.hiding import hidden
 from toolway.hookspecs.accounts import ADMIN
 from toolway.hookspecs.api import Incoming, Operation, Page, PageQuery, document, listing
 from toolway.hookspecs.auth import Resource
-from toolway.hookspecs.definitions import Visibility, hidden
+from toolway.hookspecs.definitions import Visibility
 from toolway.hookspecs.system import Entity, Guarded, Stored
 from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound, PreconditionFailed, ToolwayError
 
