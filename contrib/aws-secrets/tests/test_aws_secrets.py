@@ -50,7 +50,7 @@ def address(moto: ThreadedMotoServer) -> str:
 
 
 async def started(gateway: StartGateway, endpoint: str, **more: Any) -> RunningGateway:
-    settings = {"region": REGION, "endpoint": endpoint, "refresh": 0.1, "timeout": 1, **more}
+    settings = {"region": REGION, "endpoint": endpoint, "refresh": 0.1, "timeout": 5, **more}
     return await gateway(enable=["aws-secrets"], plugins={"aws-secrets": settings})
 
 
