@@ -80,6 +80,7 @@ async def under_load(gate: RunningGateway) -> AsyncIterator[list[str]]:
         is_over = True
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # collects what other tests left too
 async def test_twenty_reloads_under_load_lose_nothing_and_leave_nothing_behind(gate: RunningGateway) -> None:
     before = await pid(gate, "kept")
     gone = []

@@ -14,6 +14,7 @@ from toolway.bundled import bundled_plugins
 from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
 from toolway.catalog.parts import Parts as SnapshotParts
 from toolway.catalog.store import Store
+from toolway.edge.metrics import Instruments
 from toolway.gateway.access import Access
 from toolway.hookspecs.accounts import ADMIN, Account, Accounts, Team
 from toolway.hookspecs.api import Incoming
@@ -78,6 +79,7 @@ class Node:
         self.database = store
         self.clock = clock
         self.keyvalue = DatabaseKeyValue(store, clock)
+        self.metrics = Instruments()
         self.accounts = ACCOUNTS
         self.rights = Rights()
         self.addresses = map(ip_address, count(1 << 24))
