@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from permissions_page import PLUGINS as WITH_OPERATIONS
 
 from toolway.hookspecs.api import PUBLIC
 from toolway_testing import trusting
@@ -22,24 +23,7 @@ from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 INSTALLED = {each.name for each in entry_points(group="toolway.plugins")}
-PLUGINS = [
-    name
-    for name in (
-        "audit",
-        "autotune",
-        "balancer",
-        "breaker",
-        "json-logging",
-        "otel",
-        "prometheus",
-        "rate-limit",
-        "rbac",
-        "reload",
-        "server-keys",
-        "tokens",
-    )
-    if name in INSTALLED
-]
+PLUGINS = [name for name in WITH_OPERATIONS if name in INSTALLED]
 WHO = ("", "fred", "vera", "max", "root")
 """Nobody, somebody of another team, a viewer and a member of the team that owns the object, an administrator."""
 

@@ -104,8 +104,7 @@ async def build_gateway(
     kernel = await GatewayKernel.open(config, plugins, holder, metrics=metrics)
     kernel.control = control or kernel.control
     kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
-    for reader in plugins.collect(telemetry.toolway_metric_readers, kernel):
-        kernel.metrics.read_by(reader)
+    kernel.metrics.read_by(plugins.collect(telemetry.toolway_metric_readers, kernel))
 
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {each.type: each for each in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}

@@ -33,11 +33,16 @@ class InForce:
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, LONGEST)  # shared with forked processes
 
-    def put(self, config: Config) -> None:
-        """This one is in force now; raises ConfigError when it is longer than a configuration can be."""
+    @staticmethod
+    def text(config: Config) -> bytes:
+        """How it is put; raises ConfigError when it is longer than a configuration can be."""
         text = config.model_dump_json(exclude_defaults=True).encode() + b"\0"
         if len(text) > LONGEST:
             raise ConfigError(f"the configuration has {len(text)} bytes; {LONGEST} are the most for a reload")
+        return text
+
+    def put(self, text: bytes) -> None:
+        """This one is in force now."""
         self._memory[: len(text)] = text
 
     def get(self) -> bytes:
@@ -104,7 +109,7 @@ class Life:
         current = self.gateway.config
         lasting = {name: getattr(current.gateway, name) for name in LASTING}
         config = wanted.model_copy(update={"gateway": wanted.gateway.model_copy(update=lasting)})
-        self._prepared = prepared = Prepared(self, tuple(differences(current, wanted)))
+        self._prepared = prepared = Prepared(self, tuple(differences(current, wanted)), InForce.text(config))
         try:
             prepared.gateway = await self._built(config)
         except BaseException:
@@ -112,7 +117,7 @@ class Life:
             raise
         return prepared
 
-    async def commit(self, gateway: Gateway) -> None:
+    async def commit(self, gateway: Gateway, text: bytes) -> None:
         """Let it take over; if it cannot, everything is as before."""
         before, serving, self._prepared = self.gateway, AsyncExitStack(), None
         try:
@@ -122,7 +127,7 @@ class Life:
             before.plane.catalog.resume()
             raise
         self.gateway = gateway
-        self._in_force.put(gateway.config)
+        self._in_force.put(text)
         self.swapped(gateway)
         self._retiring.start(_retire(before, self._serving), "ending the gateway before")
         self._serving = serving
@@ -149,13 +154,13 @@ class Prepared:
 
     gateway: Gateway
 
-    def __init__(self, life: Life, differences: tuple[Difference, ...]) -> None:
-        self._life = life
+    def __init__(self, life: Life, differences: tuple[Difference, ...], text: bytes) -> None:
+        self._life, self._text = life, text
         self.differences = differences
 
     async def commit(self) -> None:
         """See `plugin.Prepared`."""
-        await self._life.commit(self.gateway)
+        await self._life.commit(self.gateway, self._text)
 
     async def cancel(self) -> None:
         """See `plugin.Prepared`."""

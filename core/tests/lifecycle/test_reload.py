@@ -183,6 +183,31 @@ async def test_a_gateway_whose_service_does_not_start_does_not_take_over(
     assert await pid(gate, "kept") == before
 
 
+async def test_a_configuration_that_is_too_long_for_the_workers_to_share_changes_nothing(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving = gate.gateway
+    monkeypatch.setattr("toolway.lifecycle.LONGEST", 10)
+    with pytest.raises(ConfigError, match="are the most for a reload"):
+        await gate.reload()
+    monkeypatch.undo()
+
+    assert gate.gateway is serving
+    await gate.reload()
+    assert gate.gateway is not serving
+
+
+async def test_nothing_is_counted_any_more_once_nothing_exports_it(gate: RunningGateway) -> None:
+    def watchers() -> set[str]:
+        return {each.name for each in gate.gateway.plane._providers.call_watchers}
+
+    await gate.reload(plugins=PluginTables(enable=["telling"]))
+    assert "meters" in watchers()
+
+    await gate.reload(plugins=PluginTables(enable=[]))
+    assert watchers() == set()
+
+
 async def test_one_reload_at_a_time_and_what_is_cancelled_changes_nothing(gate: RunningGateway) -> None:
     serving = gate.gateway
     prepared = await gate.life.prepare()

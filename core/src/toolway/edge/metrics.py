@@ -172,10 +172,11 @@ class Instruments:
             except Exception:
                 log.exception("reading %s failed", each.name)
 
-    def read_by(self, reader: MetricReader) -> None:
-        """Somebody exports them."""
-        self.is_read = True
-        reader.attach(self.collect)
+    def read_by(self, readers: Sequence[MetricReader]) -> None:
+        """These export them, for the gateway that is built now; without any, nothing needs to be counted."""
+        self.is_read = bool(readers)
+        for reader in readers:
+            reader.attach(self.collect)
 
     async def tend(self) -> None:
         """Sample once a second; never returns."""

@@ -82,6 +82,25 @@ class CallWatcher(Protocol):
         """It ended with this reply, None when it was cancelled; it has a target if its name was known."""
 
 
+class _ToolResult(msgspec.Struct, rename="camel"):
+    is_error: bool = False
+
+
+_TOOL_RESULT = msgspec.json.Decoder(_ToolResult)
+OUTCOMES = ("ok", "tool_error", "error", "cancelled")
+
+
+def outcome_of(method: str, reply: Reply | None) -> str:
+    """How a call ended, as one of `OUTCOMES`: `tool_error` is what a tool says of itself (MCP, tools, `isError`)."""
+    if reply is None or reply.fault is not None:
+        return "cancelled" if reply is None else "error"
+    try:
+        is_error = method == "tools/call" and _TOOL_RESULT.decode(reply.result or b"{}").is_error
+    except msgspec.DecodeError:
+        return "error"
+    return "tool_error" if is_error else "ok"
+
+
 class Counter(Protocol):
     """A number that only grows; labels in their order."""
 

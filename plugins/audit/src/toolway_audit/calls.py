@@ -7,22 +7,13 @@ from typing import ClassVar
 import msgspec
 
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, Reply
-from toolway.hookspecs.telemetry import SERVED
+from toolway.hookspecs.telemetry import SERVED, outcome_of
 from toolway.plugin import Clock, StoreUnavailable
 from toolway_audit.buffer import Buffer
 from toolway_audit.writing import Event
 
 REFUSED = "audit_refused"
 """The mark of a call that was not let through."""
-
-
-class ToolResult(msgspec.Struct, rename="camel"):
-    """What a result of `tools/call` says of itself (MCP, tools)."""
-
-    is_error: bool = False
-
-
-TOOL_RESULT = msgspec.json.Decoder(ToolResult)
 
 
 class Calls:
@@ -88,20 +79,6 @@ class Gate:
                 "calls are recorded here, and the audit trail cannot be written now; try again later"
             )
         return await call_next(call)
-
-
-def outcome_of(method: str, reply: Reply | None) -> str:
-    """`ok`, `tool_error` (of the tool itself), `error` or `cancelled`."""
-    if reply is None:
-        return "cancelled"
-    if reply.fault is not None:
-        return "error"
-    if method != "tools/call":
-        return "ok"
-    try:
-        return "tool_error" if TOOL_RESULT.decode(reply.result or b"{}").is_error else "ok"
-    except msgspec.DecodeError:
-        return "error"
 
 
 def _asked(call: Call) -> str:

@@ -5,32 +5,13 @@ They are those of the OpenTelemetry conventions for MCP (semantic-conventions-ge
 
 from __future__ import annotations
 
-import msgspec
-from msgspec import Raw
-
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.telemetry import outcome_of
 from toolway.plugin import ToolwayError
 from toolway_otel.trace import Span
 
 TARGETS = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": "mcp.resource.uri"}
-
-
-class ToolResult(msgspec.Struct, rename="camel"):
-    """What a result of `tools/call` says of itself."""
-
-    is_error: bool = False
-
-
-TOOL_RESULT = msgspec.json.Decoder(ToolResult)
-
-
-def failed(result: Raw | None) -> bool:
-    """Whether a tool says that it failed."""
-    try:
-        return result is not None and TOOL_RESULT.decode(result).is_error
-    except msgspec.DecodeError:
-        return False
 
 
 def described(span: Span) -> Span:
@@ -56,7 +37,7 @@ def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
                 span.name = f"{call.method} {target.name}"
     if call.method == "tools/call":
         span.attributes["gen_ai.operation.name"] = "execute_tool"
-        if reply is not None and failed(reply.result):
+        if outcome_of(call.method, reply) == "tool_error":
             _fail(span, "the tool says so", "tool_error")
     _judge(span, reply)
 

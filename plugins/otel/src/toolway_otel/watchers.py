@@ -10,8 +10,8 @@ from msgspec import Raw
 
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import SERVED, Served
-from toolway_otel.attributes import described, failed
+from toolway.hookspecs.telemetry import SERVED, Served, outcome_of
+from toolway_otel.attributes import described
 from toolway_otel.context import of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import KEY, Span, Trace, begin, span as trace_span
@@ -106,7 +106,7 @@ class Calls:
             return
         trace, span = found
         span.end, span.of = time_ns(), (call, reply)
-        if reply is None or reply.fault is not None or (call.method == "tools/call" and failed(reply.result)):
+        if reply is None or reply.fault is not None or outcome_of(call.method, reply) == "tool_error":
             trace.failed = True
         if not trace.is_over:
             trace.spans.append(span)

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import msgspec
-
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import CALL_METHODS, Call, Reply
-from toolway.hookspecs.telemetry import Metrics, Served
+from toolway.hookspecs.telemetry import OUTCOMES, Metrics, Served, outcome_of
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
-OUTCOMES = ("ok", "tool_error", "error", "cancelled")
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-
-
-class ToolResult(msgspec.Struct, rename="camel"):
-    """What a result of `tools/call` says of itself (MCP, tools)."""
-
-    is_error: bool = False
-
-
-TOOL_RESULT = msgspec.json.Decoder(ToolResult)
 
 
 class Requests:
@@ -92,17 +80,3 @@ class Attempts:
         outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
         self._count.add(1, upstream, outcome, again)
         self._seconds.observe(attempt.seconds, upstream)
-
-
-def outcome_of(method: str, reply: Reply | None) -> str:
-    """How a call ended, as one of `OUTCOMES`."""
-    if reply is None:
-        return "cancelled"
-    if reply.fault is not None:
-        return "error"
-    if method != "tools/call":
-        return "ok"
-    try:
-        return "tool_error" if TOOL_RESULT.decode(reply.result or b"{}").is_error else "ok"
-    except msgspec.DecodeError:
-        return "error"
