@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,9 @@ import pytest
 import pytest_asyncio
 from audit_node import ROOT_KEY, MakeNode, Node, history
 
-from toolway.catalog.store import Store
 from toolway.keyring import open_ring
-from toolway.migrations.run import migrate
 from toolway_testing.clock import MovedClock
-from toolway_testing.databases import migrated, no_sqlite_threads
-from toolway_testing.polling import eventually
+from toolway_testing.databases import migrated, stores
 
 
 @pytest.fixture
@@ -32,17 +30,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture
 async def make_node(database_url: str, clock: MovedClock) -> AsyncIterator[MakeNode]:
     """Awaited with settings it adds a node."""
-    stores: list[Store] = []
+    numbers = count(1)
+    async with stores(database_url, history()) as connect:
 
-    async def make(**settings: Any) -> Node:
-        stores.append(Store.connect(database_url))
-        await migrate(stores[-1], history())
-        return Node(f"node-{len(stores)}", stores[-1], await open_ring(stores[-1], ROOT_KEY, clock), clock, **settings)
+        async def make(**settings: Any) -> Node:
+            store = await connect()
+            return Node(f"node-{next(numbers)}", store, await open_ring(store, ROOT_KEY, clock), clock, **settings)
 
-    yield make
-    for store in stores:
-        await store.close()
-    await eventually(no_sqlite_threads)
+        yield make
 
 
 @pytest_asyncio.fixture

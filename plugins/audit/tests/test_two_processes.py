@@ -13,40 +13,19 @@ import pytest
 import pytest_asyncio
 
 from toolway_testing.polling import eventually
-from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, two_processes
+from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, Clients, two_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 CHANGES, CALLS = 20, 100
-VERSION = "2026-07-28"
-META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
-FIELDS = {
-    "accept": "application/json, text/event-stream",
-    "mcp-protocol-version": VERSION,
-    "mcp-method": "tools/call",
-    "mcp-name": "demo__echo",
-}
 TABLES = '[plugins]\nenable = ["audit"]\n[plugins.audit]\ncalls = "all"\ninterval = 0.05'
 
 
-class Processes:
-    """The addresses of both, the same one for two workers; `token` is the local admin's."""
-
-    def __init__(self, urls: list[str], token: str, http: aiohttp.ClientSession) -> None:
-        self.urls, self.token, self.http = urls, token, http
-
-    async def api(self, method: str, path: str, body: Any = None, *, at: int = 0) -> Any:
-        headers = {"authorization": f"Bearer {self.token}"}
-        async with self.http.request(method, f"{self.urls[at]}/api/v1{path}", json=body, headers=headers) as response:
-            assert response.status < 300, await response.text()
-            return await response.json() if response.status != 204 else None
+class Processes(Clients):
+    """The addresses of both; with SQLite they are two workers behind one. `token` is the local admin's."""
 
     async def call(self, at: int) -> bool:
-        params = {"name": "demo__echo", "arguments": {"text": "hello"}, "_meta": META}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        headers = {**FIELDS, "authorization": f"Bearer {self.token}"}
-        async with self.http.post(f"{self.urls[at]}/mcp", json=message, headers=headers) as response:
-            return "result" in await response.json(content_type=None)
+        return "result" in (await self.echo(self.token, at))[1]
 
     async def change(self, number: int) -> None:
         body = {"name": f"s{number}"}

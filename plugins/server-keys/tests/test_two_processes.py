@@ -12,42 +12,24 @@ import pytest
 import pytest_asyncio
 
 from toolway_testing.polling import eventually
-from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, two_processes
+from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, Clients, two_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-VERSION = "2026-07-28"
-META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
-FIELDS = {
-    "accept": "application/json, text/event-stream",
-    "mcp-protocol-version": VERSION,
-    "mcp-method": "tools/call",
-    "mcp-name": "demo__echo",
-}
 SERVERS = "\n".join(f'[[servers]]\nname = "{name}"\ninclude = ["demo/*"]' for name in ("billing", "support"))
 
 
-class Processes:
+class Processes(Clients):
     """The addresses of both; with SQLite they are two workers behind one. `token` is the local admin's."""
 
-    def __init__(self, urls: list[str], token: str, http: aiohttp.ClientSession) -> None:
-        self.urls, self.token, self.http = urls, token, http
-
-    async def api(self, method: str, path: str, body: Any = None, *, at: int = 0) -> Any:
-        headers = {"authorization": f"Bearer {self.token}"}
-        url = f"{self.urls[at]}/api/v1/server-keys{path}"
-        async with self.http.request(method, url, json=body, headers=headers) as response:
-            assert response.status < 300, await response.text()
-            return await response.json() if response.status != 204 else None
+    async def keys(self, method: str, path: str, body: Any = None, *, at: int = 0) -> Any:
+        """A request to the API of keys."""
+        return await self.api(method, f"/server-keys{path}", body, at=at)
 
     async def call(self, credential: str, at: int = 0, server: str = "billing") -> bool:
         """Whether a call on a connection of its own succeeds."""
-        params = {"name": "demo__echo", "arguments": {"text": "hello"}, "_meta": META}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        headers = {**FIELDS, "authorization": f"Bearer {credential}"}
-        async with self.http.post(f"{self.urls[at]}/servers/{server}/mcp", json=message, headers=headers) as response:
-            answer = await response.json(content_type=None)
-            return response.status == 200 and answer["result"]["content"][0]["text"] == "hello"
+        status, answer = await self.echo(credential, at, server)
+        return bool(status == 200 and answer["result"]["content"][0]["text"] == "hello")
 
     async def works(self, credential: str, server: str = "billing") -> bool:
         """Whether it works at both, whichever process answers."""
@@ -71,18 +53,18 @@ async def processes(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIter
 
 
 async def test_keys_are_made_rotated_and_revoked_for_both(processes: Processes) -> None:
-    made = await processes.api("POST", "", {"servers": ["billing"]}, at=0)
-    other = await processes.api("POST", "", {"servers": ["support"]}, at=1)
+    made = await processes.keys("POST", "", {"servers": ["billing"]}, at=0)
+    other = await processes.keys("POST", "", {"servers": ["support"]}, at=1)
     assert await processes.works(made["key"]) and await processes.works(other["key"], "support")
 
-    new = await processes.api("POST", f"/{made['name']}/rotate", {"grace": "1h"}, at=1)
+    new = await processes.keys("POST", f"/{made['name']}/rotate", {"grace": "1h"}, at=1)
     assert await processes.works(made["key"]) and await processes.works(new["key"])
 
-    newest = await processes.api("POST", f"/{made['name']}/rotate", {"grace": "0s"}, at=0)
+    newest = await processes.keys("POST", f"/{made['name']}/rotate", {"grace": "0s"}, at=0)
     assert await within_a_second(processes, made["key"], new["key"])
     assert await processes.works(newest["key"])
 
-    await processes.api("DELETE", f"/{made['name']}", at=1)
+    await processes.keys("DELETE", f"/{made['name']}", at=1)
     assert await within_a_second(processes, newest["key"])
     assert await processes.works(other["key"], "support")
 

@@ -7,54 +7,28 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from toolway_testing.polling import eventually
-from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, two_processes
+from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, Clients, two_processes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 RUNS, AT_ONCE = 20, 50
-VERSION = "2026-07-28"
-META = {
-    "io.modelcontextprotocol/protocolVersion": VERSION,
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-FIELDS = {
-    "accept": "application/json, text/event-stream",
-    "mcp-protocol-version": VERSION,
-    "mcp-method": "tools/call",
-    "mcp-name": "demo__echo",
-}
 
 
-class Processes:
+class Processes(Clients):
     """The addresses of both; with SQLite they are two workers behind one. `token` is the local admin's."""
-
-    def __init__(self, urls: list[str], token: str, http: aiohttp.ClientSession) -> None:
-        self.urls, self.token, self.http = urls, token, http
-
-    async def api(self, method: str, path: str, body: Any = None, *, at: int = 0) -> Any:
-        headers = {"authorization": f"Bearer {self.token}"}
-        async with self.http.request(method, f"{self.urls[at]}/api/v1{path}", json=body, headers=headers) as response:
-            assert response.status < 300, await response.text()
-            return await response.json() if response.status != 204 else None
 
     async def call(self, token: str, at: int = 0) -> str:
         """The outcome of one call on a connection of its own: a text, or what went wrong."""
-        params = {"name": "demo__echo", "arguments": {"text": "hello"}, "_meta": META}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        headers = {**FIELDS, "authorization": f"Bearer {token}"}
-        url = f"{self.urls[at]}/servers/all/mcp"
-        async with self.http.post(url, json=message, headers=headers) as response:
-            answer = await response.json(content_type=None)
-            if response.status != 200:
-                return str(response.status)
-            return str(answer["result"]["content"][0]["text"]) if "result" in answer else str(answer["error"])
+        status, answer = await self.echo(token, at)
+        if status != 200:
+            return str(status)
+        return str(answer["result"]["content"][0]["text"]) if "result" in answer else str(answer["error"])
 
 
 @pytest_asyncio.fixture(params=ON_BOTH_DATABASES)

@@ -3,7 +3,8 @@
 import asyncio
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from toolway.catalog.store import Store
 from toolway.hookspecs.system import MigrationSource
 from toolway.migrations.run import migrate
+from toolway_testing.polling import eventually
 
 
 def migrated(file: Path, history: Sequence[MigrationSource]) -> Path:
@@ -37,6 +39,22 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The address of a database, once of each kind."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@asynccontextmanager
+async def stores(url: str, history: Sequence[MigrationSource]) -> AsyncIterator[Callable[[], Awaitable[Store]]]:
+    """What connects once more to a database with these tables, as another node does; all are closed at the end."""
+    opened: list[Store] = []
+
+    async def connect() -> Store:
+        opened.append(Store.connect(url))
+        await migrate(opened[-1], history)
+        return opened[-1]
+
+    yield connect
+    for store in opened:
+        await store.close()
+    await eventually(no_sqlite_threads)
 
 
 def no_sqlite_threads() -> bool:

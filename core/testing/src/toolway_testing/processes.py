@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from toolway_testing.polling import eventually_now
@@ -17,6 +18,15 @@ from toolway_testing.servers import free_port
 
 SECONDS = 40.0
 """How long a gateway may take to start, and to stop."""
+
+VERSION = "2026-07-28"
+META = {"io.modelcontextprotocol/protocolVersion": VERSION, "io.modelcontextprotocol/clientCapabilities": {}}
+FIELDS = {
+    "accept": "application/json, text/event-stream",
+    "mcp-protocol-version": VERSION,
+    "mcp-method": "tools/call",
+    "mcp-name": "demo__echo",
+}
 
 ON_BOTH_DATABASES = ("sqlite", pytest.param("postgres", marks=pytest.mark.server))
 """Parameters of a fixture that hands its request to `two_processes`."""
@@ -28,6 +38,29 @@ class TwoProcesses:
 
     urls: list[str]
     token: str
+
+
+class Clients:
+    """Clients of the processes: `urls` has the address of each, `token` is the local admin's."""
+
+    def __init__(self, urls: list[str], token: str, http: aiohttp.ClientSession) -> None:
+        self.urls, self.token, self.http = urls, token, http
+
+    async def api(self, method: str, path: str, body: Any = None, *, at: int = 0) -> Any:
+        """A request to the admin API of one of them, which must go well."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        async with self.http.request(method, f"{self.urls[at]}/api/v1{path}", json=body, headers=headers) as response:
+            assert response.status < 300, await response.text()
+            return await response.json() if response.status != 204 else None
+
+    async def echo(self, credential: str, at: int = 0, server: str = "all") -> tuple[int, Any]:
+        """The status and answer of a call of the demo's tool `echo` with `hello`."""
+        params = {"name": "demo__echo", "arguments": {"text": "hello"}, "_meta": META}
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        headers = {**FIELDS, "authorization": f"Bearer {credential}"}
+        url = f"{self.urls[at]}/servers/{server}/mcp"
+        async with self.http.post(url, json=message, headers=headers) as response:
+            return response.status, await response.json(content_type=None)
 
 
 @contextmanager

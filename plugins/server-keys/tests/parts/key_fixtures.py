@@ -10,11 +10,8 @@ import pytest
 import pytest_asyncio
 from key_node import MakeNode, Node, history
 
-from toolway.catalog.store import Store
-from toolway.migrations.run import migrate
 from toolway_testing.clock import MovedClock
-from toolway_testing.databases import migrated, no_sqlite_threads
-from toolway_testing.polling import eventually
+from toolway_testing.databases import migrated, stores
 
 
 @pytest.fixture
@@ -31,19 +28,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest_asyncio.fixture
 async def make_node(database_url: str, clock: MovedClock) -> AsyncIterator[MakeNode]:
     """Awaited with settings it adds a node."""
-    stores: list[Store] = []
+    async with stores(database_url, history()) as connect:
 
-    async def make(**settings: Any) -> Node:
-        stores.append(Store.connect(database_url))
-        await migrate(stores[-1], history())
-        node = Node(stores[-1], clock, **settings)
-        await node.reload()
-        return node
+        async def make(**settings: Any) -> Node:
+            node = Node(await connect(), clock, **settings)
+            await node.reload()
+            return node
 
-    yield make
-    for store in stores:
-        await store.close()
-    await eventually(no_sqlite_threads)
+        yield make
 
 
 @pytest_asyncio.fixture
