@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 from toolway.plugin import Conflict, Difference, Kernel
 from toolway_reload.follower import Follower
@@ -16,8 +15,6 @@ from toolway_reload.messages import CHANNEL, DECODER, ENCODE, NODES, Answer, Ask
 from toolway_reload.schemas import DifferenceReport, NodeReport, ReloadReport
 
 log = logging.getLogger("toolway.reload")
-
-T = TypeVar("T", Answer, Done)
 
 
 class Votes:
