@@ -1,11 +1,13 @@
-"""How the last reloads of this process ended."""
+"""The reloads that this process leads, and how the last ones ended."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from toolway_reload.schemas import ReloadReport
 
@@ -30,6 +32,20 @@ class History:
     def __init__(self) -> None:
         self.seen: Seen = ()
         self.reports: deque[ReloadReport] = deque(maxlen=REMEMBERED)
+        self._leading: set[asyncio.Task[Any]] = set()
+
+    async def lead(self, reload: Coroutine[Any, Any, Any]) -> None:
+        """Do it to its end, also when the gateway that asks is replaced by it and cancels whoever waits."""
+        task = asyncio.create_task(reload)
+        self._leading.add(task)
+        task.add_done_callback(self._leading.discard)
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """The process ends."""
+        for task in self._leading:
+            task.cancel()
+        await asyncio.gather(*self._leading, return_exceptions=True)
 
     def add(self, report: ReloadReport) -> None:
         """One more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -15,6 +16,8 @@ from toolway_reload.messages import CHANNEL, DECODER, ENCODE, NODES, Answer, Ask
 from toolway_reload.schemas import DifferenceReport, NodeReport, ReloadReport
 
 log = logging.getLogger("toolway.reload")
+
+RETRY_SECONDS = 0.1
 
 
 class Votes:
@@ -54,22 +57,33 @@ class Leader:
         outcomes = {"outcome": ("in force", "only checked", "refused")}
         self._count = kernel.metrics.counter("toolway_reloads_total", "Reloads that were asked for.", outcomes)
 
-    async def reload(self, by: str, *, dry_run: bool = False) -> ReloadReport:
+    async def reload(self, by: str, *, dry_run: bool = False, wait: bool = True) -> ReloadReport:
         """Let all nodes follow; the report says how it ended.
 
+        With `wait` it begins when the one that is under way is over: that one may have read the files before they changed.
+
         Raises:
-            Conflict: another one is under way.
+            Conflict: another one is under way, and still is after the time in which nodes have to answer.
         """
-        kernel = self._kernel
-        async with kernel.keyvalue.lock("reload/lead", 3 * self._patience) as token:
-            if token is None:
-                raise Conflict("another reload is under way; try again when it is over")
-            report = ReloadReport(at=kernel.clock.now(), by=by, outcome="refused")
+        report = ReloadReport(at=self._kernel.clock.now(), by=by, outcome="refused")
+        async with self._alone(self._patience if wait else 0):
             await self._lead(report, dry_run=dry_run)
         self.history.add(report)
         self._count.add(1, report.outcome)
         log.info("reload asked for by %s: %s%s", by, report.outcome, report.problem and f" ({report.problem})")
         return report
+
+    @asynccontextmanager
+    async def _alone(self, seconds: float) -> AsyncIterator[None]:
+        until = time.monotonic() + seconds
+        while True:
+            async with self._kernel.keyvalue.lock("reload/lead", 3 * self._patience) as token:
+                if token is not None:
+                    yield
+                    return
+            if time.monotonic() >= until:
+                raise Conflict("another reload is under way; try again when it is over")
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _lead(self, report: ReloadReport, *, dry_run: bool) -> None:
         nodes = {self._kernel.node}

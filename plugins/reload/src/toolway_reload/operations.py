@@ -53,7 +53,7 @@ class Reloads:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        self._leader.history = self._follower.history = await self._kernel.keep("reload", "", _history)
+        self._leader.history = self._follower.history = await self._kernel.keep("reload", "", _history, History.close)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._follower.following())
             await stack.enter_async_context(self._triggers.open())

@@ -43,7 +43,10 @@ class Triggers:
             await self._ask("SIGHUP")
 
     async def _follow_files(self) -> None:
-        """A change counts once it has stayed as it is for a while: whoever saves may write in pieces."""
+        """A change counts once it has stayed as it is for a while: whoever saves may write in pieces.
+
+        Workers see the same at once; one of them leads. Each has then seen what it read itself, and asks again for what it has not.
+        """
         history, files = self._leader.history, self._kernel.control.files
         before = await asyncio.to_thread(look, files())
         history.seen = history.seen or before
@@ -51,15 +54,13 @@ class Triggers:
             await asyncio.sleep(self._settings.watch_interval)
             now = await asyncio.to_thread(look, files())
             if now == before and now != history.seen:
-                history.seen = now
-                await self._ask("the files changed")
+                await self._ask("the files changed", wait=False)
             before = now
 
-    async def _ask(self, by: str) -> None:
-        """Workers may see the same at once; the first one leads, the others follow it."""
+    async def _ask(self, by: str, *, wait: bool = True) -> None:
         if self._kernel.phase != "serving":
             return
         try:
-            await self._leader.reload(by)
+            await self._leader.history.lead(self._leader.reload(by, wait=wait))
         except ToolwayError as error:
             log.info("no reload for %s from this node: %s", by, error.message)
