@@ -38,14 +38,17 @@ class Plan:
 
 @dataclass
 class Report:
-    """What came of what was sent: answers with that status, how long the good ones took, in seconds.
+    """What came of what was sent: answers by status, good ones and how long they took (median and p99, in seconds).
 
-    `late` is how long after its time an arrival was sent (p99), `busy` which part of a core the load took itself.
+    `wrong` are answers of 200 without the result. `late` is how long after its time an arrival was sent (p99), `busy` which part of a core the load took itself.
     """
 
-    statuses: dict[int, int] = field(default_factory=dict)
+    statuses: dict[str, int] = field(default_factory=dict)
     broken: int = 0
-    good: list[float] = field(default_factory=list)
+    wrong: int = 0
+    good: int = 0
+    p50: float = 0.0
+    p99: float = 0.0
     late: float = 0.0
     busy: float = 0.0
 
@@ -74,7 +77,7 @@ class Line(asyncio.Protocol):
         head, end, body = self._heard.partition(b"\r\n\r\n")
         if end and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]):
             self._heard, began, self.began = b"", self.began, 0.0
-            self._flood.answered(self, int(head[9:12]), began)
+            self._flood.answered(self, head[9:12].decode(), b'"awake"' in body, began)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It cannot be used any more."""
@@ -88,7 +91,7 @@ class Flood:
         self.request, self.report = request(url, plan.nap), Report()
         self._url, self._plan, self._opened, self._waiting = url, plan, 0, 0
         self._idle: deque[Line] = deque()
-        self._lates: list[float] = []
+        self._lates, self._times = list[float](), list[float]()
         self._from = self._until = 0.0
 
     async def run(self) -> Report:
@@ -103,12 +106,13 @@ class Flood:
         else:
             await self._arrive(began)
         self.report.busy = (time.process_time() - spent) / (perf_counter() - began)
-        late = sorted(self._lates) or [0.0]
-        self.report.late = late[int(len(late) * 0.99)]
+        self.report.late = _quantile(self._lates, 0.99)
         last = perf_counter() + PATIENCE
         while self._waiting and perf_counter() < last:
             await asyncio.sleep(0.01)
         self.report.broken += self._waiting
+        self.report.good = len(self._times)
+        self.report.p50, self.report.p99 = _quantile(self._times, 0.5), _quantile(self._times, 0.99)
         return self.report
 
     async def _arrive(self, began: float) -> None:
@@ -142,14 +146,16 @@ class Flood:
         self._waiting += 1
         line.ask()
 
-    def answered(self, line: Line, status: int, began: float) -> None:
-        """One request has its answer."""
+    def answered(self, line: Line, status: str, is_right: bool, began: float) -> None:
+        """One request has its answer; 200 alone does not say that it is the right one."""
         self._waiting -= 1
         now = perf_counter()
         if began > self._from and now < self._until:
             self.report.statuses[status] = self.report.statuses.get(status, 0) + 1
-            if status == 200:
-                self.report.good.append(now - began)
+            if status == "200" and is_right:
+                self._times.append(now - began)
+            elif status == "200":
+                self.report.wrong += 1
         if not self._plan.clients:
             self._idle.append(line)
         elif now < self._until:
@@ -162,6 +168,10 @@ class Flood:
             self.report.broken += 1
         elif line in self._idle:
             self._idle.remove(line)
+
+
+def _quantile(values: list[float], part: float) -> float:
+    return sorted(values)[int(len(values) * part)] if values else 0.0
 
 
 if __name__ == "__main__":

@@ -81,7 +81,10 @@ class SheddingSettings(BaseModel):
         32, ge=0, description="Calls in flight up to which none but the first ones are refused because of the delay."
     )
     hold: Seconds = Field(
-        0.5, ge=0, le=5, description="How long a refusal is held back, so that who comes back at once does less harm."
+        0.5,
+        ge=0,
+        le=5,
+        description="How long refusals are held back on average, so that who comes back at once does less harm.",
     )
     first: tuple[Selection, ...] = Field(
         (Selection(methods=("completion/complete",)),), description="Calls that give way before all others."

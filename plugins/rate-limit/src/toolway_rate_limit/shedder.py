@@ -21,11 +21,15 @@ log = logging.getLogger(__name__)
 Priority = Literal["first", "normal", "last"]
 BEGIN: dict[Priority, float] = {"first": 0.0, "normal": 1 / 3, "last": 2 / 3}
 """The level from which some of them are refused; all, or nearly all, from a third more."""
-MOST: dict[Priority, float] = {"first": 1.0, "normal": 0.95, "last": 0.95}
+SHARES: dict[Priority, float] = {"first": 1.0, "normal": 0.95, "last": 0.95}
 EARLY = 0.8
 """Of the calls in flight that are too many: from there on the first ones are refused."""
-MOST_HELD = 256
-"""Refusals that are held back at once: they are calls in flight for the gateway, which bounds those."""
+MOST_HELD, MOST = 256, 1000
+"""Refusals that are held back at once, and with those that are done all together, if that is more: they are calls in
+flight for the gateway, which bounds those. Who is refused at once and comes back at once leaves time for nothing else.
+"""
+HOLDS = (0.5, 1.5)
+"""How long one refusal is held back, in terms of the setting."""
 WAIT_SECONDS, MORE_SECONDS = 1.0, 4.0
 """To be told to refused clients: from one second to five, the more the worse it is."""
 
@@ -46,6 +50,7 @@ class Shedder:
         self._debts: dict[Priority, float] = {"first": 0.0, "normal": 0.0, "last": 0.0}
         self._clock = clock
         self._hold, self._held = settings.hold, 0
+        self._most_held = max(MOST_HELD, MOST - settings.in_flight)
         self._before = 0
         self._is_shedding = False
 
@@ -57,11 +62,14 @@ class Shedder:
         return None
 
     async def hold(self) -> None:
-        """Wait before a refusal is told. Who comes back at once otherwise keeps the gateway busy with refusals."""
-        if self._held < MOST_HELD:
+        """Wait before a refusal is told. Who comes back at once otherwise keeps the gateway busy with refusals.
+
+        Not all for as long: those who were refused together would come back together, again and again.
+        """
+        if self._held < self._most_held:
             self._held += 1
             try:
-                await asyncio.sleep(self._hold)
+                await asyncio.sleep(self._hold * random.uniform(*HOLDS))
             finally:
                 self._held -= 1
 
@@ -77,7 +85,7 @@ class Shedder:
 
     def share(self, priority: Priority) -> float:
         """Which part of these calls is refused now."""
-        return min(MOST[priority], max(0.0, 3 * (self.overload.level - BEGIN[priority])))
+        return min(SHARES[priority], max(0.0, 3 * (self.overload.level - BEGIN[priority])))
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
