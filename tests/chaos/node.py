@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,12 @@ def node(directory: Path, gateway: str, upstream: str = "", plugins: str = "enab
 
 @contextlib.contextmanager
 def in_front_of(
-    replica: Replica, gateway: str, upstream: str = "", plugins: str = "enable = []", *more: str
+    replica: Replica,
+    gateway: str,
+    upstream: str = "",
+    plugins: str = "enable = []",
+    *more: str,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[Node]:
     """As `node`, with a server that naps already, whose directory keeps the data; `more` are whole tables."""
     directory, port = replica.directory, running.free_port()
@@ -63,7 +68,7 @@ def in_front_of(
         + running.server_table("*/*")
     )
     command = [str(Path(sys.executable).with_name("toolway")), "serve", "--config", str(file)]
-    with running.child(command, log, lambda: running.answers(f"{url}/ready")) as process:
+    with running.child(command, log, lambda: running.answers(f"{url}/ready"), environment) as process:
         made = Node(url, log, process)
         for _ in range(8):  # each worker, more or less: the sockets share the connections
             running.poll(lambda: "nap" in running.list_tools(made.endpoint), "no tool", log)
@@ -120,7 +125,10 @@ class Clients:
 
     async def legacy_call(self, http: aiohttp.ClientSession, seconds: float) -> None:
         """A new session, and a call in it."""
-        headers = await self.initialized(http)
+        await self.call_in_session(http, await self.initialized(http), seconds)
+
+    async def call_in_session(self, http: aiohttp.ClientSession, headers: dict[str, str], seconds: float) -> None:
+        """A call in the session of these headers."""
         params = {"name": "nap", "arguments": {"seconds": seconds}}
         message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params}
         async with http.post(self.url, json=message, headers=headers) as answer:
