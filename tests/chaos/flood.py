@@ -40,7 +40,8 @@ class Plan:
 class Report:
     """What came of what was sent: answers by status, good ones and how long they took (median and p99, in seconds).
 
-    `wrong` are answers of 200 without the result. `late` is how long after its time an arrival was sent (p99), `busy` which part of a core the load took itself.
+    `wrong` are answers of 200 without the result. `late` is how long after its time an arrival was sent (p99), `busy`
+    which part of a core the load took itself.
     """
 
     statuses: dict[str, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -44,8 +44,7 @@ class Keeper:
                 self._kept[name] = Kept(await factory(), close)
             kept = self._kept[name]
             kept.holders += 1
-            value: T = kept.value
-            return value
+            return cast(T, kept.value)
 
     async def give_back(self, name: tuple[str, str]) -> None:
         """One holder less; the last one closes it. A failure to close is logged, others still end."""

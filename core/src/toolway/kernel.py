@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -133,14 +133,12 @@ class GatewayKernel:
     @property
     def accounts(self) -> Accounts:
         """See `plugin.Kernel`."""
-        found: Accounts = self.catalog.snapshot.parts.get("accounts", NO_ACCOUNTS)
-        return found
+        return cast(Accounts, self.catalog.snapshot.parts.get("accounts", NO_ACCOUNTS))
 
     @property
     def plugins(self) -> Sequence[Mapping[str, Any]]:
         """See `plugin.Kernel`."""
-        reports: Sequence[Mapping[str, Any]] = msgspec.to_builtins(self.host.report())
-        return reports
+        return cast(Sequence[Mapping[str, Any]], msgspec.to_builtins(self.host.report()))
 
     async def authenticate(self, visit: Visit) -> Authenticated:
         """See `plugin.Kernel`."""

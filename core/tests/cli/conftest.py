@@ -35,7 +35,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     def installed(name: str, version: str, group: str, *entries: str) -> None:
         info = tmp_path / f"toolway_{name}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: toolway-{name}\nVersion: {version}\n")
+        about = f"Name: toolway-{name}\nVersion: {version}\nSummary: {name.capitalize()} that open doors."
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\n{about}\n")
         (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *entries, ""]))
 
     return installed

@@ -5,17 +5,17 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.cli import complete
 from toolway.cli.client import client
 from toolway.cli.objects import NewName, Replace, collection, named, save
 from toolway.cli.show import note, show
+from toolway.hookspecs.commands import names
 
 SESSION = "tws_"
 """What the token of a session begins with; other tokens outlive a logout."""
 
-UserName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/users"))]
-ServiceName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/service-accounts"))]
-TeamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/teams"))]
+UserName = Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/users"))]
+ServiceName = Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/service-accounts"))]
+TeamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/teams"))]
 AccountId = Annotated[str, typer.Argument(help="user:NAME or service:NAME; a bare NAME is a user's.")]
 Description = Annotated[str | None, typer.Option(help="For people.")]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +12,16 @@ from typing import Annotated
 import typer
 
 from toolway import __version__
-from toolway.cli import accounts, calls, objects
-from toolway.cli.client import FAILED, INTERRUPTED, Failure, client, mcp_path
+from toolway.cli import accounts, calls, declared, objects, own
+from toolway.cli.client import FAILED, INTERRUPTED, REFUSED, WRONG_USE, Failure, mcp_path
 from toolway.cli.extensions import Commands, Terminal
-from toolway.cli.profile import load_profile, options, save_profile
+from toolway.cli.profile import load_profile, options
 from toolway.cli.show import as_json, note, show
 from toolway.errors import ToolwayError
 
+VALUED = ("--url", "--token", "--profile")
+WATCH_SECONDS = 2.0
+CLEAR = "\x1b[H\x1b[J"
 RUN, ADMINISTER, USE = "Run a gateway", "Administer a gateway", "Use what it serves"
 
 app = typer.Typer(
@@ -26,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its help takes half a second
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "obj": Terminal()},
     help="Toolway: one endpoint for many MCP servers.",
 )
 
@@ -43,17 +46,21 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def main_options(
-    context: typer.Context,
     url: Annotated[str | None, typer.Option(help="The gateway's base URL; may stand anywhere.")] = None,
     token: Annotated[str | None, typer.Option(help="A token for its API; may stand anywhere.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="A gateway that `toolway login` saved; may stand anywhere.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts; may stand anywhere.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Repeat a command that only looks, until Ctrl-C; may stand anywhere.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options for every command."""
-    options.url, options.token, options.json = url, token, json
-    context.obj = Terminal()
+    options.url, options.token, options.profile, options.json, options.watch = url, token, profile, json, watch
 
 
 @app.command(rich_help_panel=RUN)
@@ -101,31 +108,9 @@ def plugins(config: ConfigFile = None) -> None:
     show("plugins", list_plugins(config), ("name", "state", "distribution", "version", "hooks", "error"))
 
 
-@app.command(rich_help_panel=ADMINISTER)
-def login(
-    user: Annotated[str | None, typer.Option(help="Sign in as this user, whose password is asked for.")] = None,
-) -> None:
-    """Sign in with a token or as a user, and keep it for the next commands.
-
-    Give a token with --token, or type it when asked; it is kept together with the URL.
-    """
-    options.token = accounts.sign_in(user) if user else options.token or typer.prompt("Token", hide_input=True)
-    client().api("GET", "/session")
-    profile = load_profile()
-    path = save_profile(profile)
-    note(f"logged in to {profile.url}; saved in {path}")
-
-
-@app.command(rich_help_panel=ADMINISTER)
-def logout() -> None:
-    """End the session of the saved profile, and forget its token."""
-    profile = load_profile()
-    if (profile.token or "").startswith(accounts.SESSION):
-        client().api("DELETE", "/session")
-    save_profile(replace(profile, token=None))
-    note(f"logged out of {profile.url}")
-
-
+for command in (own.login, own.logout, own.whoami, own.password, own.status, declared.get, declared.apply):
+    app.command(rich_help_panel=ADMINISTER)(command)
+app.command("api", rich_help_panel=ADMINISTER)(declared.request)
 app.command("call", rich_help_panel=USE)(calls.call)
 app.command("read", rich_help_panel=USE)(calls.read)
 app.command("prompt", rich_help_panel=USE)(calls.prompt)
@@ -142,26 +127,46 @@ def stdio(server: calls.ServerOption = "all") -> None:
     asyncio.run(run_bridge(profile.url + mcp_path(server), profile.token))
 
 
-app.add_typer(objects.upstreams, name="upstreams", rich_help_panel=ADMINISTER)
-app.add_typer(objects.servers, name="servers", rich_help_panel=ADMINISTER)
-app.add_typer(objects.items, name="items", rich_help_panel=ADMINISTER)
-app.add_typer(accounts.users, name="users", rich_help_panel=ADMINISTER)
-app.add_typer(accounts.services, name="service-accounts", rich_help_panel=ADMINISTER)
-app.add_typer(accounts.teams, name="teams", rich_help_panel=ADMINISTER)
+for name, group in {
+    "profiles": own.profiles,
+    "sessions": own.sessions,
+    "upstreams": objects.upstreams,
+    "servers": objects.servers,
+    "items": objects.items,
+    "users": accounts.users,
+    "service-accounts": accounts.services,
+    "teams": accounts.teams,
+}.items():
+    app.add_typer(group, name=name, rich_help_panel=ADMINISTER)
 
 
 def run() -> None:
     """Run the command line; failures become one sentence and an exit code."""
+    arguments = _options_first(sys.argv[1:])
     try:
-        app(_options_first(sys.argv[1:]))
+        exit_code = _done(arguments)
+        while options.watch and exit_code not in (WRONG_USE, REFUSED):
+            sys.stdout.flush()
+            time.sleep(WATCH_SECONDS)
+            if sys.stdout.isatty():
+                print(CLEAR, end="")
+            exit_code = _done(arguments)
+    except KeyboardInterrupt:
+        exit_code = INTERRUPTED
+    sys.exit(exit_code)
+
+
+def _done(arguments: Sequence[str]) -> int:
+    try:
+        app(arguments)
     except Failure as failure:
         note(f"toolway: {failure}")
-        sys.exit(failure.exit_code)
+        return failure.exit_code
     except ToolwayError as error:
         note(f"toolway: {error.message}")
-        sys.exit(FAILED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED * bool(ended.code)
+    return FAILED
 
 
 def _options_first(arguments: Sequence[str]) -> list[str]:
@@ -171,8 +176,8 @@ def _options_first(arguments: Sequence[str]) -> list[str]:
     for word in words:
         if word == "--":
             rest += [word, *words]
-        elif word.partition("=")[0] in ("--url", "--token", "--json"):
-            first += [word, *islice(words, int(word in ("--url", "--token")))]
+        elif word.partition("=")[0] in (*VALUED, "--json", "--watch"):
+            first += [word, *islice(words, int(word in VALUED))]
         else:
             rest.append(word)
     return [*first, *rest]

@@ -5,13 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from toolway.cli import complete
 from toolway.cli.client import FAILED, WRONG_USE, Failure, client
 from toolway.cli.profile import options
 from toolway.cli.show import Progress, as_json
+from toolway.hookspecs.commands import names
 
 ServerOption = Annotated[
-    str, typer.Option("--server", help="The virtual server to use.", autocompletion=complete.names("/servers"))
+    str, typer.Option("--server", help="The virtual server to use.", autocompletion=names("/servers"))
 ]
 Given = Annotated[
     list[str] | None,
@@ -21,7 +21,7 @@ Option = Annotated[list[str] | None, typer.Option("--arg", "-a", help="The same 
 
 
 def _named(kind: str) -> Any:
-    complete_names = complete.names("/items", "exposed", server="all", kind=kind)
+    complete_names = names("/items", "exposed", server="all", kind=kind)
     return typer.Argument(help="Exposed or canonical name.", autocompletion=complete_names)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
-from toolway.cli.profile import Profile, load_profile
+from toolway.cli.profile import Profile, load_profile, options
 
 VERSION = "2026-07-28"
 ANSWER_SECONDS = 90.0
@@ -103,6 +103,8 @@ class Client:
 
     def _send(self, method: str, path: str, body: Any, headers: dict[str, str], read: Callable[[Any], Any]) -> Any:
         """What `read` makes of the answer, whatever its status."""
+        if options.watch and method != "GET":
+            raise Failure("--watch is for commands that only look", WRONG_USE)
         if self.profile.token:
             headers["authorization"] = f"Bearer {self.profile.token}"
         if body is not None:

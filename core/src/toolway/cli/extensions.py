@@ -27,6 +27,14 @@ class Terminal:
         """All objects of a collection."""
         return client().pages(path, **filters)
 
+    def names(self, path: str, begin: str, member: str, **filters: str) -> list[str]:
+        """What begins so."""
+        try:
+            found = [str(one[member]) for one in client().pages(path, **filters)]
+        except Failure:
+            return []
+        return [name for name in found if name.startswith(begin)]
+
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """What one path of the admin API answers, however long."""
         client().download(path, write)
@@ -42,9 +50,15 @@ class PluginCommand(TyperCommand):
 
     def __init__(self, entry_point: EntryPoint) -> None:
         package = entry_point.dist.name if entry_point.dist else entry_point.module
-        super().__init__(entry_point.name, help=f"Commands of {package}.", rich_help_panel=PANEL)
+        super().__init__(entry_point.name, rich_help_panel=PANEL)
         self._entry_point = entry_point
         self._complaint = f"the command {entry_point.name!r} of {package}"
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """What the package says of itself."""
+        dist = self._entry_point.dist
+        self.help = dist.metadata["Summary"] if dist else None
+        return super().get_short_help_str(limit)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Of the group that the entry point names; from there on it acts."""

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.cli import complete
 from toolway.cli.client import CONFLICT, WRONG_USE, Client, Failure, client, mcp_path
 from toolway.cli.profile import options
 from toolway.cli.show import Progress, as_json, note, show
+from toolway.hookspecs.commands import names
 
 NewName = Annotated[str, typer.Argument(help="Its name.")]
-UpstreamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/upstreams"))]
-ServerName = Annotated[str, typer.Argument(help="Its name.", autocompletion=complete.names("/servers"))]
+UpstreamName = Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/upstreams"))]
+ServerName = Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/servers"))]
 File = Annotated[
     typer.FileText | None,
     typer.Option("--file", "-f", help="A JSON file with the whole definition; - for standard input."),
@@ -146,10 +146,10 @@ def collisions(name: ServerName) -> None:
 @items.command("list")
 def list_items(
     server: Annotated[
-        str | None, typer.Option(help="As this server shows them.", autocompletion=complete.names("/servers"))
+        str | None, typer.Option(help="As this server shows them.", autocompletion=names("/servers"))
     ] = None,
     upstream: Annotated[
-        str | None, typer.Option(help="Of this upstream only.", autocompletion=complete.names("/upstreams"))
+        str | None, typer.Option(help="Of this upstream only.", autocompletion=names("/upstreams"))
     ] = None,
     kind: Annotated[str | None, typer.Option(help="tool, prompt, resource or template.")] = None,
 ) -> None:

@@ -1,7 +1,8 @@
 """What commands of plugins get: the API of a gateway and the output of the `toolway` command, never a kernel.
 
 A package offers commands with an entry point of the group `toolway.commands`: a `typer.Typer` whose name is the
-plugin's. Its functions take `context: typer.Context`; `context.obj` is a `Terminal`.
+plugin's. Its functions take `context: typer.Context`; `context.obj` is a `Terminal`. Arguments that name objects are
+completed by the shell with `typer.Argument(autocompletion=names("/tokens"))`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ class Terminal(Protocol):
     def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All objects of a collection, page by page."""
 
+    def names(self, path: str, begin: str, member: str, **filters: str) -> list[str]:
+        """What the objects of a collection are called that begin so; nothing when the gateway cannot be asked."""
+
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """Get an answer that is no JSON document, or too long for one; `write` is called with each line of it."""
 
@@ -38,3 +42,8 @@ class Terminal(Protocol):
 
     def progress(self, label: str) -> AbstractContextManager[object]:
         """Show that something takes long while the context lasts."""
+
+
+def names(path: str, member: str = "name", **filters: str) -> Callable[..., list[str]]:
+    """Completes what the objects of a collection are called."""
+    return lambda ctx, incomplete: ctx.obj.names(path, incomplete, member, **filters)

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 
 app = typer.Typer(no_args_is_help=True, help="Timeouts, retries and limits that follow what upstreams do.")
 
-Name = Annotated[str, typer.Argument(help="The upstream.")]
+Name = Annotated[str, typer.Argument(help="The upstream.", autocompletion=names("/autotune"))]
 Value = Annotated[
     str | None, typer.Option(help="timeout, retries, backoff, in_flight or hedge_after; by default all of them.")
 ]

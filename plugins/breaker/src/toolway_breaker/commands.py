@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 
 app = typer.Typer(no_args_is_help=True, help="Circuits of upstreams, and endpoints that are ejected.")
 
-Upstream = Annotated[str, typer.Argument(help="The upstream's name.")]
+Upstream = Annotated[str, typer.Argument(help="The upstream's name.", autocompletion=names("/breakers"))]
 Which = Annotated[str, typer.Option(help="One endpoint only, by its URL.", metavar="URL")]
 
 COLUMNS = ("upstream", "endpoint", "state", "retry_in", "faults", "openings", "ejected_for", "reason")

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 from toolway.hookspecs.definitions import NAME
 from toolway.plugin import InvalidInput
 
@@ -64,7 +64,9 @@ def role(
 
 
 @commands.command("remove-role")
-def remove_role(context: typer.Context, name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def remove_role(
+    context: typer.Context, name: Annotated[str, typer.Argument(help="Its name.", autocompletion=names("/roles"))]
+) -> None:
     """Remove a role that no binding names."""
     terminal: Terminal = context.obj
     terminal.api("DELETE", f"/roles/{quote(name, safe='')}")
@@ -109,7 +111,10 @@ def grant(
 
 
 @commands.command("revoke")
-def revoke(context: typer.Context, name: Annotated[str, typer.Argument(help="Name of the binding.")]) -> None:
+def revoke(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the binding.", autocompletion=names("/bindings"))],
+) -> None:
     """Remove a binding."""
     terminal: Terminal = context.obj
     terminal.api("DELETE", f"/bindings/{quote(name, safe='')}")

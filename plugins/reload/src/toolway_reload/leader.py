@@ -60,7 +60,7 @@ class Leader:
     async def reload(self, by: str, *, dry_run: bool = False, wait: bool = True) -> ReloadReport:
         """Let all nodes follow; the report says how it ended.
 
-        With `wait` it begins when the one that is under way is over: that one may have read the files before they changed.
+        With `wait` it begins when the one that is under way is over, which may have read the files before they changed.
 
         Raises:
             Conflict: another one is under way, and still is after the time in which nodes have to answer.

@@ -45,7 +45,8 @@ class Triggers:
     async def _follow_files(self) -> None:
         """A change counts once it has stayed as it is for a while: whoever saves may write in pieces.
 
-        Workers see the same at once; one of them leads. Each has then seen what it read itself, and asks again for what it has not.
+        Workers see the same at once; one of them leads. Each has then seen what it read itself, and asks again for what
+        it has not.
         """
         history, files = self._leader.history, self._kernel.control.files
         before = await asyncio.to_thread(look, files())

@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 
 app = typer.Typer(no_args_is_help=True, help="API keys of virtual servers.")
 
-Name = Annotated[str, typer.Argument(help="The key's id, as the list shows it.")]
+Name = Annotated[str, typer.Argument(help="The key's id, as the list shows it.", autocompletion=names("/server-keys"))]
 Many = list[str] | None
 
 COLUMNS = ("name", "servers", "description", "owner", "state", "expires_at", "last_used_at", "last_address")

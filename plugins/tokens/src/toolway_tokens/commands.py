@@ -7,14 +7,14 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 from toolway.plugin import InvalidInput
 
 app = typer.Typer(no_args_is_help=True, help="API tokens of users and service accounts.")
 policies = typer.Typer(no_args_is_help=True, help="Lifetimes of the tokens of a user, service account or team.")
 app.add_typer(policies, name="policies")
 
-Name = Annotated[str, typer.Argument(help="The token's id, as the list shows it.")]
+Name = Annotated[str, typer.Argument(help="The token's id, as the list shows it.", autocompletion=names("/tokens"))]
 PolicyName = Annotated[str, typer.Argument(help="user:<name>, service:<name> or team:<name>.")]
 User = Annotated[str | None, typer.Option(help="Of this user; yourself by default.")]
 Service = Annotated[str | None, typer.Option(help="Of this service account.")]

@@ -7,11 +7,13 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 
 app = typer.Typer(no_args_is_help=True, help="Accounts of yours that the gateway may use at upstreams.")
 
-Upstream = Annotated[str, typer.Argument(help="Name of the upstream.")]
+Upstream = Annotated[
+    str, typer.Argument(help="Name of the upstream.", autocompletion=names("/connections", "upstream"))
+]
 Of = Annotated[str | None, typer.Option(help="Of this principal, such as user:alice; yourself by default.")]
 
 COLUMNS = ("name", "principal", "issuer", "scopes", "connected_at", "expires_at")

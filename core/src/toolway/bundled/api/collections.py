@@ -100,7 +100,7 @@ class Collection:
         async with self._kernel.database.read() as tx:
             old = await self._entity.get(tx, body.name)
         self._demand_put(incoming, old, body)
-        if old is not None and old.value == body:
+        if old is not None and (old.value == body or _told(old) == body.model_dump(mode="json")):
             _check_precondition(incoming, old)
             return self._answer(incoming, body.name, old)
         async with self._change(incoming, "put", body.name) as tx:

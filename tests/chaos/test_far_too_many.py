@@ -1,4 +1,4 @@
-"""Ten times as many calls as can be done: as many are done as ever, as fast as ever, and the gateway says that it lives."""
+"""Ten times as many calls as can be done: as many are done as ever, as fast, and the gateway says that it lives."""
 
 from __future__ import annotations
 
