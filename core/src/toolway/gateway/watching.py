@@ -30,8 +30,7 @@ class Watched:
         told = SERVED.set(request)
         if whole is not None:
             scope[WHOLE] = Watching(whole, request)
-        for begin in self._begin:
-            tell(begin, request)
+        tell(self._begin, request)
         try:
             await self._app(scope, receive, _noting(request, send))
         except BaseException as error:
@@ -42,8 +41,7 @@ class Watched:
             if whole is not None:
                 scope[WHOLE] = whole
             request.seconds = monotonic() - started
-            for done in self._done:
-                tell(done, request)
+            tell(self._done, request)
 
 
 class WatchedApi(Watched):
@@ -54,13 +52,11 @@ class WatchedApi(Watched):
         request = SERVED.get()
         if request is None:
             return await super().__call__(scope, receive, send)
-        for begin in self._begin:
-            tell(begin, request)
+        tell(self._begin, request)
         try:
             await self._app(scope, receive, send)
         finally:
-            for done in self._done:
-                tell(done, request)
+            tell(self._done, request)
 
 
 class Watching(msgspec.Struct):
@@ -93,12 +89,13 @@ def _noting(request: Served, send: Send) -> Callable[[Message], Awaitable[None]]
     return noted
 
 
-def tell(watcher: Callable[..., None], *what: object) -> None:
-    """Call a watcher; whatever it raises is its own affair."""
-    try:
-        watcher(*what)
-    except Exception:
-        log.exception("a watcher failed")
+def tell(watchers: Sequence[Callable[..., None]], *what: object) -> None:
+    """Call each watcher; whatever one raises is its own affair."""
+    for watcher in watchers:
+        try:
+            watcher(*what)
+        except Exception:
+            log.exception("a watcher failed")
 
 
 class CallWatchers:
@@ -110,8 +107,7 @@ class CallWatchers:
 
     def begin(self, call: Call) -> float:
         """It begins; when that is, in monotonic seconds."""
-        for begin in self._begin:
-            tell(begin, call)
+        tell(self._begin, call)
         return monotonic()
 
     def done(self, call: Call, reply: Reply | None, began: float) -> None:
@@ -119,5 +115,4 @@ class CallWatchers:
         seconds = monotonic() - began
         if (served := SERVED.get()) is not None and call.target is not None:
             served.upstream, served.item = call.target.upstream, call.target.name
-        for done in self._done:
-            tell(done, call, reply, seconds)
+        tell(self._done, call, reply, seconds)

@@ -231,7 +231,8 @@ class Call(msgspec.Struct, eq=False, dict=True):
 
     `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. `address` is the client's
     where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
-    attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun.
+    attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun. Middleware that
+    answers in place of the upstream says so in `answered_by`, with its name: watchers tell such calls from others.
     """
 
     method: str
@@ -248,6 +249,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
     outgoing_headers: dict[str, str] = {}
     outgoing_meta: dict[str, Raw] = {}
     reply_headers: dict[str, str] = {}
+    answered_by: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """The decoded `arguments`, decoded once; integers of up to 4,300 digits survive.

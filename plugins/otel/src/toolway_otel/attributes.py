@@ -27,6 +27,8 @@ def described(span: Span) -> Span:
 def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
     target, span.name = call.target, call.method
     span.attributes = {"mcp.method.name": call.method, "mcp.protocol.version": call.client.version}
+    if call.answered_by:
+        span.attributes["toolway.answered_by"] = call.answered_by
     if call.session:
         span.attributes["mcp.session.id"] = call.session
     if target is not None:
