@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 PAGE = "TOOLWAY_TEST_FAULTS_PAGE"
 """The variable that names the page to write."""
+IS_WHOLE = PAGE in os.environ
+"""As `tox run -e chaos` runs it: long, at the default limits, with figures that count. Else it is only seen to work."""
 
 HEAD = """# What happens on each fault
 

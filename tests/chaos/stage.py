@@ -12,7 +12,9 @@ from pathlib import Path
 
 import programs
 import running
+from faults_page import IS_WHOLE
 
+QUICK = "open_time = 0.5\nmax_open_time = 2"
 FIXTURES = programs.TESTS / "fixtures"
 
 
@@ -93,7 +95,7 @@ def stage(
 
     The endpoints of `many` are those of the replicas unless `urls` are given; `settings` are more lines of its table.
     """
-    port = running.free_port()
+    port, breaker = running.free_port(), breaker or ("" if IS_WHOLE else QUICK)
     url, file, log = f"http://127.0.0.1:{port}", directory / "toolway.toml", directory / "gateway.log"
     demo = f'command = ["{sys.executable}", "-m", "toolway.cli.demo"]'
     file.write_text(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import statistics
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,15 +14,13 @@ from typing import Any
 import aiohttp
 import machine
 import pytest
-from faults_page import PAGE, Figures
+from faults_page import IS_WHOLE, Figures
 from flood import Report
 from flooding import flood
 from node import node
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-IS_WHOLE = PAGE in os.environ
-"""As `tox run -e chaos` runs it; else only for as long as it takes to see that it works."""
 RULES = (
     'enable = ["rate-limit", "uvicorn"]\n[[plugins.rate-limit.rules]]\nname = "all"\nby = "global"\n'
     'rate = "1000000/s"\n[plugins.rate-limit.shedding]\nin_flight = {in_flight}\nhold = 1\n'
@@ -44,9 +41,12 @@ async def test_far_more_calls_than_an_upstream_can_do(tmp_path: Path, figures: F
 
     _check([before, over, after], health)
     goodput = over.good / lasting / capacity
-    assert goodput >= 0.8
-    assert over.p99 <= 2 * before.p99 or not IS_WHOLE, "a short run may be anywhere"
-    assert after.good >= 0.9 * before.good * 3.0 / min(lasting, 8.0)
+    assert over.good
+    assert after.good
+    if IS_WHOLE:
+        assert goodput >= 0.8
+        assert over.p99 <= 2 * before.p99
+        assert after.good >= 0.9 * before.good * 3.0 / min(lasting, 8.0)
     figures.add(
         f"overload: {TIMES} times the calls that an upstream can do, for {lasting:.0f} s",
         clients="503 with `Retry-After` for the surplus; who is served is served as fast as ever",
@@ -68,8 +68,9 @@ async def test_far_more_clients_than_the_gateway_can_serve(tmp_path: Path, figur
     _check([*normal, *over], health)
     goodput = sum(one.good for one in over) / sum(one.good for one in normal) / 2
     p99, p99_before = (statistics.median(one.p99 for one in reports) for reports in (over, normal))
-    assert goodput >= 0.8 or not IS_WHOLE
-    assert p99 <= 2 * p99_before or not IS_WHOLE, "a short run has too few calls for that"
+    if IS_WHOLE:
+        assert goodput >= 0.8
+        assert p99 <= 2 * p99_before
     figures.add(
         f"overload: {TIMES} times the clients that keep the gateway busy, who come back at once, for "
         f"{rounds} x {each:.0f} s (`in_flight = {CLIENTS}`, `hold = 1` of `rate-limit`)",
@@ -85,10 +86,10 @@ def _check(reports: list[Report], health: Health) -> None:
     for each in reports:
         assert set(each.statuses) <= {"200", "503"}
         assert (each.broken, each.wrong) == (0, 0)
-        assert each.busy < 0.7, "the load generator is the bottleneck"
+        assert each.busy < 0.7 or not IS_WHOLE, "the load generator is the bottleneck"
     assert health.failures == 0
     assert health.times
-    assert max(health.times) < 2
+    assert max(health.times) < 2 or not IS_WHOLE
 
 
 @contextlib.contextmanager

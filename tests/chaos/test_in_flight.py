@@ -13,7 +13,7 @@ from time import perf_counter
 import pytest
 from breakers import seconds_until_it_is_well
 from callers import Callers, Outcome, callers
-from faults_page import Figures
+from faults_page import IS_WHOLE, Figures
 from napping import PILLOW
 from node import NAPPING
 from stage import Replica, replicas, stage
@@ -22,7 +22,7 @@ from toolway_testing.polling import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-KILLS = 4
+KILLS = 4 if IS_WHOLE else 2
 CLIENTS = 8
 READ = ("resources/read", {"uri": PILLOW["uri"]})
 LIST: tuple[str, dict[str, str]] = ("tools/list", {})

@@ -12,7 +12,7 @@ from time import perf_counter
 
 import aiohttp
 import pytest
-from faults_page import PAGE, Figures
+from faults_page import IS_WHOLE, Figures
 from node import NAPPING, Clients, busy, in_front_of, node
 from stage import Replica
 
@@ -20,7 +20,7 @@ from toolway_testing.polling import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-ROUNDS = 20 if PAGE in os.environ else 2
+ROUNDS = 20 if IS_WHOLE else 2
 DELAY, LONGEST_NAP = 0.4, 0.4
 DRAIN = f"drain_delay = {DELAY}\ndrain_timeout = 5"
 BOUND = 5.0

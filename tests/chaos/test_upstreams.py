@@ -13,7 +13,7 @@ from time import perf_counter
 import pytest
 from callers import Outcome, callers, median_ms
 from fault_proxy import Fault, FaultProxy
-from faults_page import Figures
+from faults_page import IS_WHOLE, Figures
 from stage import Replica, replicas, stage
 
 from toolway_testing.polling import eventually
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 TOOL = "test_simple_text"
 CALL = ("tools/call", {"name": TOOL, "arguments": {}})
 DEADLINE = "timeouts = { first_byte = 2, total = 2 }"
+SHORT = DEADLINE if IS_WHOLE else "timeouts = { first_byte = 0.5, total = 0.5 }"
 
 
 async def test_all_replicas_are_down_and_come_back(tmp_path: Path, figures: Figures) -> None:
@@ -53,7 +54,7 @@ async def test_all_replicas_are_down_and_come_back(tmp_path: Path, figures: Figu
 
 
 async def test_an_upstream_hangs_and_goes_on(tmp_path: Path, figures: Figures) -> None:
-    with replicas(tmp_path, 1) as one, stage(tmp_path, one, tool=TOOL, settings=DEADLINE) as scene:
+    with replicas(tmp_path, 1) as one, stage(tmp_path, one, tool=TOOL, settings=SHORT) as scene:
         async with callers(scene.endpoint) as clients:
             one[0].send(SIGSTOP)
             waited = await asyncio.gather(*[clients.call(TOOL) for _ in range(8)])
@@ -119,7 +120,7 @@ async def test_the_network_fails(tmp_path: Path, figures: Figures, fault: Fault)
     expected, what = NETWORK[fault]
     with replicas(tmp_path, 1, "raw_upstream.py") as one:
         async with FaultProxy(one[0].port).running() as proxy:
-            opening = stage(tmp_path, one, proxy.url, tool="echo_raw", settings=DEADLINE)
+            opening = stage(tmp_path, one, proxy.url, tool="echo_raw", settings=DEADLINE if fault == "slow" else SHORT)
             scene = await asyncio.to_thread(opening.__enter__)
             try:
                 async with callers(scene.endpoint) as clients:

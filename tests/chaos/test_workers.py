@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 
 import pytest
-from faults_page import Figures
+from faults_page import IS_WHOLE, Figures
 from keepalive import Lost, Wire, children, clients_of
 from node import Node, node
 from yarl import URL
@@ -19,7 +19,7 @@ from toolway_testing.polling import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-KILLS = 5
+KILLS = 5 if IS_WHOLE else 2
 CLIENTS = 24
 SECONDS = 0.05
 

@@ -132,14 +132,16 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Runnin
     host, port = sockets[0].getsockname()[:2]
     url = f"http://{host}:{port}"
     edge = Edge(built.app, config.gateway, bind=f"{host}:{port}", public_url=url)
-    stop, ready = asyncio.Event(), asyncio.Event()
+    stop, ready = asyncio.Event(), asyncio.Event()  # it stops in a hurry: nobody is about to send something
     life.swapped = lambda gateway: setattr(edge, "app", gateway.app)
     await stack.enter_async_context(life.running())
 
     async def drain() -> None:
         await life.gateway.drain()
 
-    served = serve.serve(edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=drain)
+    served = serve.serve(
+        edge, built.runner, sockets, stop=stop, ready=lambda _: ready.set(), on_drain=drain, hurry=stop
+    )
     task = asyncio.create_task(served)
 
     async def end() -> None:
