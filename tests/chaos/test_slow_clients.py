@@ -24,7 +24,7 @@ async def test_slow_and_silent_clients(tmp_path: Path, figures: Figures) -> None
     settings = f"drain_delay = 0\n{'' if IS_WHOLE else quick}"
     with node(tmp_path, settings, plugins='enable = ["uvicorn"]') as gateway:
         host, _, port = gateway.url.removeprefix("http://").rpartition(":")
-        before = await flood(gateway.endpoint, seconds=8 if IS_WHOLE else 3, rate=RATE)
+        before = await flood(gateway.endpoint, seconds=longest if IS_WHOLE else 3, rate=RATE)
         slow = [asyncio.create_task(_slow_client(host, int(port), kind)) for kind in SLOW for _ in range(EACH)]
         meanwhile = await flood(gateway.endpoint, seconds=longest, rate=RATE)
         lasted = await asyncio.gather(*slow)

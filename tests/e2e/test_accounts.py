@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import re
-import select
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,12 +13,12 @@ import fronts
 import pytest
 import running
 import wire
+from shell import Shell
 
 from toolway_testing.polling import eventually_now
 
-TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 PASSWORD = "correct horse battery"
-SOON, PATIENCE = 1.0, 30.0
+SOON = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,54 +105,10 @@ def test_a_member_that_is_added_on_one_node_is_one_on_the_other_within_a_second(
     eventually_now(lambda: teams() == {"ops": "viewer"}, SOON)
 
 
-@dataclass(frozen=True)
-class Ran:
-    """What a command did."""
-
-    code: int
-    out: str
-
-
-class Shell:
-    """A person at a terminal, who has nothing in the environment but where the gateway is."""
-
-    def __init__(self, nodes: Nodes) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TOOLWAY_")}
-        self._environment = {**kept, "TOOLWAY_URL": nodes.urls[0], "XDG_CONFIG_HOME": str(nodes.home), "TERM": "xterm"}
-
-    def run(self, *arguments: str, answers: tuple[str, ...] = (), token: str = "") -> Ran:
-        """Run it on a terminal, and type these answers when it asks."""
-        terminal, inner = pty.openpty()
-        command = [TOOLWAY, *arguments]
-        streams = {"stdin": inner, "stdout": inner, "stderr": inner}
-        environment = {**self._environment, "COLUMNS": "200", "TOOLWAY_TOKEN": token}
-        with subprocess.Popen(command, env=environment, start_new_session=True, **streams) as ran:  # type: ignore[call-overload]
-            os.close(inner)
-            seen = _typed(terminal, list(answers))
-            if seen is None:
-                ran.kill()
-        os.close(terminal)
-        assert seen is not None, f"{arguments} waits for an answer that the test does not give"
-        return Ran(ran.returncode, seen.decode(errors="replace"))
-
-
-def _typed(terminal: int, answers: list[str]) -> bytes | None:
-    """What is seen until the command ends, when the answers are typed as it asks; None when it does not end."""
-    seen = b""
-    while select.select([terminal], [], [], PATIENCE)[0]:
-        try:
-            seen += os.read(terminal, 65536)
-        except OSError:  # the other side is closed
-            return seen
-        if answers and re.search(rb"(?i)(password|confirmation): $", seen):
-            os.write(terminal, f"{answers.pop(0)}\n".encode())
-    return None
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_first_administrator_is_made_and_signs_in_on_the_command_line(nodes: Nodes) -> None:
-    shell = Shell(nodes)
+    shell = Shell(nodes.urls[0], nodes.home)
     assert shell.run("users", "add", "root", "--admin", token=nodes.token).code == 0
     set_password = shell.run("users", "password", "root", answers=(PASSWORD, PASSWORD), token=nodes.token)
     assert set_password.code == 0

@@ -60,8 +60,9 @@ class PluginCommand(TyperCommand):
         self.help = dist.metadata["Summary"] if dist else None
         return super().get_short_help_str(limit)
 
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Of the group that the entry point names; from there on it acts."""
+    @property
+    def own(self) -> TyperGroup:
+        """The commands of the plugin, imported."""
         try:
             commands = self._entry_point.load()
         except Exception as error:
@@ -70,7 +71,11 @@ class PluginCommand(TyperCommand):
         if not isinstance(commands, typer.Typer):
             raise Failure(f"{self._complaint} is no typer.Typer; report it to the author of the package")
         commands.rich_markup_mode = None
-        return typer.main.get_group(commands).make_context(*arguments, **options)
+        return typer.main.get_group(commands)
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Of the group that the entry point names; from there on it acts."""
+        return self.own.make_context(*arguments, **options)
 
 
 class Commands(TyperGroup):

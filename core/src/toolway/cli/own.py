@@ -113,7 +113,7 @@ def list_sessions() -> None:
             "current": "yes" if one["current"] else "",
             "seen": time.strftime("%Y-%m-%d %H:%M", time.localtime(one["seen_at"])),
         }
-        for one in client().pages("/sessions")
+        for one in client().api("GET", "/sessions")["items"]
     ]
     show("sessions", rows, ("name", "current", "seen", "address", "client"))
 
