@@ -34,3 +34,10 @@ def test_it_loads_and_the_fast_server_acts(monkeypatch: pytest.MonkeyPatch, tmp_
     assert config.gateway.server == "auto"
     runner = plugins.one(toolway_server_runners, GatewayKernel.bare(config, Keeper().holder()), None)
     assert runner.name == "uvicorn"
+
+
+def test_what_is_deployed_is_what_is_recommended() -> None:
+    deployed = tomllib.loads((ROOT / "contrib/deploy/toolway.toml").read_text())
+
+    assert deployed["plugins"] == tomllib.loads(RECOMMENDED.read_text())["plugins"]
+    assert deployed["gateway"]["data_dir"] in (ROOT / "contrib/deploy/Dockerfile").read_text()
