@@ -21,6 +21,7 @@ PLUGINS = (
     "rate-limit",
     "rbac",
     "reload",
+    "rest",
     "server-keys",
     "tokens",
 )

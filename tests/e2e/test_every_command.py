@@ -165,6 +165,7 @@ SESSIONS: dict[str, list[str]] = {
         "connections list",
         "connections revoke demo ! 5",
     ],
+    "rest": ["rest tools pets.json"],
     "logs and audit": [
         "loggers",
         "loggers set toolway.gateway DEBUG",
@@ -190,6 +191,7 @@ class Desk:
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     home = tmp_path_factory.mktemp("desk")
+    (home / "pets.json").write_text('{"openapi": "3.1.0", "paths": {"/pets": {"get": {}}}}')
     (home / "objects.json").write_text('{"servers": [{"name": "some", "include": ["demo/add"]}]}')
     with running.gateway(home, TABLES) as gate:
         made = Desk(gate, home, fronts.admin_token(gate))
