@@ -199,6 +199,36 @@ def test_tools_get_names_of_their_own() -> None:
     assert [item.name for item in made.items] == ["get_pets_id", "a_b_c_2", "x" * 64, "a_b_c_3", "a_b_c"]
 
 
+def test_servers_of_single_operations_are_told_together() -> None:
+    files = [{"url": "https://files.example/v1"}]
+    document = Document(
+        {
+            "openapi": "3.1.0",
+            "servers": [{"url": "https://api.example/v2"}],
+            "paths": {
+                "/a": {"get": {"servers": files}, "post": {"servers": files}},
+                "/b": {"get": {"servers": [{"url": "https://API.example/v2"}]}},
+            },
+        }
+    )
+    settings = RestUpstream(name="api", endpoints=("https://api.example",), document="x.json")
+
+    path, servers = build(settings, document).problems
+    assert path == "upstream 'api': the document's servers have the path '/v2', the endpoints have '/'"
+    assert servers.startswith("upstream 'api': 2 operations have servers of their own ('files.example'), and go to ")
+
+
+def test_json_is_asked_for_before_everything_else() -> None:
+    contents = {"text/csv": {}, "application/json": {"schema": {"type": "object"}}, "application/yaml": {}}
+
+    both = book(operation(responses={"200": {"content": contents}})).operations["do"]
+    csv = book(operation(responses={"200": {"content": {"text/csv": {}}}})).operations["do"]
+
+    assert both.accept == "application/json, text/csv;q=0.5, application/yaml;q=0.5, */*;q=0.1"
+    assert csv.accept == "text/csv;q=0.5, */*;q=0.1"
+    assert both.output_schema and not csv.output_schema
+
+
 def test_only_so_many_tools_are_made() -> None:
     made = book({f"/a{n}": {"get": {}} for n in range(5)}, max_tools=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -69,18 +70,22 @@ class Builder:
         settings, schemas = self._settings, Schemas(document, self._settings.max_schema)
         self._schemes = dict(self._found_schemes(document))
         self._compare_paths(document)
+        hosts = {_host(text(mapping(each).get("url"))) for each in sequence(document.root.get("servers"))}
+        elsewhere: Counter[str] = Counter()
         for path, method, item in operations(document):
             try:
                 described = Described(document, path, method, item)
                 if selected(settings.include, settings.exclude, described.id, described.tags, path, method):
                     self._add(described, schemas, fit(described.id, self._taken))
-                    if servers := described.servers():
-                        what = f"names servers of its own ({', '.join(servers)[:200]})"
-                        self._complain(f"{method.upper()} {path[:100]} {what}; it goes to the endpoints all the same")
+                    elsewhere.update(host for url in described.servers() if (host := _host(url)) not in hosts)
             except (Unresolved, Unusable) as reason:
                 self._complain(f"{method.upper()} {path[:100]} is left out: {reason}")
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
                 self._complain(f"{method.upper()} {path[:100]} is left out: it is not as OpenAPI wants it")
+
+        for host, count in elsewhere.items():
+            what = f"{count} operations have servers of their own ({host[:100]!r})"
+            self._complain(f"{what}, and go to the endpoints all the same; make another upstream for them")
 
     def add_declared(self, declared: Declared) -> None:
         """The tool of one declared operation."""
@@ -134,9 +139,8 @@ class Builder:
 
     def _output(self, described: Described, schemas: Schemas, shapers: Shapers) -> tuple[dict[str, Any], bool]:
         """The schema of an answer, always of an object, and whether it wraps what the document describes."""
-        schema, media = described.answers()
-        is_json = all(is_json_media(each) for each in media)
-        is_promised = is_json and described.method != "HEAD" and self._settings.output_schemas != "none"
+        schema, _ = described.answers()
+        is_promised = described.method != "HEAD" and self._settings.output_schemas != "none"
         if schema is None or not is_promised or shapers.response is not None:
             return {}, False
         is_loose = self._settings.output_schemas == "loose"
@@ -224,7 +228,17 @@ def _shapers(shape: Shape | None) -> Shapers:
 
 
 def _accept(media: tuple[str, ...]) -> str:
-    return ", ".join([*(media[:4] or ("application/json",)), "*/*;q=0.1"])
+    """JSON before everything else that the document names."""
+    json = [each for each in media if is_json_media(each)][:3]
+    others = [f"{each};q=0.5" for each in media if each not in json and "*" not in each][:3]
+    return ", ".join([*(json or ([] if others else ["application/json"])), *others, "*/*;q=0.1"])
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _path(url: str) -> str:

@@ -96,7 +96,7 @@ class GeneratedApi:
         status, answer = next(
             (code, self.resolved(each)) for code, each in operation["responses"].items() if code.startswith("2")
         )
-        for media, content in answer.get("content", {}).items():
+        for media, content in sorted(answer.get("content", {}).items(), key=lambda each: not each[0].endswith("json")):
             if media.endswith("json"):
                 body = json.dumps(example(content.get("schema", {}), self.resolved, "answer"))
                 return web.Response(status=int(status), text=body, content_type=media)
