@@ -15,6 +15,7 @@ PLUGINS = (
     "autotune",
     "balancer",
     "breaker",
+    "cache",
     "json-logging",
     "otel",
     "prometheus",

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PASSWORD, OTHER = "correct horse battery", "staple staple staple"
 PLUGINS = (
     *("json-logging", "audit", "rate-limit", "tokens", "server-keys", "rbac", "user-oauth", "autotune", "breaker"),
-    *("balancer", "reload"),
+    *("balancer", "cache", "reload"),
 )
 TABLES = f"""
 [plugins]
@@ -166,6 +166,16 @@ SESSIONS: dict[str, list[str]] = {
         "connections revoke demo ! 5",
     ],
     "rest": ["rest tools pets.json"],
+    "cache": [
+        "cache warm all-of-demo demo__add a=1 b=2",
+        "cache warm all-of-demo demo://about --kind resource",
+        "cache stats",
+        "cache stats --items",
+        "cache entries",
+        "cache flush ! 1",
+        "cache flush --upstream demo --pattern demo/*",
+        "cache flush --all",
+    ],
     "logs and audit": [
         "loggers",
         "loggers set toolway.gateway DEBUG",

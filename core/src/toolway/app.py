@@ -141,6 +141,7 @@ async def build_gateway(
 
     presence = await kernel.keep("presence", kernel.stores, present, Presence.close)
     plane = DataPlane(kernel, catalog, access, providers, lists, presence)
+    kernel.call = plane.call
     kernel.entities = plugins.collect(system.toolway_entities, kernel, builtin="first")
     services = plugins.collect(system.toolway_services, kernel)
     server = None if config.gateway.server == "auto" else config.gateway.server

@@ -17,8 +17,7 @@ class ToolwayError(Exception):
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
-        self.message = message
-        self.details = details
+        self.message, self.details = message, details
 
     @property
     def headers(self) -> dict[str, str]:

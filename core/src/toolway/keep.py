@@ -63,8 +63,7 @@ class Holder:
     """What one gateway holds; everything is given back together, newest first."""
 
     def __init__(self, keeper: Keeper) -> None:
-        self.node = keeper.node
-        self._keeper = keeper
+        self.node, self._keeper = keeper.node, keeper
         self._held = AsyncExitStack()
 
     async def keep(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -23,6 +23,7 @@ from toolway.hookspecs.api import Operation
 from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.challenge import Challenges
+from toolway.hookspecs.routing import Call, Reply
 from toolway.keep import Holder
 from toolway.keyring import KeyRing, open_ring, prepare_directory, root_key_file
 from toolway.migrations.run import kernel_history, migrate
@@ -53,6 +54,7 @@ class GatewayKernel:
     catalog: Catalog
     access: Access
     challenges: Challenges
+    call: Callable[[Call], Awaitable[Reply]]
     phase: Phase = "starting"
     stores: str = ""
     entities: Sequence[system.Entity] = ()
@@ -61,9 +63,7 @@ class GatewayKernel:
     password_verifiers: Sequence[PasswordVerifier] = ()
 
     def __init__(self, config: Config, holder: Holder, clock: Clock, metrics: Instruments | None = None) -> None:
-        self.config = config
-        self.node = holder.node
-        self.clock = clock
+        self.config, self.node, self.clock = config, holder.node, clock
         self.metrics = metrics or Instruments()
         self.secrets = SecretResolver(clock)
         by = {"scheme": None, "outcome": ("ok", "failed")}
@@ -73,8 +73,7 @@ class GatewayKernel:
         self.control: Control = NoControl()
         self.http = OutgoingHttp(config.egress.allow_private)
         self.keep = holder.keep
-        self.public_url = config.gateway.public_url
-        self.api_references = config.gateway.api_references
+        self.public_url, self.api_references = config.gateway.public_url, config.gateway.api_references
         self.challenges = Challenges(self.public_url, config.gateway.authorization_servers)
 
     @classmethod

@@ -70,9 +70,7 @@ class Life:
         self.files, self._in_force = files, in_force or InForce()
         self._load, self._metrics, self._admit, self._demo = load, metrics, admit, demo
         self.hangups: list[Callable[[], None]] = []
-        self._keeper = Keeper()
-        self._retiring = Background()
-        self._serving = AsyncExitStack()
+        self._keeper, self._retiring, self._serving = Keeper(), Background(), AsyncExitStack()
         self._prepared: Prepared | None = None
         self.swapped: Callable[[Gateway], None] = lambda gateway: None
 

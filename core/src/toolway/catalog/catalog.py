@@ -20,7 +20,7 @@ from toolway.catalog.snapshot import EMPTY, Snapshot, build_snapshot
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import NotFound, ToolwayError
 from toolway.hookspecs.caching import PubSub
-from toolway.hookspecs.catalog import UpstreamView
+from toolway.hookspecs.catalog import NewsListener, UpstreamView
 from toolway.hookspecs.routing import CatalogSource, Desired, Discovery, Endpoint, Eras, Upstream
 from toolway.hookspecs.system import SnapshotPart, Transaction
 from toolway.plugin.kernel import Clock
@@ -63,7 +63,7 @@ class Catalog:
         self._revisions: Mapping[str, int] = {}
         self._saved: Mapping[str, Discovery] = {}
         self._watchers: dict[str, Watcher] = {}
-        self._listeners: list[SwapListener] = []
+        self._listeners, self._news_listeners = list[SwapListener](), list[NewsListener]()
         self._news, self._check = asyncio.Event(), asyncio.Event()
         self._loading, self.seen_at = asyncio.Lock(), clock.monotonic()
         self._background, self._is_running = Background(), False
@@ -102,9 +102,15 @@ class Catalog:
                 self.failure = ""
                 self.rebuild()
 
-    def stir(self, name: str) -> None:
-        """Discover the upstream again soon: a conversation with it heard that a list changed."""
-        if watcher := self._watchers.get(name):
+    def on_news(self, listener: NewsListener) -> None:
+        """See `plugin.Catalog`."""
+        self._news_listeners.append(listener)
+
+    def hear(self, name: str, method: str, uri: str = "") -> None:
+        """An upstream said this; it is discovered again soon if a list changed."""
+        for listener in self._news_listeners:
+            listener(name, method, uri)
+        if method.endswith("/list_changed") and (watcher := self._watchers.get(name)):
             watcher.stir()
 
     async def refresh(self, name: str) -> Discovery:
@@ -151,7 +157,7 @@ class Catalog:
             if known is None or known.task is None or known.view.upstream != mine.view.upstream:
                 continue
             upstream = known.view.upstream
-            known.move(self._definitions.kinds[upstream.kind], self._authorize(upstream), self._news.set)
+            known.move(self._definitions.kinds[upstream.kind], self._authorize(upstream), self._news.set, self.hear)
             other._background.hand_over(known.task, self._background)
             self._watchers[name] = known
         self.rebuild()
@@ -204,7 +210,7 @@ class Catalog:
             known = old.view.discovery if is_there else None
         kind = self._definitions.kinds[upstream.kind]
         view = UpstreamView(upstream, known)
-        watcher = Watcher(view, kind, self._authorize(upstream), self._clock, self._news.set)
+        watcher = Watcher(view, kind, self._authorize(upstream), self._clock, self._news.set, self.hear)
         self._start(watcher)
         return watcher
 

@@ -14,8 +14,8 @@ from msgspec import Raw
 
 from toolway.errors import ClientCannot, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
 from toolway.hookspecs import routing
-from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Endpoint, Era, Eras, Leg
+from toolway.hookspecs.catalog import NewsListener, UpstreamView
+from toolway.hookspecs.routing import ClientProfile, Connection, Discovery, Endpoint, Era, Eras, Leg, UpstreamKind
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin.kernel import Clock
 
@@ -47,26 +47,26 @@ class Watcher:
     def __init__(
         self,
         view: UpstreamView,
-        kind: routing.UpstreamKind,
+        kind: UpstreamKind,
         authorize: Authorize,
         clock: Clock,
         changed: Callable[[], None],
+        heard: NewsListener,
     ) -> None:
-        """`changed` is called after each change of the view."""
-        self.view = view
-        self.name = view.upstream.name
+        """`changed` is called after each change of the view, `heard` stirs it after news of its lists."""
+        self.view, self.name = view, view.upstream.name
         self.task: asyncio.Task[None] | None = None
-        self._kind, self._authorize, self._clock, self._changed = kind, authorize, clock, changed
+        self._kind, self._authorize, self._clock = kind, authorize, clock
+        self._changed, self._heard = changed, heard
         self._connection: Connection | None = None
         self._eras = Eras()
-        self._failures = 0
-        self._down_since = clock.monotonic()
+        self._failures, self._down_since = 0, clock.monotonic()
         self._wake = asyncio.Event()
         self._demands: list[asyncio.Future[Discovery | ToolwayError]] = []
 
-    def move(self, kind: routing.UpstreamKind, authorize: Authorize, changed: Callable[[], None]) -> None:
+    def move(self, kind: UpstreamKind, authorize: Authorize, changed: Callable[[], None], heard: NewsListener) -> None:
         """It goes on for another gateway."""
-        self._kind, self._authorize, self._changed = kind, authorize, changed
+        self._kind, self._authorize, self._changed, self._heard = kind, authorize, changed, heard
 
     def stir(self) -> None:
         """Somebody heard that a list changed: discover again soon."""
@@ -75,7 +75,7 @@ class Watcher:
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Some list may no longer be what was discovered."""
         if method.endswith("/list_changed"):
-            self.stir()
+            self._heard(self.name, method, "")
 
     async def ask(self, method: str, params: Raw) -> Raw:
         """Nobody is there to be asked."""

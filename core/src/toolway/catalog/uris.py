@@ -33,8 +33,7 @@ class UriTable:
 
     def __init__(self, selection: Selection, resource_upstreams: Iterable[str]) -> None:
         """`resource_upstreams` are those that offer resources, listed or not."""
-        self._selection = selection
-        self._upstreams = tuple(resource_upstreams)
+        self._selection, self._upstreams = selection, tuple(resource_upstreams)
         self._owners: dict[tuple[ItemKind, str], dict[str, Item | None]] = defaultdict(dict)
         self._templates: list[tuple[templates.Matcher, str, str]] = []
 

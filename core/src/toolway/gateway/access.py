@@ -37,8 +37,7 @@ class Access:
     def __init__(
         self, authenticators: Sequence[auth.Authenticator], authorizers: Sequence[auth.Authorizer], clock: Clock
     ) -> None:
-        self._authenticators = tuple(authenticators)
-        self._authorizers = tuple(authorizers)
+        self._authenticators, self._authorizers = tuple(authenticators), tuple(authorizers)
         self._clock = clock
         self._known: OrderedDict[bytes, Authenticated] = OrderedDict()
         self._refusals = Refusals(clock)

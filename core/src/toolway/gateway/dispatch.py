@@ -58,8 +58,7 @@ class Dispatch:
         redact: Callable[[str], str],
     ) -> None:
         self._lists, self._access = lists, lists.access
-        self._allowed = lists.access.allowed
-        self.calls = quota
+        self._allowed, self.calls = lists.access.allowed, quota
         self._watchers, self.redact = watchers, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}

@@ -198,6 +198,7 @@ class Exchange(msgspec.Struct, eq=False):
     async def ask(self, method: str, params: Raw) -> Raw:
         """Ask the client; the deadline of the call stands still meanwhile. Raises ClientCannot."""
         check_capability(self.client, method, params)
+        self.call.is_asked = True
         self.clock.pause()
         try:
             async with asyncio.timeout(ASK_SECONDS):

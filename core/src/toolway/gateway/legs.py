@@ -46,20 +46,15 @@ class HeldLeg:
         endpoint: Endpoint,
         key: LegKey,
         owner: Owner | None,
-        relisted: Callable[[str], None] = lambda upstream: None,
+        heard: Callable[[str, str, str], None] = lambda upstream, method, uri: None,
     ) -> None:
-        self.upstream = upstream
-        self.endpoint = endpoint
-        self.key = key
-        self.era = key[1]
+        self.upstream, self.endpoint, self.key, self.era = upstream, endpoint, key, key[1]
         self.principal = owner.principal.id if owner else ""
         self.session = owner.session if owner and owner.session and owner.session.id == key[2] else None
-        self.users = 0
-        self.last_used = 0.0
+        self.users, self.last_used = 0, 0.0
         self.wants: dict[Listener, frozenset[str]] = {}
-        self._relisted = relisted
         self._wanted: frozenset[str] = frozenset()
-        self._watching = asyncio.Lock()
+        self._heard, self._watching = heard, asyncio.Lock()
         self._level: str | None = None
 
     @property
@@ -69,10 +64,9 @@ class HeldLeg:
 
     def notify(self, method: str, params: Mapping[str, Raw]) -> None:
         """Updates go to their listeners, log messages to the session; a changed list is discovered again."""
-        if method.endswith("/list_changed"):
-            self._relisted(self.upstream.name)
-        elif method == "notifications/resources/updated":
-            uri = decoded(params, "uri", str)
+        if method.endswith(("/list_changed", "/updated")):
+            uri = decoded(params, "uri", str) or ""
+            self._heard(self.upstream.name, method, uri)
             for listener, uris in list(self.wants.items()):
                 if uri in uris:
                     listener.updated(self.upstream.name, uri)
@@ -121,13 +115,13 @@ class HeldLeg:
 class Legs(msgspec.Struct, eq=False):
     """Finds or makes the leg for a call; closes idle ones, those of ended sessions and of changed upstreams.
 
-    `relisted` hears the name of an upstream that says on some leg that a list of it changed.
+    `heard` gets what upstreams say on some leg of changed lists and updated resources, see `Catalog.on_news`.
     """
 
     clock: Clock
     kinds: Mapping[str, routing.UpstreamKind] = {}
     auths: dict[str, UpstreamAuth] = {}
-    relisted: Callable[[str], None] = lambda upstream: None
+    heard: Callable[[str, str, str], None] = lambda upstream, method, uri: None
     held: dict[LegKey, dict[str, HeldLeg]] = {}
     closing: Background = msgspec.field(default_factory=Background)
 
@@ -135,10 +129,10 @@ class Legs(msgspec.Struct, eq=False):
         self,
         kinds: Mapping[str, routing.UpstreamKind],
         auths: Mapping[str, UpstreamAuth],
-        relisted: Callable[[str], None],
+        heard: Callable[[str, str, str], None],
     ) -> None:
         """Those of the gateway that serves from now on; conversations that go on use its credentials too."""
-        self.kinds, self.relisted = kinds, relisted
+        self.kinds, self.heard = kinds, heard
         self.auths.clear()
         self.auths.update(auths)
 
@@ -209,15 +203,16 @@ class Legs(msgspec.Struct, eq=False):
         self.discard_all(lambda held: True)
         await self.closing.done()
 
-    def _hear(self, upstream: str) -> None:
-        self.relisted(upstream)
-
     def _all(self) -> list[HeldLeg]:
         return [held for legs in self.held.values() for held in legs.values()]
 
     def _open(self, upstream: Upstream, endpoint: Endpoint, key: LegKey, owner: Owner) -> HeldLeg:
         shared = key[1] == "modern" or upstream.settings.sharing == "shared"
-        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, self._hear)
+
+        def hear(*news: str) -> None:  # a reload changes who does
+            self.heard(*news)
+
+        held = HeldLeg(upstream, endpoint, key, owner if key[2] else None, hear)
         profile = ClientProfile(owner.client.version, {}, {}) if shared else owner.client
         leg = routing.Leg(key[1], key[2], profile, held, authorizer(self.auths, upstream, owner.principal))
         held.connection = self.kinds[upstream.kind].connect(upstream, endpoint, leg)

@@ -73,9 +73,7 @@ class Quota(Bound):
 
     def __init__(self, what: str, per_principal: int, per_node: int) -> None:
         super().__init__()
-        self._what = what
-        self._per_principal = per_principal
-        self._per_node = per_node
+        self._what, self._per_principal, self._per_node = what, per_principal, per_node
 
     def take(self, principal: Principal) -> None:
         """Take a place; raises Overloaded."""

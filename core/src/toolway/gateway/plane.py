@@ -14,10 +14,14 @@ from toolway.errors import NotFound
 from toolway.gateway.access import Access
 from toolway.gateway.attempt import Attempts
 from toolway.gateway.dispatch import Dispatch
+from toolway.gateway.exchange import Exchange
 from toolway.gateway.lists import Lists
 from toolway.gateway.presence import Presence
+from toolway.gateway.streams import EventStream
+from toolway.gateway.translate import introduction
 from toolway.gateway.watching import CallWatchers
 from toolway.hookspecs import attempts, routing, telemetry
+from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.secrets import UpstreamAuth
 from toolway.plugin.kernel import Kernel
 
@@ -63,7 +67,7 @@ class DataPlane:
         self.access.dropped = self.drop
         self.sessions.closers = [lambda session: self.legs.discard_all(lambda held: held.session is session)]
         self.streams.access = self.parked.access = self.access
-        self.legs.serve(self._providers.kinds, self._providers.auths, catalog.stir)
+        self.legs.serve(self._providers.kinds, self._providers.auths, catalog.hear)
         hub.lists, hub.snapshot = self.lists, lambda: catalog.snapshot
         self._measure()
         if before is not None:
@@ -91,6 +95,14 @@ class DataPlane:
         if view is None:
             raise NotFound(f"there is no server {server!r}")
         return view
+
+    async def call(self, call: Call) -> Reply:
+        """See `plugin.Kernel`."""
+        stream, about = EventStream(closed=True), introduction(call.client)
+        call.peer = exchange = Exchange(0, call.principal, call.client, about, stream, self.parking, params=call.params)
+        exchange.made = call
+        await self.dispatch.run(exchange, self.view(call.server))
+        return exchange.late or Reply()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that may outlive its HTTP request; drained when the gateway stops."""

@@ -43,8 +43,7 @@ class Relay:
     """Reaches other nodes over pub/sub. Handlers run as tasks; a failing one is logged and affects nobody else."""
 
     def __init__(self, node: str, pubsub: PubSub) -> None:
-        self._node = node
-        self._pubsub = pubsub
+        self._node, self._pubsub = node, pubsub
         self._handlers: dict[str, Handler] = {}
         self._streams: dict[str, StreamHandler] = {}
         self._open: dict[str, asyncio.Queue[bytes | None]] = {}

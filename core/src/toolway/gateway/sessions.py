@@ -65,8 +65,7 @@ class ClientSession:
         self.exchanges: dict[int | str, Exchange] = {}
         self.attached = False
         self.listener: Listener | None = None
-        self.last_used = 0.0
-        self._relay = relay
+        self.last_used, self._relay = 0.0, relay
         self._asks: dict[str, asyncio.Future[Raw]] = {}
         self._serial = 0
         self.adopt(record)
@@ -205,11 +204,8 @@ class Sessions:
     """Finds, makes and ends sessions. `closers` hear of ended ones, `changed` hears what another node changed."""
 
     def __init__(self, node: str, seal: Seal, clock: Clock, keyvalue: KeyValueStore, relay: Relay) -> None:
-        self._node = node
-        self._seal = seal
-        self._clock = clock
-        self._keyvalue = keyvalue
-        self._relay = relay
+        self._node, self._seal, self._clock = node, seal, clock
+        self._keyvalue, self._relay = keyvalue, relay
         self._by_token: OrderedDict[str, ClientSession] = OrderedDict()
         self._by_id: dict[str, ClientSession] = {}
         self.closers: list[Callable[[ClientSession], None]] = []

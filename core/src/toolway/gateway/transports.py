@@ -30,8 +30,7 @@ class StreamableHttp:
     """Serves sessions on the same URL as the modern era."""
 
     def __init__(self, plane: DataPlane, methods: LegacyMethods) -> None:
-        self._plane = plane
-        self._methods = methods
+        self._plane, self._methods = plane, methods
 
     def enter(self) -> None:
         """Hear other nodes from now on."""
@@ -167,8 +166,7 @@ class HttpWithSse:
     """Serves `/sse` and `/messages` of each server: one GET stream carries everything, POSTs are only accepted."""
 
     def __init__(self, plane: DataPlane, methods: LegacyMethods) -> None:
-        self._plane = plane
-        self._methods = methods
+        self._plane, self._methods = plane, methods
 
     def enter(self) -> None:
         """Hear other nodes from now on."""

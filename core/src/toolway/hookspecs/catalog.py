@@ -83,6 +83,10 @@ class CatalogSnapshot(Protocol):
         """By name."""
 
 
+NewsListener = Callable[[str, str, str], None]
+"""Hears an upstream's name, the notification's method, and for an updated resource its own URI there."""
+
+
 class Definitions(Protocol):
     """Turns tables of the file and bodies of the API into settings, by the kinds and auth types that are enabled.
 
@@ -117,6 +121,12 @@ class Catalog(Protocol):
     @property
     def problems(self) -> Sequence[str]:
         """What is wrong now, for administrators; empty when all is well."""
+
+    def on_news(self, listener: NewsListener) -> None:
+        """Call `listener` at once when an upstream says that a list changed or a resource was updated.
+
+        Of resources only those are heard of that some client subscribed to on this node.
+        """
 
     async def reload(self) -> None:
         """Read everything declared anew, all parts too, and swap."""

@@ -233,6 +233,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
     where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
     attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun. Middleware that
     answers in place of the upstream says so in `answered_by`, with its name: watchers tell such calls from others.
+    `is_asked` is set when its client was asked for something.
     """
 
     method: str
@@ -250,6 +251,7 @@ class Call(msgspec.Struct, eq=False, dict=True):
     outgoing_meta: dict[str, Raw] = {}
     reply_headers: dict[str, str] = {}
     answered_by: str = ""
+    is_asked: bool = False
 
     def arguments(self) -> dict[str, Any]:
         """The decoded `arguments`, decoded once; integers of up to 4,300 digits survive.

@@ -13,6 +13,7 @@ from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, R
 from toolway.hookspecs.caching import KeyValueStore, PubSub
 from toolway.hookspecs.catalog import Catalog, Definitions
 from toolway.hookspecs.challenge import Challenges
+from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.system import Entity, HealthCheck, Transaction
 from toolway.hookspecs.telemetry import Metrics
 
@@ -222,6 +223,16 @@ class Kernel(Protocol):
 
     def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
         """Whether the principal may do this: what all authorizers together say."""
+
+    def call(self, call: Call) -> Awaitable[Reply]:
+        """Make a call that no client waits for, by the names that its server shows, through all middleware.
+
+        Its principal has to be one who may use the server, which is not looked at; its client must have no
+        capabilities, for nobody can be asked. Failures are faults. Only while the gateway serves.
+
+        Raises:
+            NotFound: there is no such server.
+        """
 
     def describe(self, action: str, name: str) -> Resource:
         """What a decision about this action on this object is about, with its owner and visibility."""
