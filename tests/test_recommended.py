@@ -13,7 +13,8 @@ from toolway.kernel import GatewayKernel
 
 ROOT = Path(__file__).resolve().parents[1]
 RECOMMENDED = ROOT / "contrib/recommended.toml"
-NOT_FOR_EVERYBODY = {"otel", "vault"}  # they need the address of something
+NOT_FOR_EVERYBODY = {"otel", "vault", "cache"}
+"""They need the address of something, or change what callers see."""
 
 
 def test_it_enables_the_plugins_of_the_repository() -> None:
