@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import outcome_of
+from toolway.hookspecs.telemetry import Served, outcome_of
 from toolway.plugin import ToolwayError
 from toolway_otel.trace import Span
 
@@ -22,6 +22,30 @@ def described(span: Span) -> Span:
         _describe_call(span, *span.of)
     span.of = None
     return span
+
+
+def describe_request(span: Span, request: Served) -> None:
+    """Of the whole HTTP request (OpenTelemetry conventions for HTTP servers)."""
+    scope, error = request.scope, request.error
+    span.name = f"{scope['method']} {request.route}" if request.route else scope["method"]
+    known = {
+        "http.request.method": scope["method"],
+        "http.response.status_code": request.status,
+        "network.protocol.version": scope["http_version"],
+        "url.scheme": scope["scheme"],
+        "http.route": request.route,
+        "client.address": (scope.get("client") or ("",))[0],
+        "mcp.method.name": request.method,
+        "toolway.server": request.server,
+        "toolway.principal": request.principal.id if request.principal is not None else "",
+        "toolway.request_id": request.request_id,
+    }
+    span.attributes = {name: value for name, value in known.items() if value}
+    if request.identified:
+        span.events = [("authenticated", request.identified)]
+    if error is not None or request.status >= 500:
+        span.error = type(error).__name__ if error is not None else ""
+        span.attributes["error.type"] = span.error or str(request.status)
 
 
 def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:

@@ -21,11 +21,12 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from toolway.hookspecs.telemetry import Family
+from toolway_otel.hiding import hidden
 from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import Span, Trace
 
@@ -62,6 +63,7 @@ def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str
         resource=told,
         attributes={**attributes, "process.pid": os.getpid()} if span is trace.root else attributes,
         links=links,
+        events=[Event(name, timestamp=at) for name, at in span.events],
         kind=KINDS[span.kind],
         status=status,
         start_time=span.start,
@@ -81,10 +83,12 @@ def _redacted(span: Span, redact: Callable[..., str]) -> tuple[str, str | None, 
     return name, None if span.error is None else error, {**span.attributes, **dict(zip(keys, values, strict=True))}
 
 
-def metrics_data(families: Sequence[Family], told: Resource, since: int) -> MetricsData:
+def metrics_data(
+    families: Sequence[Family], told: Resource, since: int, redact: Callable[..., str]
+) -> MetricsData:
     """All totals; `since` is when counting began, in nanoseconds since 1970."""
     now = time_ns()
-    every = [_metric(each, since, now) for each in families if each.series]
+    every = [_metric(each, since, now) for each in hidden(families, redact) if each.series]
     scope = ScopeMetrics(SCOPE, every, "")
     return MetricsData([ResourceMetrics(told, [scope], "")])
 
@@ -109,6 +113,7 @@ def _histogram(
     family: Family, labels: tuple[str, ...], values: Sequence[float], since: int, now: int
 ) -> HistogramDataPoint:
     counts, total = [int(each) for each in values[:-1]], values[-1]
+    unknown: Any = None
     return HistogramDataPoint(
         attributes=dict(zip(family.labels, labels, strict=True)),
         start_time_unix_nano=since,
@@ -117,6 +122,6 @@ def _histogram(
         sum=total,
         bucket_counts=counts,
         explicit_bounds=family.bounds,
-        min=0.0,
-        max=0.0,
+        min=unknown,
+        max=unknown,
     )

@@ -29,11 +29,12 @@ class Span(msgspec.Struct, eq=False):
     attributes: dict[str, Any] = {}
     error: str | None = None
     link: Remote | None = None
+    events: list[tuple[str, int]] = []
     of: Any = None
 
 
 class Trace(msgspec.Struct, eq=False):
-    """The spans of one request. It `is_sampled` if the head decision was so; `spans` are those that ended."""
+    """The spans of one request. It `is_sampled` if the head decision was so; `spans` ended and are not sent yet."""
 
     id: str
     parent: str

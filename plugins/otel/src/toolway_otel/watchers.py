@@ -11,7 +11,7 @@ from msgspec import Raw
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import SERVED, Served, outcome_of
-from toolway_otel.attributes import described
+from toolway_otel.attributes import describe_request, described
 from toolway_otel.context import of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import KEY, Span, Trace, begin, span as trace_span
@@ -44,36 +44,14 @@ class Requests:
             if remote is not None:
                 trace.follow(remote)
         is_error = request.status >= 500 or request.error is not None
-        trace.is_kept = (
-            trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or request.seconds >= self._slow
-        )
+        is_slow = request.seconds >= self._slow and not _is_stream(request)
+        trace.is_kept = trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or is_slow
         if not trace.is_kept:
             return
         root.end, root.parent = time_ns(), trace.parent
-        scope = request.scope
-        root.name = f"{scope['method']} {request.route}" if request.route else scope["method"]
-        root.attributes = {
-            "http.request.method": scope["method"],
-            "http.response.status_code": request.status,
-            "network.protocol.version": scope["http_version"],
-            "url.scheme": scope["scheme"],
-            **{
-                key: value
-                for key, value in (
-                    ("http.route", request.route),
-                    ("client.address", (scope.get("client") or ("",))[0]),
-                    ("mcp.method.name", request.method),
-                    ("toolway.server", request.server),
-                    ("toolway.principal", request.principal.id if request.principal is not None else ""),
-                    ("toolway.request_id", request.request_id),
-                )
-                if value
-            },
-        }
-        if is_error:
-            root.error = type(request.error).__name__ if request.error is not None else ""
-            root.attributes["error.type"] = root.error or str(request.status)
-        self._keep(trace, [root, *map(described, trace.spans)])
+        describe_request(root, request)
+        spans, trace.spans = trace.spans, []
+        self._keep(trace, [root, *map(described, spans)])
 
 
 class Calls:
@@ -81,8 +59,8 @@ class Calls:
 
     name = "otel"
 
-    def __init__(self, keep: Keep) -> None:
-        self._keep = keep
+    def __init__(self, settings: OtelSettings, keep: Keep) -> None:
+        self._keeps_errors, self._keep = settings.keep_errors, keep
 
     def begin(self, call: Call) -> None:
         """See `CallWatcher`."""
@@ -108,10 +86,11 @@ class Calls:
         span.end, span.of = time_ns(), (call, reply)
         if reply is None or reply.fault is not None or outcome_of(call.method, reply) == "tool_error":
             trace.failed = True
-        if not trace.is_over:
-            trace.spans.append(span)
-        elif trace.is_kept or trace.failed:  # it waited for its client, who came back with another request
-            self._keep(trace, [described(span)])
+        trace.spans.append(span)
+        if trace.is_over:  # it waited for its client, who came back with another request
+            spans, trace.spans = trace.spans, []
+            if trace.is_kept or (trace.failed and self._keeps_errors):
+                self._keep(trace, [described(each) for each in spans])
 
 
 class Attempts:
@@ -152,3 +131,10 @@ class Attempts:
 def _identify(request: Served, trace: Trace) -> None:
     request.trace_id, request.span_id = trace.id, trace.root.id
     request.is_sampled = trace.is_sampled
+
+
+def _is_stream(request: Served) -> bool:
+    """Whether it lasts as long as its client stays: then its time says nothing."""
+    return request.method == "subscriptions/listen" or (
+        request.scope["method"] == "GET" and not request.route.startswith("/api/")
+    )
