@@ -83,9 +83,7 @@ def _redacted(span: Span, redact: Callable[..., str]) -> tuple[str, str | None, 
     return name, None if span.error is None else error, {**span.attributes, **dict(zip(keys, values, strict=True))}
 
 
-def metrics_data(
-    families: Sequence[Family], told: Resource, since: int, redact: Callable[..., str]
-) -> MetricsData:
+def metrics_data(families: Sequence[Family], told: Resource, since: int, redact: Callable[..., str]) -> MetricsData:
     """All totals; `since` is when counting began, in nanoseconds since 1970."""
     now = time_ns()
     every = [_metric(each, since, now) for each in hidden(families, redact) if each.series]
