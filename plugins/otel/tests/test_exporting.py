@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics.export import Sum
 from opentelemetry.sdk.resources import Resource
 from receiver import Receiver
 
@@ -144,6 +145,7 @@ def test_metrics_have_no_secrets_in_their_labels() -> None:
     data = metrics_data([family], Resource.create(), 0, lambda text: text.replace(text, "hidden"))
 
     [metric] = data.resource_metrics[0].scope_metrics[0].metrics
+    assert isinstance(metric.data, Sum)
     assert [(point.attributes, point.value) for point in metric.data.data_points] == [({"up": "hidden"}, 3.0)]
 
 
@@ -192,6 +194,7 @@ PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/otel.md"
 SPANS = 7
 
 
+@pytest.mark.slow
 async def test_one_trace_through_two_gateways_to_a_server_that_traces_itself(
     gateway: StartGateway, receiver: Receiver, tmp_path: Path
 ) -> None:
