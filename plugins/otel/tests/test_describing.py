@@ -14,7 +14,7 @@ def test_a_call_that_no_upstream_answered_says_who_did() -> None:
     client, nobody = ClientProfile("2026-07-28"), cast("Peer", None)
     call = Call("tools/call", {}, {}, "all", Principal("user:alice"), client, nobody, 0.0, target=Target("up", "echo"))
     call.answered_by = "cache"
-    told: Any = span("server", "")
+    told: Any = span("server", None)
     told.of = call, Reply()
 
     assert described(told).attributes["toolway.answered_by"] == "cache"

@@ -65,7 +65,7 @@ def _template(fields: AccessFields, line: Callable[[AccessFields], str]) -> str:
 
 def _likeness(access: Access) -> Likeness:
     served = access.served
-    scope, principal = served.scope, served.principal
+    scope, client, principal = served.scope, served.scope.get("client"), served.principal
     return (
         access.phase,
         served.status,
@@ -75,6 +75,6 @@ def _likeness(access: Access) -> Likeness:
         served.upstream,
         served.server,
         scope["method"],
-        scope.get("client"),
+        client[0] if client else None,
         None if principal is None else principal.id,
     )

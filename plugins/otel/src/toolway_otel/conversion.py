@@ -51,7 +51,8 @@ def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
 def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str]) -> ReadableSpan:
     """A span as the SDK has it, without what must not be told."""
     identity = int(trace.id, 16)
-    parent = SpanContext(identity, int(span.parent, 16), is_remote=span is trace.root) if span.parent else None
+    above = trace.parent if span.parent is None else span.parent.id
+    parent = SpanContext(identity, int(above, 16), is_remote=span is trace.root) if above else None
     link = span.link
     links = [Link(SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=True))] if link else []
     name, error, attributes = _redacted(span, redact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import randbytes, random
+from random import getrandbits, random
 from time import time_ns
 from typing import Any
 
@@ -15,15 +15,16 @@ KEY = "toolway_otel"
 
 
 class Span(msgspec.Struct, eq=False):
-    """One span; ids are hexadecimal, times are nanoseconds since 1970. `error` is the description of a failed one.
+    """One span; times are nanoseconds since 1970. `error` is the description of a failed one.
 
-    What it is `of` says the rest, once that is asked for.
+    What it is `of` says the rest, once that is asked for. Most are thrown away unseen, so each has an id only when
+    somebody has to know it.
     """
 
     kind: str
-    parent: str
-    id: str
+    parent: Span | None
     start: int
+    known: str = ""
     name: str = ""
     end: int = 0
     attributes: dict[str, Any] = {}
@@ -32,9 +33,18 @@ class Span(msgspec.Struct, eq=False):
     events: list[tuple[str, int]] = []
     of: Any = None
 
+    @property
+    def id(self) -> str:
+        """In hexadecimal."""
+        self.known = self.known or f"{getrandbits(64):016x}"
+        return self.known
+
 
 class Trace(msgspec.Struct, eq=False):
-    """The spans of one request. It `is_sampled` if the head decision was so; `spans` ended and are not sent yet."""
+    """The spans of one request. It `is_sampled` if the head decision was so; `spans` ended and are not sent yet.
+
+    `parent` is the id of the span elsewhere that it goes on from, if it does not begin here.
+    """
 
     id: str
     parent: str
@@ -56,13 +66,15 @@ class Trace(msgspec.Struct, eq=False):
         self.id, self.parent, self.is_sampled, self.is_remote = remote.trace_id, remote.span_id, remote.is_sampled, True
 
 
-def span(kind: str, parent: str) -> Span:
+def span(kind: str, parent: Span | None) -> Span:
     """One that begins now."""
-    return Span(kind, parent, randbytes(8).hex(), time_ns())
+    return Span(kind, parent, time_ns())
 
 
 def begin(remote: Remote | None, carried: dict[str, str], ratio: float) -> Trace:
     """A trace that goes on, or one that begins, of which so many are sampled."""
+    digits = f"{getrandbits(192):048x}"
+    root = Span("server", None, time_ns(), digits[32:])
     if remote is not None:
-        return Trace(remote.trace_id, remote.span_id, remote.is_sampled, True, span("server", remote.span_id), carried)
-    return Trace(randbytes(16).hex(), "", random() < ratio, False, span("server", ""), carried)
+        return Trace(remote.trace_id, remote.span_id, remote.is_sampled, True, root, carried)
+    return Trace(digits[:32], "", random() < ratio, False, root, carried)

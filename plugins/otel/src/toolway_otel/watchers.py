@@ -48,7 +48,7 @@ class Requests:
         trace.is_kept = trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or is_slow
         if not trace.is_kept:
             return
-        root.end, root.parent = time_ns(), trace.parent
+        root.end = time_ns()
         describe_request(root, request)
         spans, trace.spans = trace.spans, []
         self._keep(trace, [root, *map(described, spans)])
@@ -67,7 +67,7 @@ class Calls:
         served = SERVED.get()
         if served is None or (trace := served.__dict__.get(KEY)) is None:
             return
-        span = trace_span("server", trace.root.id)
+        span = trace_span("server", trace.root)
         if "traceparent" in call.meta:
             remote, carried = of_meta(call.meta)
             trace.carried = {**carried, **trace.carried}
@@ -84,7 +84,7 @@ class Calls:
             return
         trace, span = found
         span.end, span.of = time_ns(), (call, reply)
-        if reply is None or reply.fault is not None or outcome_of(call.method, reply) == "tool_error":
+        if outcome_of(call.method, reply) != "ok":
             trace.failed = True
         trace.spans.append(span)
         if trace.is_over:  # it waited for its client, who came back with another request
@@ -112,7 +112,7 @@ class Attempts:
         if (found := call.__dict__.get(KEY)) is None:
             return
         trace, parent = found
-        span = trace_span("client", parent.id)
+        span = trace_span("client", parent)
         self._running[attempt] = trace, span
         if not (trace.is_sampled or trace.is_remote or trace.carried or self._always):
             return
