@@ -18,8 +18,8 @@ def is_fine(given: bytes) -> bool:
 
 def uuid7(now: float, noise: Random) -> str:
     """A UUID that begins with the time (RFC 9562 section 5.7); `now` is in seconds since 1970. It is no secret."""
-    noisy = noise.getrandbits(74)
-    return "%s%03x-%04x-%012x" % (_began(int(now * 1_000)), noisy & 4095, 32768 | noisy >> 12 & 16383, noisy >> 26)
+    noisy = noise.randbytes(9).hex()
+    return f"{_began(int(now * 1_000))}{noisy[:3]}-b{noisy[3:6]}-{noisy[6:]}"
 
 
 @lru_cache(4)

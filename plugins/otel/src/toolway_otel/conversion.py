@@ -51,8 +51,8 @@ def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
 def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str]) -> ReadableSpan:
     """A span as the SDK has it, without what must not be told."""
     identity = int(trace.id, 16)
-    above = trace.parent if span.parent is None else span.parent.id
-    parent = SpanContext(identity, int(above, 16), is_remote=span is trace.root) if above else None
+    is_root = span.id == trace.root
+    parent = SpanContext(identity, int(span.parent, 16), is_remote=is_root) if span.parent else None
     link = span.link
     links = [Link(SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=True))] if link else []
     name, error, attributes = _redacted(span, redact)
@@ -62,7 +62,7 @@ def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str
         context=SpanContext(identity, int(span.id, 16), is_remote=False, trace_flags=SAMPLED),
         parent=parent,
         resource=told,
-        attributes={**attributes, "process.pid": os.getpid()} if span is trace.root else attributes,
+        attributes={**attributes, "process.pid": os.getpid()} if is_root else attributes,
         links=links,
         events=[Event(name, timestamp=at) for name, at in span.events],
         kind=KINDS[span.kind],
