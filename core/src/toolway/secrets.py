@@ -35,7 +35,10 @@ class SecretResolver:
 
     async def get(self, reference: str) -> str:
         """See `plugin.Secrets.get`."""
-        return (self._fresh(reference) or await asyncio.shield(self._begin(reference))).value
+        secret = self._fresh(reference)
+        if secret is None:
+            secret = await asyncio.shield(self._begin(reference))
+        return secret.value
 
     def known(self) -> frozenset[str]:
         """See `plugin.Secrets.known`; the same object as long as nothing is new."""
@@ -55,9 +58,7 @@ class SecretResolver:
     def _begin(self, reference: str) -> asyncio.Task[Secret]:
         if (task := self._resolving.get(reference)) is None:
             task = self._resolving[reference] = asyncio.create_task(self._resolve(reference))
-            task.add_done_callback(
-                lambda done: (self._resolving.pop(reference) and done.cancelled()) or done.exception()
-            )
+            task.add_done_callback(lambda done: self._resolving.pop(reference).cancelled() or done.exception())
         return task  # its exception is looked at, for everyone who waited may be gone
 
     async def _resolve(self, reference: str) -> Secret:

@@ -38,7 +38,7 @@ def learned(made: JsonLines, request: Served) -> str | None:
 
 
 @pytest.mark.parametrize("traced", [{}, {"trace_id": "", "span_id": ""}])
-def test_what_is_filled_in_is_what_would_have_been_made(traced: dict[str, str]) -> None:
+def test_what_is_filled_in_is_what_would_have_been_made(traced: dict[str, Any]) -> None:
     made = lines()
     learned(made, served(**traced))
     other = Access(NOW + 0.5, "request", served(2, **traced), 0.0625)
