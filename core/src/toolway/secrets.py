@@ -36,9 +36,7 @@ class SecretResolver:
     async def get(self, reference: str) -> str:
         """See `plugin.Secrets.get`."""
         secret = self._fresh(reference)
-        if secret is None:
-            secret = await asyncio.shield(self._begin(reference))
-        return secret.value
+        return (secret if secret is not None else await asyncio.shield(self._begin(reference))).value
 
     def known(self) -> frozenset[str]:
         """See `plugin.Secrets.known`; the same object as long as nothing is new."""
