@@ -6,11 +6,16 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
+from typing import cast
 
 import pytest
 
 from toolway.bundled.defaults.references import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
+from toolway.bundled.upstreams.auth import BasicAuth, BasicProvider
 from toolway.errors import SecretUnavailable
+from toolway.hookspecs.auth import GATEWAY
+from toolway.hookspecs.definitions import UpstreamSettings
+from toolway.hookspecs.routing import Upstream
 from toolway.hookspecs.secrets import Secret
 from toolway.redaction import REDACTED, RedactingFormatter, Redaction, redact
 from toolway.secrets import SecretResolver
@@ -186,6 +191,15 @@ async def test_what_is_in_force_is_never_forgotten(secrets: SecretResolver) -> N
     secrets.know(*map(str, range(1_000_000, 1_004_000)))
 
     assert value in secrets.known()
+
+
+async def test_the_value_of_a_basic_header_is_known_too(secrets: SecretResolver) -> None:
+    auth = BasicAuth(username="u", password="literal:hunter2-hunter2")
+    upstream = Upstream("a", "http", cast("UpstreamSettings", None), (), auth)
+
+    headers = await BasicProvider(secrets).headers(upstream, GATEWAY, None)
+
+    assert Redaction(secrets.known)(f"refused {headers['authorization']}") == f"refused Basic {REDACTED}"
 
 
 def test_short_values_are_left_alone() -> None:
