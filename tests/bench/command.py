@@ -18,6 +18,7 @@ import baseline
 import chart
 import machine
 import nginx
+import page
 from bench import Bench
 from load import LoadFailed
 from outcome import Outcome
@@ -42,12 +43,13 @@ SCENARIOS = {
     "limits": "calls that rate limits allow",
     "logs": "lines that are written and masked",
     "metrics": "calls that are counted",
-    "telemetry": "each plugin of telemetry, and all of them",
+    "telemetry": "each plugin of telemetry, and all of them; --record writes the table in the docs",
 }
 ON_REQUEST = {"profile": "where the time goes (py-spy)"}
 EXTRA = ("context-forge", "litellm")
 DOCS = Path(__file__).resolve().parents[2] / "docs/explanation"
 CHART = "calls.svg"
+PAGE = "performance.md"
 PICTURES = {CHART: "performance.svg", "profile-uvicorn.svg": "performance-profile.svg"}
 SOFTWARE = ("toolway", "hypercorn", "uvicorn", "uvloop", "httptools", "msgspec")
 
@@ -66,7 +68,7 @@ def main() -> int:
     _write(options.output, outcomes, described)
     if options.record:
         baseline.record(outcomes, described)
-        _publish(options.output)
+        _publish(options.output, outcomes)
     losses = baseline.losses(outcomes) if options.check else []
     for line in (*failures, *losses):
         print(f"FAILED  {line}", file=sys.stderr)
@@ -118,11 +120,13 @@ def _write(folder: Path, outcomes: Sequence[Outcome], described: dict[str, str])
         (folder / CHART).write_text(drawn, encoding="utf-8")
 
 
-def _publish(folder: Path) -> None:
-    """Bring what was drawn into the documentation."""
-    for drawn, page in PICTURES.items():
+def _publish(folder: Path, outcomes: Sequence[Outcome]) -> None:
+    """Bring what was drawn, and tables, into the documentation."""
+    for drawn, picture in PICTURES.items():
         if (folder / drawn).exists():
-            shutil.copyfile(folder / drawn, DOCS / page)
+            shutil.copyfile(folder / drawn, DOCS / picture)
+    for name, table in (each for outcome in outcomes for each in outcome.published.items()):
+        page.put(DOCS / PAGE, name, table)
 
 
 def _options() -> argparse.Namespace:

@@ -49,7 +49,7 @@ class Outcome:
     """Everything of one scenario.
 
     `ratios` are better when larger, `rates` are calls per second by target, for the chart; `figures` go into the JSON
-    file as they are.
+    file as they are, `published` into the documentation, by name.
     """
 
     scenario: str
@@ -59,6 +59,7 @@ class Outcome:
     rates: dict[str, float] = field(default_factory=dict)
     figures: dict[str, object] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    published: dict[str, Table] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
         """For the file with the figures."""

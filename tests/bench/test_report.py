@@ -6,6 +6,7 @@ from pathlib import Path
 import baseline
 import chart
 import flame
+import page
 from outcome import Outcome, Table, Verdict
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -57,3 +58,13 @@ def test_the_flame_graph_is_as_wide_as_the_cost() -> None:
 
     titles = [title.text for title in drawn.iter(f"{SVG}title")]
     assert titles == ["a  run: 100.0 µs", "b  send: 75.0 µs", "c  <wait>: 25.0 µs"]
+
+
+def test_a_table_is_put_where_the_page_has_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text("before\n<!-- bench: costs -->\nold\n<!-- end: costs -->\nafter\n")
+
+    page.put(file, "costs", Table("", [["", "µs"], ["plain", "9"]]))
+
+    table = "|  | µs |\n| --- | ---: |\n| plain | 9 |\n"
+    assert file.read_text() == f"before\n<!-- bench: costs -->\n\n{table}\n<!-- end: costs -->\nafter\n"

@@ -80,7 +80,7 @@ class Gateway:
         kernel.database.recorders, kernel.database.publish = self.recorders, kernel.pubsub.publish
         kernel.database.address = kernel.address
         if before is not None:
-            kernel.secrets.remember(before.kernel.secrets.known())
+            kernel.secrets.know(*before.kernel.secrets.known())
         self.plane.enter(before.plane if before is not None else None)
         self.endpoint.enter()
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, groupby
 
 from toolway.hookspecs.telemetry import Redactor
 
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
+FEW = 100
+"""So many are looked for one by one, which is what most gateways need."""
 
 
 class Redaction:
     """Removes what is known to be secret, then what the redactors of plugins see; if one of them fails, everything."""
 
-    def __init__(self, known: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, known: Callable[[], frozenset[str]]) -> None:
         self._known = known
         self.redactors: Sequence[Redactor] = ()
 
@@ -45,19 +48,28 @@ class RedactingFormatter(logging.Formatter):
         return self._redact(self._inner.format(record))
 
 
-def redact(text: str, secrets: tuple[str, ...]) -> str:
-    """The text with every given value replaced, as it is and as it looks inside of a quoted text."""
-    for form in _forms(secrets):
+def redact(text: str, secrets: frozenset[str]) -> str:
+    """The text with every given value replaced, as it is and as it looks inside of a quoted text.
+
+    Of many values only those are looked for whose beginning is in the text: the time is that for the text.
+    """
+    forms, starts = _forms(secrets)
+    if len(forms) > FEW:
+        found = starts.keys() & {text[at : at + SHORTEST] for at in range(len(text))}
+        forms = sorted(chain.from_iterable(starts[each] for each in found), key=len, reverse=True)
+    for form in forms:
         text = text.replace(form, REDACTED)
     return text
 
 
 @lru_cache(8)
-def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Every secret, and what `repr` and JSON make of it, the longest first."""
+def _forms(secrets: frozenset[str]) -> tuple[Sequence[str], Mapping[str, Sequence[str]]]:
+    """Every secret, and what `repr` and JSON make of it, the longest first; and the same by their beginnings."""
     forms = {form for secret in secrets if len(secret) >= SHORTEST for form in (secret, *_escaped(secret))}
-    return tuple(sorted(forms, key=len, reverse=True))
+    starts = {start: [*found] for start, found in groupby(sorted(forms), lambda form: form[:SHORTEST])}
+    return sorted(forms, key=len, reverse=True), starts
 
 
+@lru_cache(16_384)
 def _escaped(secret: str) -> Sequence[str]:
     return repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]

@@ -9,7 +9,8 @@ from toolway.errors import SecretUnavailable
 from toolway.hookspecs.secrets import Secret, SecretScheme
 from toolway.plugin.kernel import Clock
 
-REMEMBERED = 10_000
+REMEMBERED = 2_000
+"""Values that are current no more, or were received, which must not be told either."""
 
 
 class SecretResolver:
@@ -20,7 +21,8 @@ class SecretResolver:
         self._clock = clock
         self._current: dict[str, Secret] = {}
         self._resolving: dict[str, asyncio.Task[Secret]] = {}
-        self._known: dict[str, None] = {}
+        self._recent: list[str] = []
+        self._known = frozenset[str]()
         self.told: Callable[[str, str], None] = lambda scheme, outcome: None
 
     def use(self, schemes: Sequence[SecretScheme]) -> None:
@@ -34,17 +36,17 @@ class SecretResolver:
     async def get(self, reference: str) -> str:
         """See `plugin.Secrets.get`."""
         secret = self._fresh(reference)
-        if secret is None:
-            secret = await asyncio.shield(self._resolving.get(reference) or self._begin(reference))
-        return secret.value
+        return (secret if secret is not None else await asyncio.shield(self._begin(reference))).value
 
-    def known(self) -> tuple[str, ...]:
-        """Every value resolved so far, the last ones first."""
-        return tuple(reversed(self._known))
+    def known(self) -> frozenset[str]:
+        """See `plugin.Secrets.known`; the same object as long as nothing is new."""
+        return self._known
 
-    def remember(self, values: Sequence[str]) -> None:
-        """Values of another one, which must not be told either."""
-        self._known = dict.fromkeys(reversed(values)) | self._known
+    def know(self, *values: str) -> None:
+        """See `plugin.Secrets.know`."""
+        if not self._known.issuperset(values):
+            self._recent = [*self._recent, *values][-REMEMBERED:]
+            self._known = frozenset((*self._recent, *(each.value for each in self._current.values())))
 
     def _fresh(self, reference: str) -> Secret | None:
         secret, now = self._current.get(reference), self._clock.monotonic()
@@ -52,14 +54,10 @@ class SecretResolver:
         return None if any(limit is not None and limit <= now for limit in limits) else secret
 
     def _begin(self, reference: str) -> asyncio.Task[Secret]:
-        task = self._resolving[reference] = asyncio.create_task(self._resolve(reference))
-        task.add_done_callback(lambda done: self._end(reference, done))
-        return task
-
-    def _end(self, reference: str, task: asyncio.Task[Secret]) -> None:
-        del self._resolving[reference]
-        if not task.cancelled():
-            task.exception()  # everyone who waited may be gone; then nobody else looks at it
+        if (task := self._resolving.get(reference)) is None:
+            task = self._resolving[reference] = asyncio.create_task(self._resolve(reference))
+            task.add_done_callback(lambda done: self._resolving.pop(reference).cancelled() or done.exception())
+        return task  # its exception is looked at, for everyone who waited may be gone
 
     async def _resolve(self, reference: str) -> Secret:
         name, _, rest = reference.partition(":")
@@ -67,14 +65,10 @@ class SecretResolver:
         if scheme is None:
             known = ", ".join(sorted(self._schemes))
             raise SecretUnavailable(f"secret scheme {name!r} is not known; known: {known} (plugins add more)")
-        outcome = "failed"
+        secret: Secret | None = None
         try:
             secret = self._current[reference] = await scheme.resolve(rest)
-            outcome = "ok"
         finally:
-            self.told(name, outcome)
-        self._known.pop(secret.value, None)
-        self._known[secret.value] = None
-        while len(self._known) > REMEMBERED:
-            self._known.pop(next(iter(self._known)))
+            self.told(name, "failed" if secret is None else "ok")
+        self.know(secret.value)
         return secret

@@ -5,11 +5,17 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
+from typing import cast
 
 import pytest
 
 from toolway.bundled.defaults.references import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
+from toolway.bundled.upstreams.auth import BasicAuth, BasicProvider
 from toolway.errors import SecretUnavailable
+from toolway.hookspecs.auth import GATEWAY
+from toolway.hookspecs.definitions import UpstreamSettings
+from toolway.hookspecs.routing import Upstream
 from toolway.hookspecs.secrets import Secret
 from toolway.redaction import REDACTED, RedactingFormatter, Redaction, redact
 from toolway.secrets import SecretResolver
@@ -164,12 +170,40 @@ async def test_no_log_line_holds_a_secret_in_message_arguments_or_traceback(secr
 
 def test_secrets_are_found_in_their_quoted_forms_and_longer_ones_first() -> None:
     secrets = ("a\nb\"c'ä\\", "secret", "secret-longer")
-    line = redact(f"{secrets[0]!r} {secrets[2]} x", secrets)
+    line = redact(f"{secrets[0]!r} {secrets[2]} x", frozenset(secrets))
     assert line == f"'{REDACTED}' {REDACTED} x"
 
 
+def test_of_thousands_those_are_found_that_are_there_in_little_time(secrets: SecretResolver) -> None:
+    secrets.know(*(f"{number:05d}-of-many" for number in range(4_000)))
+    hide, line = Redaction(secrets.known), "x" * 400
+
+    assert hide(f"a 03999-of-many b '02500-of-many' {line}") == f"a {REDACTED} b '{REDACTED}' {line}"
+    assert hide("the 00001-of-many is forgotten") == "the 00001-of-many is forgotten"
+    began = process_time()
+    for _ in range(100):
+        hide(line)
+    assert process_time() - began < 0.1, "looking for each of them would take a second"
+
+
+async def test_what_is_in_force_is_never_forgotten(secrets: SecretResolver) -> None:
+    value = await secrets.get("literal:hunter2-hunter2")
+    secrets.know(*map(str, range(1_000_000, 1_004_000)))
+
+    assert value in secrets.known()
+
+
+async def test_the_value_of_a_basic_header_is_known_too(secrets: SecretResolver) -> None:
+    auth = BasicAuth(username="u", password="literal:hunter2-hunter2")
+    upstream = Upstream("a", "http", cast("UpstreamSettings", None), (), auth)
+
+    headers = await BasicProvider(secrets).headers(upstream, GATEWAY, None)
+
+    assert Redaction(secrets.known)(f"refused {headers['authorization']}") == f"refused Basic {REDACTED}"
+
+
 def test_short_values_are_left_alone() -> None:
-    assert redact("a yes and a no", ("no", "", "yes")) == "a yes and a no"
+    assert redact("a yes and a no", frozenset({"no", "", "yes"})) == "a yes and a no"
 
 
 async def test_whether_a_secret_was_read_is_told_by_scheme(secrets: SecretResolver, vault: Vault) -> None:

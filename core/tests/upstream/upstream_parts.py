@@ -37,8 +37,11 @@ class Literals:
     def schemes(self) -> tuple[str, ...]:
         return ("literal",)
 
-    def known(self) -> tuple[str, ...]:
-        return ()
+    def known(self) -> frozenset[str]:
+        return frozenset()
+
+    def know(self, *values: str) -> None:
+        """Nobody asks."""
 
 
 class Ear:

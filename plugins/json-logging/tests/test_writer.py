@@ -9,7 +9,8 @@ from time import monotonic
 
 import pytest
 
-from toolway_json_logging.writer import CHUNK, Writer
+from toolway_json_logging.outlet import CHUNK
+from toolway_json_logging.writer import Writer
 from toolway_testing.polling import eventually_now
 
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics.export import Sum
+from opentelemetry.sdk.resources import Resource
 from receiver import Receiver
 
+from toolway.hookspecs.telemetry import Family
 from toolway.plugin import ConfigError
+from toolway_otel.conversion import metrics_data
 from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
 from toolway_testing.gateway import RunningGateway, StartGateway
@@ -28,6 +34,11 @@ async def started(gateway: StartGateway, **settings: Any) -> RunningGateway:
     gate = await gateway(enable=["otel"], plugins={"otel": known}, demo=True)
     await gate.gateway.kernel.catalog.refresh("demo")
     return gate
+
+
+def lost(gate: RunningGateway) -> float:
+    families = {each.name: each.series for each in gate.gateway.kernel.metrics.collect()}
+    return float(families["toolway_spans_dropped_total"].get((), [0.0])[0])
 
 
 async def test_metrics_arrive_with_their_totals(gateway: StartGateway, receiver: Receiver) -> None:
@@ -63,11 +74,7 @@ async def test_a_receiver_that_is_away_costs_no_call_anything_and_what_is_lost_i
     assert {each.status for each in answers} == {200}
     assert perf_counter() - began < 2
 
-    def lost() -> float:
-        families = {each.name: each.series for each in gate.gateway.kernel.metrics.collect()}
-        return float(families["toolway_spans_dropped_total"].get((), [0.0])[0])
-
-    await eventually(lambda: lost() >= 60)
+    await eventually(lambda: lost(gate) >= 60)
     assert "is the receiver at" in caplog.text
 
 
@@ -112,36 +119,82 @@ def test_a_protocol_that_is_not_installed_is_explained(monkeypatch: pytest.Monke
         exporters(OtelSettings(protocol="grpc"), {})
 
 
-def rotel() -> str:
-    """The program; the test is skipped where there is none."""
+@pytest.mark.parametrize(
+    ("known", "ratio", "protocol"),
+    [
+        ({}, 0.01, "http"),
+        ({"OTEL_TRACES_SAMPLER": "always_on", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, 1, "http"),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.2"}, 0.2, "http"),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_always_off", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, 0, "grpc"),
+    ],
+)
+def test_the_standard_variables_count(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, str], ratio: float, protocol: str
+) -> None:
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+
+    settings = OtelSettings()
+
+    assert (settings.sample_ratio, settings.protocol) == (ratio, protocol)
+
+
+def test_metrics_have_no_secrets_in_their_labels() -> None:
+    family = Family("toolway_x_total", "X.", "counter", ("up",), {("s3cret-1",): [1.0], ("s3cret-2",): [2.0]})
+
+    data = metrics_data([family], Resource.create(), 0, lambda text: text.replace(text, "hidden"))
+
+    [metric] = data.resource_metrics[0].scope_metrics[0].metrics
+    assert isinstance(metric.data, Sum)
+    assert [(point.attributes, point.value) for point in metric.data.data_points] == [({"up": "hidden"}, 3.0)]
+
+
+@contextmanager
+def rotel(http: int, grpc: int, to: int, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A collector that takes both protocols and passes on by gRPC; the test is skipped where there is none."""
     found = pytest.importorskip("rotel")
-    return str(Path(found.__file__ or "").with_name("rotel-agent"))
-
-
-async def test_through_a_real_collector(gateway: StartGateway, receiver: Receiver, tmp_path: Path) -> None:
-    http, grpc = free_port(), free_port()
-    command = [rotel(), "start", "--otlp-grpc-endpoint", f"127.0.0.1:{grpc}"]
-    command += ["--otlp-http-endpoint", f"127.0.0.1:{http}", "--exporter", "otlp"]
-    command += ["--otlp-exporter-endpoint", f"http://127.0.0.1:{receiver.grpc}", "--otlp-exporter-protocol", "grpc"]
-    command += ["--batch-timeout", "200ms", "--log-format", "text"]
-    with (tmp_path / "rotel.log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:  # noqa: ASYNC220
+    command = [str(Path(found.__file__ or "").with_name("rotel-agent")), "start"]
+    command += ["--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"]
+    command += ["--otlp-exporter-endpoint", f"http://127.0.0.1:{to}", "--otlp-exporter-protocol", "grpc"]
+    command += ["--exporter", "otlp", "--batch-timeout", "200ms", "--log-format", "text"]
+    with (directory / "rotel.log").open("a") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            gate = await started(gateway, endpoint=f"http://127.0.0.1:{http}")
-
-            async def arrived() -> bool:
-                await gate.call("demo__add", {"a": 1, "b": 2})
-                await asyncio.sleep(0.1)
-                return len(receiver.spans) >= 3 and bool(receiver.metrics)
-
-            await eventually(arrived)
+            yield process
         finally:
             process.terminate()
+
+
+async def calling(gate: RunningGateway, arrived: Callable[[], Any]) -> None:
+    """Call, and never be refused, until something arrived."""
+
+    async def called() -> bool:
+        assert (await gate.call("demo__add", {"a": 1, "b": 2})).status == 200
+        return bool(arrived())
+
+    await eventually(called)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+async def test_a_real_collector_that_is_killed_and_comes_back(
+    gateway: StartGateway, receiver: Receiver, tmp_path: Path, protocol: str
+) -> None:
+    ports = {"http": free_port(), "grpc": free_port()}
+    url = f"http://127.0.0.1:{ports[protocol]}"
+    gate = await started(gateway, endpoint=url, protocol=protocol, timeout=0.5)
+    with rotel(**ports, to=receiver.grpc, directory=tmp_path) as process:
+        await calling(gate, lambda: len(receiver.spans) >= 3 and receiver.metrics)
+        process.kill()
+    await calling(gate, lambda: lost(gate) > 0)
+    receiver.spans.clear()
+    with rotel(**ports, to=receiver.grpc, directory=tmp_path):
+        await calling(gate, lambda: len(receiver.spans) >= 3)
 
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/how-to/otel.md"
 SPANS = 7
 
 
+@pytest.mark.slow
 async def test_one_trace_through_two_gateways_to_a_server_that_traces_itself(
     gateway: StartGateway, receiver: Receiver, tmp_path: Path
 ) -> None:

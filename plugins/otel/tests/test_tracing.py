@@ -73,6 +73,7 @@ async def test_a_sampled_call_is_a_trace_of_three_spans_and_goes_on_upstream(
     assert request["name"] == "POST /servers/{server}/mcp"
     assert whole["name"] == "tools/call result_raw"
     assert request["attributes"]["http.response.status_code"] == 200
+    assert request["events"] == ["authenticated"]
     assert whole["attributes"]["gen_ai.tool.name"] == "result_raw"
     assert attempt["attributes"]["toolway.endpoint"] == upstream
     assert request["resource"]["service.name"] == "toolway"
@@ -154,6 +155,24 @@ async def test_slow_ones_are_kept(gateway: StartGateway, receiver: Receiver, ups
     await call(gate)
 
     assert len(await spans(receiver, 3)) == 3
+
+
+async def test_streams_are_not_kept_for_being_open_long(
+    gateway: StartGateway, receiver: Receiver, upstream: str
+) -> None:
+    gate = await started(gateway, receiver, upstream, keep_slower=0.0001)
+    url, version = f"{gate.url}/servers/all/mcp", {"mcp-protocol-version": "2025-11-25"}
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+    both = {"accept": "application/json, text/event-stream"}
+    async with gate.http.post(url, json=message, headers=both) as opened:
+        session = {"mcp-session-id": opened.headers["mcp-session-id"]}
+    async with gate.http.get(url, headers={**version, **session, "accept": "text/event-stream"}) as stream:
+        assert stream.status == 200
+    await call(gate)
+
+    found = await spans(receiver, 4)
+    assert {each["name"] for each in found if not each["parent"]} == {"POST /servers/{server}/mcp"}
 
 
 async def test_lists_and_the_api_are_traces_too(gateway: StartGateway, receiver: Receiver, upstream: str) -> None:

@@ -26,7 +26,7 @@ from toolway.redaction import Redaction
 CALLS, BATCH = 2_000, 500
 NOTICE_GOAL, WRITE_GOAL = 5.0, 60.0
 MICROSECONDS = 1e6
-SECRETS = tuple(f"secret-number-{number}" for number in range(10))
+SECRETS = frozenset(f"secret-number-{number}" for number in range(10))
 
 Samples = dict[str, list[float]]
 

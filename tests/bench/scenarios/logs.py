@@ -22,7 +22,7 @@ from toolway.redaction import RedactingFormatter, Redaction
 LINES = 2_000
 LINE_GOAL, MASK_GOAL = 80.0, 25.0
 MICROSECONDS = 1e6
-SECRETS = tuple(f"secret-number-{number}" for number in range(10))
+SECRETS = frozenset(f"secret-number-{number}" for number in range(10))
 SCOPE = MappingProxyType(
     {"method": "POST", "path": "/mcp", "client": ("127.0.0.1", 1), "headers": [], "query_string": b""}
 )

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from time import time_ns
 
 from starlette.types import ASGIApp
 
@@ -73,14 +74,13 @@ class Endpoint:
         try:
             if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
                 raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-            access = self._access
-            known = access.remembered(server, headers.get(b"authorization"), headers.get(b"x-api-key"))
+            known = self._access.remembered(server, headers.get(b"authorization"), headers.get(b"x-api-key"))
             view = self._catalog.snapshot.servers.get(server)
-            who = known or await access.authenticate(request.visit(), remember=view is not None)
+            who = known or await self._access.authenticate(request.visit(), remember=view is not None)
             principal = request.principal = who.principal
             if served is not None:
-                served.principal = principal
-            if view is None or not access.allowed(principal, "servers:connect", view.resource):
+                served.principal, served.identified = principal, time_ns()
+            if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
                 raise self._closed(principal, server, view)
             handler = self._routes.get((leaf, method))
             if handler is None or (method != "POST" and leaf == "mcp" and _is_modern(headers)):

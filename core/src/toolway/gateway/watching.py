@@ -38,8 +38,7 @@ class Watched:
             raise
         finally:
             SERVED.reset(told)
-            if whole is not None:
-                scope[WHOLE] = whole
+            scope[WHOLE] = whole
             request.seconds = monotonic() - started
             tell(self._done, request)
 
@@ -49,8 +48,7 @@ class WatchedApi(Watched):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; one that is watched already stays the same."""
-        request = SERVED.get()
-        if request is None:
+        if (request := SERVED.get()) is None:
             return await super().__call__(scope, receive, send)
         tell(self._begin, request)
         try:
@@ -112,7 +110,6 @@ class CallWatchers:
 
     def done(self, call: Call, reply: Reply | None, began: float) -> None:
         """It ended."""
-        seconds = monotonic() - began
         if (served := SERVED.get()) is not None and call.target is not None:
             served.upstream, served.item = call.target.upstream, call.target.name
-        tell(self._done, call, reply, seconds)
+        tell(self._done, call, reply, monotonic() - began)

@@ -27,10 +27,10 @@ class Served(msgspec.Struct, eq=False, dict=True):
     """One HTTP request from its head to the end of its answer.
 
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
-    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `told` is what it did that is no
-    administrative change, such as signing in: actor, action and object. `request_id`, `trace_id` and `span_id` are a
-    watcher's to set, and whether the trace `is_sampled`; `headers` go out with the answer if they are there before it
-    begins.
+    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `identified` is when
+    its principal was known, in nanoseconds since 1970. `told` is what it did that is no administrative change, such as
+    signing in: actor, action and object. `request_id`, `trace_id` and `span_id` are a watcher's to set, and whether the
+    trace `is_sampled`; `headers` go out with the answer if they are there before it begins.
     """
 
     scope: Mapping[str, Any]
@@ -46,6 +46,7 @@ class Served(msgspec.Struct, eq=False, dict=True):
     seconds: float = 0.0
     error: BaseException | None = None
     told: tuple[str, str, str] | None = None
+    identified: int = 0
     request_id: str = ""
     trace_id: str = ""
     span_id: str = ""

@@ -53,8 +53,11 @@ class Secrets(Protocol):
     def schemes(self) -> Collection[str]:
         """Every scheme that a reference may begin with."""
 
-    def known(self) -> tuple[str, ...]:
-        """Every value resolved so far, for redaction."""
+    def known(self) -> frozenset[str]:
+        """Every value resolved so far, and what is known besides, for redaction."""
+
+    def know(self, *values: str) -> None:
+        """These are secret too: credentials that were received; the last 2,000 are remembered."""
 
 
 class Seal(Protocol):

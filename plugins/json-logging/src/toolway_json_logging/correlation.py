@@ -7,7 +7,7 @@ from random import Random
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.telemetry import SERVED, Served
 from toolway.plugin import Clock
-from toolway_json_logging.ids import is_fine, uuid7
+from toolway_json_logging.ids import GIVEN, is_fine, uuid7
 
 HEADER = "x-request-id"
 _HEADER = HEADER.encode()
@@ -19,27 +19,32 @@ class Correlation:
     name = "json-logging"
 
     def __init__(self, clock: Clock, *, trust: bool) -> None:
-        self._clock = clock
+        self._now = clock.now
         self._trust = trust
         self._noise = Random()  # of this process: seeded by the system after workers were forked
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        given = self._given(request) if self._trust else None
+        given = _given(request) if self._trust else None
         if given is None:
-            request.request_id = uuid7(self._clock.now(), self._noise)
+            request.request_id = uuid7(self._now(), self._noise)
             given = request.request_id.encode()
         else:
             request.request_id = given.decode()
+            request.__dict__[GIVEN] = True
         request.headers.append((_HEADER, given))
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
 
-    def _given(self, request: Served) -> bytes | None:
-        """The one that it has, if it has one that is fine."""
-        found: list[bytes] = [value for name, value in request.scope["headers"] if name == _HEADER]
-        return found[0] if len(found) == 1 and is_fine(found[0]) else None
+
+def _given(request: Served) -> bytes | None:
+    """The one that it has, if it has one that is fine."""
+    headers = request.scope["headers"]
+    if _HEADER not in dict(headers):
+        return None
+    found: list[bytes] = [value for name, value in headers if name == _HEADER]
+    return found[0] if len(found) == 1 and is_fine(found[0]) else None
 
 
 class Passing:

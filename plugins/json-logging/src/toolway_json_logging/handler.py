@@ -15,7 +15,7 @@ from toolway_json_logging.text_lines import TextLines
 from toolway_json_logging.writer import Writer
 
 Lines = JsonLines | TextLines
-Entry = logging.LogRecord | Access
+Entry = logging.LogRecord | Access | str
 
 
 class QueuedHandler(logging.Handler):
@@ -43,8 +43,8 @@ class QueuedHandler(logging.Handler):
             self.handleError(record)
 
     def tell(self, access: Access) -> None:
-        """A line of the access log."""
-        self.writer.put(access)
+        """A line of the access log: put together at once if it is like another one, else made in the thread."""
+        self.writer.put(self._lines.ready(access) or access)
 
     def flush(self) -> None:
         """See `logging.Handler`."""
@@ -57,6 +57,8 @@ class QueuedHandler(logging.Handler):
 
     def _line(self, entry: Entry) -> str:
         """In the writer's thread; redactors may want to know the request."""
+        if isinstance(entry, str):
+            return entry
         SERVED.set(entry.served if isinstance(entry, Access) else getattr(entry, SERVED_FIELD, None))
         try:
             line = self._lines.access(entry) if isinstance(entry, Access) else self.format(entry)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from random import Random
 
+GIVEN = "json-logging-given"
+"""The mark of a request whose id is its client's."""
 _FINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
@@ -15,7 +18,10 @@ def is_fine(given: bytes) -> bool:
 
 def uuid7(now: float, noise: Random) -> str:
     """A UUID that begins with the time (RFC 9562 section 5.7); `now` is in seconds since 1970. It is no secret."""
-    bits = noise.getrandbits(74)
-    number = int(now * 1_000) << 80 | 7 << 76 | (bits >> 62) << 64 | 2 << 62 | bits & (1 << 62) - 1
-    digits = f"{number:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    noisy = noise.randbytes(9).hex()
+    return f"{_began(int(now * 1_000))}{noisy[:3]}-b{noisy[3:6]}-{noisy[6:]}"
+
+
+@lru_cache(4)
+def _began(milliseconds: int) -> str:
+    return f"{milliseconds >> 16:08x}-{milliseconds & 65535:04x}-7"

@@ -14,6 +14,7 @@ from toolway.hookspecs.telemetry import Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import FIELD, JSON_ESCAPES, LINE, MOST_FIELDS, TRACE, Redact, ending, shortened, simple
 from toolway_json_logging.request_fields import request_fields, timestamp
+from toolway_json_logging.templates import Templates
 
 ACCESS = "toolway.access"
 SERVED_FIELD = "toolway_served"
@@ -50,6 +51,7 @@ class JsonLines(MsgspecFormatter):
     def __init__(self, redact: Redact) -> None:
         super().__init__([], reserved_attrs=[*RESERVED_ATTRS, "taskName", SERVED_FIELD])
         self._redact = redact
+        self._templates = Templates()
         self._encode = msgspec.json.Encoder().encode
 
     def format(self, record: logging.LogRecord) -> str:
@@ -63,11 +65,21 @@ class JsonLines(MsgspecFormatter):
 
     def access(self, access: Access) -> str:
         """One line of the access log."""
-        return _line(self._encode(access_fields(access, self._redact)))
+        fields = access_fields(access, self._redact)
+        line = self._encoded(fields)
+        self._templates.learn(access, fields, self._encoded)
+        return line
+
+    def ready(self, access: Access) -> str | None:
+        """The same at once, if that takes next to no time."""
+        return self._templates.filled(access)
 
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""
-        return _line(self._encode(AccessFields(timestamp(at), level, event, "toolway.logs")))
+        return self._encoded(AccessFields(timestamp(at), level, event, "toolway.logs"))
+
+    def _encoded(self, fields: AccessFields) -> str:
+        return _line(self._encode(fields))
 
     def _fields(self, record: logging.LogRecord, limit: int) -> dict[str, Any]:
         redact = self._redact

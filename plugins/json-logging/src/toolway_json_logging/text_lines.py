@@ -43,6 +43,9 @@ class TextLines(logging.Formatter):
         }
         return self._line(fields.timestamp, fields.level, fields.logger, event) + self._fields(rest)
 
+    def ready(self, access: Access) -> str | None:
+        """None: lines for people are few."""
+
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""
         fields = AccessFields(timestamp(at), level, event, "toolway.logs")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 import time
 from collections import deque
@@ -11,12 +9,11 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Generic, TypeVar
 
+from toolway_json_logging.outlet import PATIENCE, Outlet
+
 T = TypeVar("T")
-CHUNK = 4_096
-"""So much a pipe takes as a whole or not at all (POSIX `PIPE_BUF`): lines of several workers do not mix."""
-GATHER = 0.02
+GATHER = 0.05
 """Seconds that the thread lets lines gather, so that it wakes up seldom."""
-PATIENCE = 0.1
 
 
 class Writer(Generic[T]):
@@ -27,7 +24,7 @@ class Writer(Generic[T]):
 
     def __init__(self, descriptor: int, most: int, line: Callable[[T], str], told: Callable[[int], str]) -> None:
         self._refused = self._lost = 0
-        self._descriptor, self._most, self._make, self._told = descriptor, most, line, told
+        self._outlet, self._most, self._make, self._told = Outlet(descriptor), most, line, told
         self._queue: deque[T] = deque()
         self._some, self._busy = threading.Event(), threading.Lock()
         self._closing = False
@@ -88,20 +85,21 @@ class Writer(Generic[T]):
     def _empty(self) -> None:
         with self._busy:
             for batch in self._batches():
-                if not self._written(batch):
+                if not self._outlet.write(batch, self._until):
                     self._lost += batch.count(b"\n")
 
     def _batches(self) -> Iterator[bytes]:
         """Lines in pieces that are written at once, last the one about what was dropped."""
-        batch = b""
+        batch, size, most = list[bytes](), 0, self._outlet.room()
         while self._queue or self.dropped > self._told_of:
             line = self._line()
-            if batch and len(batch) + len(line) > CHUNK:
-                yield batch
-                batch = b""
-            batch += line
+            size += len(line)
+            if batch and size > most:
+                yield b"".join(batch)
+                batch, size, most = [], len(line), self._outlet.room()
+            batch.append(line)
         if batch:
-            yield batch
+            yield b"".join(batch)
 
     def _line(self) -> bytes:
         if self._queue:
@@ -110,25 +108,3 @@ class Writer(Generic[T]):
             dropped, self._told_of = self.dropped - self._told_of, self.dropped
             line = self._told(dropped)
         return line.encode("utf-8", "backslashreplace") + b"\n"
-
-    def _written(self, batch: bytes) -> bool:
-        """Write in pieces that do not block once there is room; False when it cannot be written."""
-        view = memoryview(batch)
-        try:
-            poll = select.poll()
-            poll.register(self._descriptor, select.POLLOUT)
-            while view:
-                if poll.poll(PATIENCE * 1_000):
-                    view = view[self._some_of(view) :]
-                elif monotonic() > self._until:
-                    return False
-        except OSError:
-            return False
-        return True
-
-    def _some_of(self, view: memoryview) -> int:
-        try:
-            return os.write(self._descriptor, view[:CHUNK])
-        except BlockingIOError:
-            time.sleep(PATIENCE / 10)
-            return 0

@@ -5,23 +5,62 @@ They are those of the OpenTelemetry conventions for MCP (semantic-conventions-ge
 
 from __future__ import annotations
 
+from time import time_ns
+
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import outcome_of
+from toolway.hookspecs.telemetry import Served, outcome_of
 from toolway.plugin import ToolwayError
-from toolway_otel.trace import Span
+from toolway_otel.trace import Ended, Span, Trace
 
 TARGETS = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": "mcp.resource.uri"}
 
 
-def described(span: Span) -> Span:
-    """With what it is of."""
-    if isinstance(span.of, Attempt):
-        _describe_attempt(span, span.of)
-    elif span.of is not None:
-        _describe_call(span, *span.of)
-    span.of = None
+def spans_of(trace: Trace) -> list[Span]:
+    """The spans of calls and attempts that ended since this was asked last."""
+    ended, trace.ended = trace.ended, []
+    return [_span(trace, each) for each in ended]
+
+
+def _span(trace: Trace, ended: Ended) -> Span:
+    what = ended.what
+    if isinstance(what, Attempt):
+        span = Span("client", trace.id_of(what.call), trace.id_of(what), ended.start, ended.end)
+        _describe_attempt(span, what)
+    else:
+        span = Span("server", trace.root, trace.id_of(what), ended.start, ended.end, link=trace.links.get(what))
+        _describe_call(span, what, ended.reply)
     return span
+
+
+def root_of(trace: Trace, request: Served) -> Span:
+    """The span of the whole HTTP request, which is over now (OpenTelemetry conventions for HTTP servers)."""
+    span = Span("server", trace.parent, trace.root, trace.start, time_ns())
+    _describe_request(span, request)
+    return span
+
+
+def _describe_request(span: Span, request: Served) -> None:
+    scope, error = request.scope, request.error
+    span.name = f"{scope['method']} {request.route}" if request.route else scope["method"]
+    known = {
+        "http.request.method": scope["method"],
+        "http.response.status_code": request.status,
+        "network.protocol.version": scope["http_version"],
+        "url.scheme": scope["scheme"],
+        "http.route": request.route,
+        "client.address": (scope.get("client") or ("",))[0],
+        "mcp.method.name": request.method,
+        "toolway.server": request.server,
+        "toolway.principal": request.principal.id if request.principal is not None else "",
+        "toolway.request_id": request.request_id,
+    }
+    span.attributes = {name: value for name, value in known.items() if value}
+    if request.identified:
+        span.events = [("authenticated", request.identified)]
+    if error is not None or request.status >= 500:
+        span.error = type(error).__name__ if error is not None else ""
+        span.attributes["error.type"] = span.error or str(request.status)
 
 
 def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 CARRIED = ("tracestate", "baggage")
+HEADERS = (b"traceparent", b"tracestate", b"baggage")
 LONGEST = 8192
 """Characters; what is longer is not passed on (W3C Baggage, limits)."""
 
@@ -33,10 +34,12 @@ def parse(traceparent: str) -> Remote | None:
 def of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Remote | None, dict[str, str]]:
     """The remote parent, and what is passed on beside it."""
     known = dict(headers)
+    if known.keys().isdisjoint(HEADERS):
+        return None, {}
     traceparent = known.get(b"traceparent")
     carried = {
         name.decode(): known[name].decode("latin-1")
-        for name in (b"tracestate", b"baggage")
+        for name in HEADERS[1:]
         if name in known and len(known[name]) <= LONGEST
     }
     return parse(traceparent.decode("latin-1")) if traceparent is not None else None, carried

@@ -21,11 +21,12 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from toolway.hookspecs.telemetry import Family
+from toolway_otel.hiding import hidden
 from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import Span, Trace
 
@@ -50,7 +51,8 @@ def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
 def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str]) -> ReadableSpan:
     """A span as the SDK has it, without what must not be told."""
     identity = int(trace.id, 16)
-    parent = SpanContext(identity, int(span.parent, 16), is_remote=span is trace.root) if span.parent else None
+    is_root = span.id == trace.root
+    parent = SpanContext(identity, int(span.parent, 16), is_remote=is_root) if span.parent else None
     link = span.link
     links = [Link(SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=True))] if link else []
     name, error, attributes = _redacted(span, redact)
@@ -60,8 +62,9 @@ def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str
         context=SpanContext(identity, int(span.id, 16), is_remote=False, trace_flags=SAMPLED),
         parent=parent,
         resource=told,
-        attributes={**attributes, "process.pid": os.getpid()} if span is trace.root else attributes,
+        attributes={**attributes, "process.pid": os.getpid()} if is_root else attributes,
         links=links,
+        events=[Event(name, timestamp=at) for name, at in span.events],
         kind=KINDS[span.kind],
         status=status,
         start_time=span.start,
@@ -81,10 +84,10 @@ def _redacted(span: Span, redact: Callable[..., str]) -> tuple[str, str | None, 
     return name, None if span.error is None else error, {**span.attributes, **dict(zip(keys, values, strict=True))}
 
 
-def metrics_data(families: Sequence[Family], told: Resource, since: int) -> MetricsData:
+def metrics_data(families: Sequence[Family], told: Resource, since: int, redact: Callable[..., str]) -> MetricsData:
     """All totals; `since` is when counting began, in nanoseconds since 1970."""
     now = time_ns()
-    every = [_metric(each, since, now) for each in families if each.series]
+    every = [_metric(each, since, now) for each in hidden(families, redact) if each.series]
     scope = ScopeMetrics(SCOPE, every, "")
     return MetricsData([ResourceMetrics(told, [scope], "")])
 
@@ -109,6 +112,7 @@ def _histogram(
     family: Family, labels: tuple[str, ...], values: Sequence[float], since: int, now: int
 ) -> HistogramDataPoint:
     counts, total = [int(each) for each in values[:-1]], values[-1]
+    unknown: Any = None
     return HistogramDataPoint(
         attributes=dict(zip(family.labels, labels, strict=True)),
         start_time_unix_nano=since,
@@ -117,6 +121,6 @@ def _histogram(
         sum=total,
         bucket_counts=counts,
         explicit_bounds=family.bounds,
-        min=0.0,
-        max=0.0,
+        min=unknown,
+        max=unknown,
     )

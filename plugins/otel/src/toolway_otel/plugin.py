@@ -37,7 +37,7 @@ class OtelPlugin(Plugin[OtelSettings]):
         """The span of each call."""
         from toolway_otel.watchers import Calls
 
-        return [Calls(self._telemetry(kernel).keep)] if self.settings.traces else []
+        return [Calls(self.settings, self._telemetry(kernel).keep)] if self.settings.traces else []
 
     @hookimpl
     def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:

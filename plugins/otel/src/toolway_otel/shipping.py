@@ -6,10 +6,8 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
-
-from opentelemetry.sdk.metrics.export import MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
 
 log = logging.getLogger("toolway.otel")
 
@@ -18,6 +16,10 @@ PATIENCE = 1.0
 """Seconds that spans wait for others to go with."""
 QUIET = 60.0
 """Seconds between two complaints about a receiver that takes nothing."""
+
+
+Later = Callable[[], Any]
+"""Makes what is sent, in the thread that sends it."""
 
 
 class Exporter(Protocol):
@@ -40,14 +42,14 @@ class Shipper:
         self, spans: Exporter | None, metrics: Exporter | None, size: int, dropped: Callable[[int], None]
     ) -> None:
         self._exporter, self._metrics, self._size, self.dropped = spans, metrics, size, dropped
-        self._queue: deque[ReadableSpan] = deque()
-        self._next: MetricsData | None = None
+        self._queue: deque[Later] = deque()
+        self._next: Later | None = None
         self._news, self._is_over = threading.Condition(), False
         self._complained = -QUIET
         self._thread = threading.Thread(target=self._run, name="toolway-otel", daemon=True)
         self._thread.start()
 
-    def put(self, spans: Sequence[ReadableSpan]) -> None:
+    def put(self, spans: Sequence[Later]) -> None:
         """Send them some time; what finds no room is dropped."""
         with self._news:
             room = self._size - len(self._queue)
@@ -57,7 +59,7 @@ class Shipper:
         if room < len(spans):
             self.dropped(len(spans) - max(room, 0))
 
-    def put_metrics(self, data: MetricsData) -> None:
+    def put_metrics(self, data: Later) -> None:
         """Send them next, in place of older ones that were not sent yet: totals tell everything."""
         with self._news:
             self._next = data
@@ -81,16 +83,20 @@ class Shipper:
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
                 metrics, self._next = self._next, None
                 is_last = self._is_over and not self._queue
-            if batch and self._exporter is not None and not self._send(self._exporter, batch):
+            if batch and self._exporter is not None and not self._send(self._exporter, partial(_made, batch)):
                 self.dropped(len(batch))
             if metrics is not None and self._metrics is not None:
                 self._send(self._metrics, metrics)
             if is_last:
                 return
 
-    def _send(self, exporter: Exporter, batch: Any) -> bool:
+    def _send(self, exporter: Exporter, data: Later) -> bool:
         try:
-            return bool(exporter.export(batch).name == "SUCCESS")
+            return bool(exporter.export(data()).name == "SUCCESS")
         except Exception:
             log.exception("telemetry could not be exported")
             return False
+
+
+def _made(batch: Sequence[Later]) -> Sequence[Any]:
+    return [make() for make in batch]

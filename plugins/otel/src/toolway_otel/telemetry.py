@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 from time import time_ns
 
@@ -30,6 +32,7 @@ class Telemetry:
         self._kernel, self._settings = kernel, settings
         self._resource = resource(settings, version("toolway"), kernel.public_url)
         self._turn = f"otel/metrics/{socket.gethostname()}:{kernel.public_url}"[:512]
+        self._own = str(os.getpid()).encode()
         self._collect: Callable[[], Sequence[Family]] = tuple
         self._shipper: Shipper | None = None
         self._lost, self._since = 0, time_ns()
@@ -45,7 +48,7 @@ class Telemetry:
         """Send them some time."""
         if self._shipper is not None:
             redact = self._kernel.redact
-            self._shipper.put([readable(trace, each, self._resource, redact) for each in spans])
+            self._shipper.put([partial(readable, trace, each, self._resource, redact) for each in spans])
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -89,13 +92,17 @@ class Telemetry:
                 await self._export()
 
     async def _export(self) -> None:
-        """One worker of the node does: the totals are those of all."""
+        """One worker of the node does, the same one while it lives: the totals are those of all."""
         try:
-            is_ours = await self._kernel.keyvalue.compare_and_set(
-                self._turn, None, b"1", ttl=self._settings.metrics_interval * 0.8
-            )
+            is_ours = await self._is_ours()
         except ToolwayError as error:
             log.info("metrics are not exported now: %s", error.message)
             return
         if is_ours and self._shipper is not None:
-            self._shipper.put_metrics(metrics_data(self._collect(), self._resource, self._since))
+            redact = self._kernel.redact
+            self._shipper.put_metrics(partial(metrics_data, self._collect(), self._resource, self._since, redact))
+
+    async def _is_ours(self) -> bool:
+        """Whether this worker has the turn, or takes over from one that is gone."""
+        swap, ttl = self._kernel.keyvalue.compare_and_set, self._settings.metrics_interval * 2.5
+        return await swap(self._turn, self._own, self._own, ttl) or await swap(self._turn, None, self._own, ttl)

@@ -11,10 +11,10 @@ from msgspec import Raw
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import SERVED, Served, outcome_of
-from toolway_otel.attributes import described
+from toolway_otel.attributes import root_of, spans_of
 from toolway_otel.context import of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
-from toolway_otel.trace import KEY, Span, Trace, begin, span as trace_span
+from toolway_otel.trace import KEY, Ended, Span, Trace, begin
 
 Keep = Callable[[Trace, list[Span]], None]
 
@@ -38,42 +38,16 @@ class Requests:
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
         trace: Trace = request.__dict__[KEY]
-        root, trace.is_over = trace.root, True
+        trace.is_over = True
         if not trace.is_remote and request.meta:
             remote, _ = of_raw_meta(request.meta)
             if remote is not None:
                 trace.follow(remote)
         is_error = request.status >= 500 or request.error is not None
-        trace.is_kept = (
-            trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or request.seconds >= self._slow
-        )
-        if not trace.is_kept:
-            return
-        root.end, root.parent = time_ns(), trace.parent
-        scope = request.scope
-        root.name = f"{scope['method']} {request.route}" if request.route else scope["method"]
-        root.attributes = {
-            "http.request.method": scope["method"],
-            "http.response.status_code": request.status,
-            "network.protocol.version": scope["http_version"],
-            "url.scheme": scope["scheme"],
-            **{
-                key: value
-                for key, value in (
-                    ("http.route", request.route),
-                    ("client.address", (scope.get("client") or ("",))[0]),
-                    ("mcp.method.name", request.method),
-                    ("toolway.server", request.server),
-                    ("toolway.principal", request.principal.id if request.principal is not None else ""),
-                    ("toolway.request_id", request.request_id),
-                )
-                if value
-            },
-        }
-        if is_error:
-            root.error = type(request.error).__name__ if request.error is not None else ""
-            root.attributes["error.type"] = root.error or str(request.status)
-        self._keep(trace, [root, *map(described, trace.spans)])
+        is_slow = request.seconds >= self._slow and not _is_stream(request)
+        trace.is_kept = trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or is_slow
+        if trace.is_kept:
+            self._keep(trace, [root_of(trace, request), *spans_of(trace)])
 
 
 class Calls:
@@ -81,15 +55,14 @@ class Calls:
 
     name = "otel"
 
-    def __init__(self, keep: Keep) -> None:
-        self._keep = keep
+    def __init__(self, settings: OtelSettings, keep: Keep) -> None:
+        self._keeps_errors, self._keep = settings.keep_errors, keep
 
     def begin(self, call: Call) -> None:
         """See `CallWatcher`."""
         served = SERVED.get()
         if served is None or (trace := served.__dict__.get(KEY)) is None:
             return
-        span = trace_span("server", trace.root.id)
         if "traceparent" in call.meta:
             remote, carried = of_meta(call.meta)
             trace.carried = {**carried, **trace.carried}
@@ -97,21 +70,22 @@ class Calls:
                 trace.follow(remote)
                 _identify(served, trace)
             elif remote is not None and remote.trace_id != trace.id:
-                span.link = remote
-        call.__dict__[KEY] = trace, span
+                trace.links[call] = remote
+        call.__dict__[KEY] = trace, time_ns()
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """See `CallWatcher`."""
-        if (found := call.__dict__.pop(KEY, None)) is None:
+        found: tuple[Trace, int] | None = call.__dict__.pop(KEY, None)
+        if found is None:
             return
-        trace, span = found
-        span.end, span.of = time_ns(), (call, reply)
-        if reply is None or reply.fault is not None or outcome_of(call.method, reply) == "tool_error":
+        trace, began = found
+        if outcome_of(call.method, reply) != "ok":
             trace.failed = True
-        if not trace.is_over:
-            trace.spans.append(span)
-        elif trace.is_kept or trace.failed:  # it waited for its client, who came back with another request
-            self._keep(trace, [described(span)])
+        trace.ended.append(Ended(call, began, time_ns(), reply))
+        if trace.is_over:  # it waited for its client, who came back with another request
+            spans = spans_of(trace)
+            if trace.is_kept or (trace.failed and self._keeps_errors):
+                self._keep(trace, spans)
 
 
 class Attempts:
@@ -125,30 +99,35 @@ class Attempts:
 
     def __init__(self, *, always: bool) -> None:
         self._always = always
-        self._running: dict[Attempt, tuple[Trace, Span]] = {}
 
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
         call = attempt.call
-        if (found := call.__dict__.get(KEY)) is None:
+        found: tuple[Trace, int] | None = call.__dict__.get(KEY)
+        if found is None:
             return
-        trace, parent = found
-        span = trace_span("client", parent.id)
-        self._running[attempt] = trace, span
+        trace, _ = found
         if not (trace.is_sampled or trace.is_remote or trace.carried or self._always):
             return
-        carried = {"traceparent": trace.traceparent(span), **trace.carried}
+        carried = {"traceparent": trace.traceparent(attempt), **trace.carried}
         call.outgoing_headers.update(carried)
         call.outgoing_meta.update({name: Raw(msgspec.json.encode(value)) for name, value in carried.items()})
 
     def done(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
-        if (found := self._running.pop(attempt, None)) is not None:
-            trace, span = found
-            span.end, span.of = time_ns(), attempt
-            trace.spans.append(span)
+        found: tuple[Trace, int] | None = attempt.call.__dict__.get(KEY)
+        if found is not None:
+            now = time_ns()
+            found[0].ended.append(Ended(attempt, now - int(attempt.seconds * 1e9), now))
 
 
 def _identify(request: Served, trace: Trace) -> None:
-    request.trace_id, request.span_id = trace.id, trace.root.id
+    request.trace_id, request.span_id = trace.id, trace.root
     request.is_sampled = trace.is_sampled
+
+
+def _is_stream(request: Served) -> bool:
+    """Whether it lasts as long as its client stays: then its time says nothing."""
+    return request.method == "subscriptions/listen" or (
+        request.scope["method"] == "GET" and not request.route.startswith("/api/")
+    )

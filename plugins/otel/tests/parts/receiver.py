@@ -81,6 +81,7 @@ def _span(span: Any, resource: dict[str, Any]) -> dict[str, Any]:
         "attributes": _attributes(span.attributes),
         "is_error": span.status.code == 2,
         "status": span.status.message,
+        "events": [event.name for event in span.events],
         "links": [link.trace_id.hex() for link in span.links],
         "service": resource.get("service.name"),
         "resource": resource,

@@ -122,6 +122,7 @@ class Grants:
             raise UpstreamProtocol("the token endpoint's answer has no usable access_token and token_type") from None
         if grant.token_type.lower() != "bearer" or not _VISIBLE.fullmatch(grant.access_token):
             raise UpstreamProtocol("the token endpoint gave something else than a bearer token")
+        self._kernel.secrets.know(grant.access_token, grant.refresh_token)
         lifetime = max(0.0, min(grant.expires_in, LONGEST_SECONDS))
         return Tokens(
             grant.access_token,

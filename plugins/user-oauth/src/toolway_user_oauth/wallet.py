@@ -91,6 +91,8 @@ class Wallet:
             if old is None or old.upstream is not upstream or now - old.read_at > OFFLINE_SECONDS:
                 raise
             return old
+        if found is not None:
+            self._kernel.secrets.know(found.tokens.access_token, found.tokens.refresh_token)
         held = self._held[key] = Held(upstream, found, epoch, now)
         if len(self._held) > REMEMBERED:
             self._held.popitem(last=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -113,7 +114,7 @@ class PathEndpoint:
             who = await enter(kernel, request)
             incoming.who, incoming.principal = who, who.principal
             if (served := SERVED.get()) is not None:
-                served.principal = who.principal
+                served.principal, served.identified = who.principal, time_ns()
             if chosen.permission != SIGNED_IN and not chosen.filters:
                 incoming.demand(chosen.permission, incoming.name)
         incoming.query = self._queries[method].query(request.query_params.multi_items())

@@ -88,7 +88,9 @@ class BasicProvider(_Gateway):
         """The Authorization header."""
         auth = cast(BasicAuth, upstream.auth)
         pair = f"{auth.username}:{await self._secrets.get(auth.password)}"
-        return {"authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        credential = base64.b64encode(pair.encode()).decode()
+        self._secrets.know(credential)
+        return {"authorization": f"Basic {credential}"}
 
 
 class ClientCredentialsProvider:
@@ -115,7 +117,9 @@ class ClientCredentialsProvider:
             source = self._sources[key] = ClientCredentials(
                 self._outgoing, client, lambda: self._secrets.get(auth.client_secret), self._clock.monotonic
             )
-        return {"authorization": f"Bearer {await source.token(challenged=challenge is not None)}"}
+        token = await source.token(challenged=challenge is not None)
+        self._secrets.know(token)
+        return {"authorization": f"Bearer {token}"}
 
 
 def canonical(url: str) -> str:

@@ -239,6 +239,14 @@ class Pool:
 
 @lru_cache(maxsize=1024)
 def _line(name: str, value: str) -> bytes:
-    if name.lower() in FRAMING or not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+    if not _VALUE.fullmatch(value):
         raise ValueError
-    return f"{name}: {value}\r\n".encode()
+    return f"{_begun(name)}{value}\r\n".encode()
+
+
+@lru_cache(maxsize=1024)
+def _begun(name: str) -> str:
+    """Values may be different each time, as ids of requests are; names never are."""
+    if name.lower() in FRAMING or not TOKEN.fullmatch(name):
+        raise ValueError
+    return f"{name}: "

@@ -1,0 +1,80 @@
+"""Lines of the access log that are nearly the same: one is made with care, the others of a second are filled in."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from toolway_json_logging.access import Access
+from toolway_json_logging.ids import GIVEN
+
+if TYPE_CHECKING:
+    from toolway_json_logging.json_lines import AccessFields
+
+MARK, PART, LENGTH = secrets.token_hex(16), secrets.token_hex(16), float(secrets.randbits(48))
+"""Stand for what differs; nobody outside knows them, so nothing that was sent looks like one."""
+
+Likeness = tuple[object, ...]
+
+
+class Templates:
+    """Templates of the second that it is; what is secret may be different in the next one.
+
+    Ids of clients are never filled in: they may hold anything, and are redacted line by line.
+    """
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._known: dict[Likeness, str] = {}
+
+    def filled(self, access: Access) -> str | None:
+        """The line, if one like it was made in this second."""
+        if int(access.at) != self._second:
+            self._second, self._known = int(access.at), {}
+        served, trace = access.served, ""
+        template = self._known.get(_likeness(access))
+        if template is None or served.error is not None or GIVEN in served.__dict__:
+            return None
+        if served.trace_id:
+            if not f"{served.trace_id}{served.span_id}".isalnum():
+                return None
+            trace = f'"trace_id":"{served.trace_id}","span_id":"{served.span_id}",'
+        return template % (access.at % 1 * 1e6, served.request_id, trace, access.seconds)
+
+    def learn(self, access: Access, fields: AccessFields, line: Callable[[AccessFields], str]) -> None:
+        """Lines like the one with these fields need not be made again, unless something had to be hidden."""
+        served = access.served
+        told = (fields.item, fields.method, fields.principal)
+        asked = (served.item, served.method, "" if served.principal is None else served.principal.id)
+        is_plain = served.error is None and served.route and served.request_id and told == asked
+        if is_plain and int(access.at) == self._second:
+            self._known[_likeness(access)] = _template(fields, line)
+
+
+def _template(fields: AccessFields, line: Callable[[AccessFields], str]) -> str:
+    """For microseconds, id, trace and duration; the whole seconds are those of all lines that it is for."""
+    fields.timestamp = f"{fields.timestamp[: len('2026-07-28T00:00:00.')]}{PART}Z"
+    fields.request_id = fields.trace_id = fields.span_id = MARK
+    fields.duration = LENGTH
+    made = line(fields).replace("%", "%%").replace(f'"trace_id":"{MARK}","span_id":"{MARK}",', "%s")
+    return made.replace(PART, "%06d").replace(MARK, "%s").replace(msgspec.json.encode(LENGTH).decode(), "%.6f")
+
+
+def _likeness(access: Access) -> Likeness:
+    served = access.served
+    scope, client, principal = served.scope, served.scope.get("client"), served.principal
+    return (
+        access.phase,
+        served.status,
+        served.route,
+        served.method,
+        served.item,
+        served.upstream,
+        served.server,
+        scope["method"],
+        client[0] if client else None,
+        None if principal is None else principal.id,
+    )
