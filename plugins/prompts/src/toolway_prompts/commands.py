@@ -69,9 +69,16 @@ def preview(
     given = _arguments(arguments)
     if live:
         body = {"prompt": prompt, "version": version, "arguments": given}
-        terminal.print(terminal.api("POST", f"{_path(target)}/preview", body))
+        found = terminal.api("POST", f"{_path(target)}/preview", body)
     else:
-        terminal.print(_offline(target, lambda desk: desk.preview(prompt, version, given)))
+        found = _offline(target, lambda desk: desk.preview(prompt, version, given))
+    if _wants_json(context):
+        terminal.print(found)
+    else:
+        from toolway_prompts.comparing import shown
+
+        terminal.note(f"{found['prompt']} version {found['version']}: {found['description']}")
+        typer.echo(shown(found["messages"]))
 
 
 @app.command()
@@ -92,7 +99,10 @@ def diff(
         found = terminal.api("POST", f"{_path(target)}/diff", body)
     else:
         found = _offline(target, lambda desk: desk.diff(prompt, old, new, given))
-    terminal.print(found)
+    if _wants_json(context):
+        terminal.print(found)
+    else:
+        typer.echo("\n\n".join(part for part in (found["source"], found["rendered"]) if part))
     if found["source"] or found["rendered"]:
         raise typer.Exit(1)
 
@@ -125,6 +135,11 @@ def push(
     answer = terminal.api("PUT", _path(collection), {"name": collection, "prompts": prompts})
     terminal.print(answer["meta"])
     terminal.note(f"{collection} has {len(prompts)} prompts now")
+
+
+def _wants_json(context: typer.Context) -> bool:
+    """Whether `--json` was typed: then the answer is printed as it is, and else for people."""
+    return bool(context.find_root().params.get("json"))
 
 
 def _path(collection: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ def _lines(value: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         elif key == "text" and "\n" in entry:
             yield f"{prefix}{key} ="
             yield from (f"    {line}" for line in entry.split("\n"))
+        elif key == "data":
+            yield f"{prefix}{key} = {len(entry)} characters, sha256 {hashlib.sha256(entry.encode()).hexdigest()}"
         else:
             yield f"{prefix}{key} = {_json(entry)}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 from collections.abc import Sequence
 from typing import Any
@@ -15,13 +16,19 @@ from toolway.hookspecs.routing import Desired
 from toolway.hookspecs.system import Stored, Transaction
 from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound, refusal
 from toolway_prompts.kind import KIND, PromptsKind, PromptsUpstream
-from toolway_prompts.linting import errors_of, lint, lint_collection
+from toolway_prompts.linting import errors_of, lint_collection, lint_prompt
 from toolway_prompts.models import CollectionRow
 from toolway_prompts.pool import Jobs
 from toolway_prompts.prompt import Collection
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of one collection as JSON."""
+
+CHECK_SECONDS = 5.0
+"""For all prompts of a collection: other changes wait for it."""
+
+MOST_ERRORS = 20
+"""So many are told."""
 
 ENTITY = "prompt-collections"
 
@@ -105,14 +112,22 @@ class CollectionEntity:
         await tx.session.flush()
 
     async def _check(self, value: Any) -> None:
-        findings = [*lint_collection(value), *await lint(self._pool, value.prompts)]
-        errors = errors_of(findings)
+        errors = errors_of(lint_collection(value))
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                for prompt in value.prompts:
+                    if len(errors) < MOST_ERRORS:
+                        errors += errors_of(await lint_prompt(self._pool, prompt))
+        except TimeoutError:
+            raise InvalidInput(
+                f"the prompts take longer than {CHECK_SECONDS:g} s to check; make several collections of them"
+            ) from None
         if errors:
             first = errors[0]
             at = f"{first.prompt} version {first.version}, {first.where}" + (
                 f" line {first.line}" if first.line else ""
             )
-            told = [each.model_dump(mode="json", exclude_defaults=True) for each in errors[:50]]
+            told = [each.model_dump(mode="json", exclude_defaults=True) for each in errors]
             raise InvalidInput(f"{at}: {first.message} ({len(errors)} errors in all)", findings=told)
 
     def _refuse_taken(self, name: str, *, is_known: bool) -> None:

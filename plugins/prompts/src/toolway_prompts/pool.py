@@ -206,7 +206,7 @@ class Pool:
         except TimeoutError:
             return Refused(Found(0, 0, 0, "time", f"takes longer than {self._bounds.clock:g} s"))
         finally:
-            if is_good and worker.jobs < JOBS:
+            if is_good and worker.jobs < JOBS and len(self._idle) < self._size:
                 self._idle.append(worker)
             else:
                 self._later(self._replace(worker))
@@ -238,7 +238,8 @@ class Pool:
     async def _replace(self, worker: Worker) -> None:
         """End it, and have another one ready before somebody needs it."""
         await self._end(worker)
-        self._idle.append(await self._new())
+        if len(self._idle) < self._size:
+            self._idle.append(await self._new())
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -112,7 +113,7 @@ class Prompt(Definition):
             raise ValueError("two arguments have the same name")
         return self
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Of everything that a client gets, short; tests and the version do not count."""
         shown = self.model_dump(mode="json", exclude={"tests", "version"})
@@ -122,7 +123,7 @@ class Prompt(Definition):
 class Collection(Definition):
     """Prompts that are edited together; each collection is an upstream of the same name."""
 
-    prompts: tuple[Prompt, ...] = Field((), max_length=500, description="All versions of all prompts.")
+    prompts: tuple[Prompt, ...] = Field((), max_length=200, description="All versions of all prompts.")
     serve: dict[str, int] = Field({}, description="Which version of a prompt is served, if not the highest.")
 
     @model_validator(mode="after")
