@@ -30,7 +30,7 @@ def test_good_files_pass_without_a_gateway(
     assert typed(monkeypatch, "prompts", "lint", directory, "--strict") == 0
     assert typed(monkeypatch, "prompts", "test", directory) == 0
     capsys.readouterr()
-    given = ["--arg", f"code=@{tmp_path / 'code.txt'}", "--arg", "points:=1"]
+    given = [f"code=@{tmp_path / 'code.txt'}", "--arg", "points:=1"]
     assert typed(monkeypatch, "prompts", "preview", directory, "review", *given) == 0
 
     shown = json.loads(capsys.readouterr().out)
@@ -42,9 +42,10 @@ def test_mistakes_in_files_have_a_place_and_an_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = written(tmp_path / "prompts")
-    (directory / "bad.toml").write_text("messages = [{ text = '''one\n {{ x|nope }} {% if %}''' }]")
+    (directory / "bad.toml").write_text("[[messages]]\nfile = 'bad.md'\n")
+    (directory / "bad.md").write_text("one\n {{ x|nope }} {% if %}")
     (directory / "worse.toml").write_text("messages = [")
-    (directory / "other.toml").write_text("name = 'review'\nmessages = [{ text = 'a {{ y }}' }]")
+    (directory / "other.toml").write_text("name = 'review'\n[[messages]]\ntext = '''\na {{ y }}'''\nwhen = 'z'")
 
     assert typed(monkeypatch, "prompts", "lint", str(directory)) == 1
     found = json.loads(capsys.readouterr().out)
@@ -53,9 +54,10 @@ def test_mistakes_in_files_have_a_place_and_an_exit_code(
     assert "worse.toml: is not TOML" in capsys.readouterr().err
     told = {(each["file"], each["rule"], each["line"], each["column"]) for each in found if each["severity"] == "error"}
     assert told == {
-        ("bad.toml", "syntax", 2, 21),
+        ("bad.md", "syntax", 2, 21),
         ("worse.toml", "bad-file", 0, 0),
-        ("other.toml", "undeclared-variable", 1, 6),
+        ("other.toml", "undeclared-variable", 4, 6),
+        ("other.toml", "undeclared-variable", 5, 9),
         ("review.toml", "twice", 0, 0),
     }
 

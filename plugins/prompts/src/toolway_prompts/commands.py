@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.hookspecs.commands import Terminal
+from toolway.hookspecs.commands import Terminal, names
 
 if TYPE_CHECKING:
     from toolway_prompts.offline import Desk
@@ -26,10 +26,11 @@ Live = Annotated[bool, typer.Option("--live", help="WHERE is a collection of the
 Only = Annotated[str, typer.Option("--prompt", "-p", help="Only this prompt.", metavar="NAME")]
 Name = Annotated[str, typer.Argument(help="The prompt's name.", metavar="PROMPT")]
 Given = Annotated[
-    list[str] | None, typer.Option("--arg", "-a", help="An argument; @file reads it from there.", metavar="NAME=VALUE")
+    list[str] | None,
+    typer.Option("--arg", "-a", help="An argument; =@file reads it from there, :=1 is JSON.", metavar="NAME=VALUE"),
 ]
 
-FINDINGS = ("file", "prompt", "version", "where", "line", "column", "severity", "rule", "message")
+FINDINGS = ("file", "line", "column", "prompt", "version", "severity", "rule", "message")
 RESULTS = ("prompt", "version", "test", "passed", "problems")
 
 Found = TypeVar("Found")
@@ -60,13 +61,14 @@ def preview(
     context: typer.Context,
     target: Target,
     prompt: Name,
+    words: Annotated[list[str] | None, typer.Argument(help="Arguments.", metavar="[NAME=VALUE]...")] = None,
     arguments: Given = None,
     version: Annotated[int | None, typer.Option(help="Default: the one that is served.")] = None,
     live: Live = False,
 ) -> None:
     """Render a prompt with sample arguments."""
     terminal: Terminal = context.obj
-    given = _arguments(arguments)
+    given = _arguments([*(words or ()), *(arguments or ())])
     if live:
         body = {"prompt": prompt, "version": version, "arguments": given}
         found = terminal.api("POST", f"{_path(target)}/preview", body)
@@ -125,7 +127,9 @@ def run_tests(context: typer.Context, target: Target, live: Live = False, prompt
 def push(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(help="A directory of prompts.")],
-    collection: Annotated[str, typer.Argument(help="The name of the collection.")],
+    collection: Annotated[
+        str, typer.Argument(help="The name of the collection.", autocompletion=names("/prompt-collections"))
+    ],
 ) -> None:
     """Make a collection of the gateway what a directory is; refused if a prompt in it has errors."""
     from toolway_prompts.offline import read_collection

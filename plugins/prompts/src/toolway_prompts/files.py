@@ -24,12 +24,21 @@ MOST_BYTES = 1024 * 1024
 Signature = tuple[tuple[str, int, int], ...]
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a template begins: the file, and how many lines and characters are before it."""
+
+    file: str
+    lines: int = 0
+    characters: int = 0
+
+
 class PromptFile(msgspec.Struct, frozen=True):
-    """A file with the prompt in it, or what is wrong with it."""
+    """A file with the prompt in it, or what is wrong with it; `origins` tells where its templates are, by member."""
 
     path: Path
     prompt: Prompt | None = None
     problem: str = ""
+    origins: dict[str, Origin] = {}
 
 
 def signature(directory: Path) -> Signature:
@@ -56,11 +65,12 @@ def read_files(target: Path) -> list[PromptFile]:
 def read_file(path: Path) -> PromptFile:
     """One prompt; it is called as the file if it does not say how."""
     try:
-        raw = tomllib.loads(_content(path).decode())
+        source = _content(path).decode()
+        raw = tomllib.loads(source)
         name, _, version = path.stem.partition("@")
         named = {"name": name, **({"version": int(version)} if version.isdigit() else {})}
         table = {**named, **raw, "messages": [*_messages(path.parent, raw.get("messages", []))]}
-        return PromptFile(path, Prompt.model_validate(table))
+        return PromptFile(path, Prompt.model_validate(table), origins=_origins(path.name, source, raw))
     except tomllib.TOMLDecodeError as error:
         return PromptFile(path, None, f"is not TOML: {error}")
     except ValidationError as error:
@@ -71,6 +81,20 @@ def read_file(path: Path) -> PromptFile:
         return PromptFile(path, None, "is not UTF-8")
     except OSError as error:
         return PromptFile(path, None, f"cannot be read: {error.strerror}")
+
+
+def _origins(name: str, source: str, raw: Mapping[str, Any]) -> dict[str, Origin]:
+    """Of the templates that are written in the file as they are, and of those in files of their own."""
+    found, at = {}, 0
+    for number, message in enumerate(raw.get("messages", [])):
+        for key in ("text", "uri", "when"):
+            if key == "text" and "file" in message:
+                found[f"messages[{number}].text"] = Origin(str(message["file"]))
+            elif (text := message.get(key)) and (begins := source.find(text, at)) >= 0:
+                lines = source.count("\n", 0, begins)
+                found[f"messages[{number}].{key}"] = Origin(name, lines, begins - source.rfind("\n", 0, begins) - 1)
+        at = max(at, source.find("[[messages]]", at) + 1)
+    return found
 
 
 def _messages(directory: Path, raw: Any) -> Iterator[Any]:

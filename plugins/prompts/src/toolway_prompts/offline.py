@@ -34,9 +34,7 @@ class Desk:
                 found = [Finding(prompt=file.path.stem, rule="bad-file", message=file.problem)]
             else:
                 found = await lint(self._renderer.pool, [file.prompt])
-            findings += [
-                each.model_copy(update={"file": file.path.name}) for each in found if name in ("", each.prompt)
-            ]
+            findings += [_in_file(file, each) for each in found if name in ("", each.prompt)]
         return Report.of(findings + self._twice()).model_dump(mode="json")
 
     async def preview(self, name: str, version: int | None, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,6 +83,16 @@ class Desk:
                 findings.append(Finding(prompt=key[0], version=key[1], rule="twice", message=what, file=file.path.name))
             known.add(key)
         return findings
+
+
+def _in_file(file: PromptFile, finding: Finding) -> Finding:
+    """With the lines of the file in place of those of the template."""
+    origin = file.origins.get(finding.where)
+    if origin is None or not finding.line:
+        return finding.model_copy(update={"file": file.path.name})
+    column = finding.column + (origin.characters if finding.line == 1 and finding.column else 0)
+    place = {"file": origin.file, "line": finding.line + origin.lines, "column": column}
+    return finding.model_copy(update=place)
 
 
 async def at_desk(target: str, work: Callable[[Desk], Awaitable[Found]]) -> Found:
