@@ -90,6 +90,9 @@ async def test_a_directory_is_pushed_and_looked_at_live(
         return await asyncio.to_thread(typed, monkeypatch, *words)
 
     assert await live("push", directory, "team") == 0
+    capsys.readouterr()
+    assert await live("list") == 0
+    assert [(each["collection"], each["name"]) for each in json.loads(capsys.readouterr().out)] == [("team", "review")]
     assert await live("lint", "team", "--live", "--strict") == 0
     assert await live("test", "team", "--live", "--prompt", "review") == 0
     assert await live("diff", "team", "review", "1", "--live") == 0

@@ -30,10 +30,22 @@ Given = Annotated[
     typer.Option("--arg", "-a", help="An argument; =@file reads it from there, :=1 is JSON.", metavar="NAME=VALUE"),
 ]
 
-FINDINGS = ("file", "line", "column", "prompt", "version", "severity", "rule", "message")
+FINDINGS = ("file", "line", "column", "prompt", "where", "version", "severity", "rule", "message")
 RESULTS = ("prompt", "version", "test", "passed", "problems")
 
 Found = TypeVar("Found")
+
+
+@app.command("list")
+def list_prompts(context: typer.Context) -> None:
+    """List the prompts of all collections of the gateway, in all versions."""
+    terminal: Terminal = context.obj
+    rows = [
+        {"collection": each["name"], "managed_by": each["meta"]["managed_by"], **prompt}
+        for each in terminal.pages("/prompt-collections")
+        for prompt in each["prompts"]
+    ]
+    terminal.show("prompts", rows, ("collection", "name", "version", "description", "managed_by"))
 
 
 @app.command()

@@ -6,7 +6,9 @@ import asyncio
 
 from toolway.plugin import Kernel
 from toolway_prompts.jobs import Analyse, Analysed, Render, Rendered
-from toolway_prompts.pool import Bounds, Pool
+from toolway_prompts.pool import Bounds, Pool, TemplateRefused
+
+OUTCOMES = ("rendered", "refused", "time", "memory", "busy")
 
 
 class KeptPool:
@@ -15,11 +17,22 @@ class KeptPool:
     def __init__(self, kernel: Kernel, bounds: Bounds, size: int) -> None:
         self._kernel, self._bounds, self._size = kernel, bounds, size
         self._getting = asyncio.Lock()
+        about = "Prompts that were rendered, or why not."
+        self._outcomes = kernel.metrics.counter("toolway_prompt_renderings_total", about, {"outcome": OUTCOMES})
         self._pool: Pool | None = None
 
     async def render(self, job: Render) -> Rendered:
         """See `Pool.render`."""
-        return await (self._pool or await self._get()).render(job)
+        outcome = "busy"
+        try:
+            rendered = await (self._pool or await self._get()).render(job)
+            outcome = "rendered"
+        except TemplateRefused as refused:
+            outcome = refused.found.rule if refused.found.rule in OUTCOMES else "refused"
+            raise
+        finally:
+            self._outcomes.add(1, outcome)
+        return rendered
 
     async def analyse(self, job: Analyse) -> Analysed:
         """See `Pool.analyse`."""
