@@ -7,7 +7,7 @@ from typing import Any
 
 from prompt_samples import got, listed, prompt, written
 
-from toolway_testing.gateway import StartGateway
+from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
 PATH = "/prompt-collections"
@@ -32,6 +32,10 @@ async def test_a_directory_is_an_upstream_whose_files_are_followed(gateway: Star
     refused = await got(gate, "team__review", code="x", language="cobol")
     assert refused["code"] == -32602 and "'language' of prompt 'review' does not fit its schema" in refused["message"]
 
+    asked = {"ref": {"type": "ref/prompt", "name": "team__review"}, "argument": {"name": "language", "value": "p"}}
+    answer = await gate.mcp("completion/complete", asked)
+    assert answer.content["result"]["completion"] == {"values": ["python", "perl"], "total": 2, "hasMore": False}
+
     (directory / "review@2.toml").write_text('messages = [{ text = "Version two." }]')
     await eventually(lambda: _is_version(gate, "team__review", 2))
     assert await got(gate, "team__review") == ["Version two."]
@@ -55,17 +59,6 @@ async def _problems(gate: Any, name: str) -> str:
     return "; ".join(view.discovery.problems) if view.discovery else ""
 
 
-async def test_an_argument_is_completed_from_its_schema(gateway: StartGateway, tmp_path: Path) -> None:
-    upstream = {"name": "team", "kind": "prompts", "directory": str(written(tmp_path / "prompts"))}
-    gate = await gateway(enable=["prompts"], upstreams=[upstream])
-    await eventually(lambda: _entry(gate, "team__review"))
-
-    asked = {"ref": {"type": "ref/prompt", "name": "team__review"}, "argument": {"name": "language", "value": "p"}}
-    answer = await gate.mcp("completion/complete", asked)
-
-    assert answer.content["result"]["completion"] == {"values": ["python", "perl"], "total": 2, "hasMore": False}
-
-
 async def test_a_collection_made_by_api_is_served_changed_and_deleted(gateway: StartGateway) -> None:
     gate = await gateway(enable=["prompts"])
     body = {"name": "hello", "prompts": [prompt(), prompt("bye", "Bye {{ who }}.")]}
@@ -86,7 +79,9 @@ async def test_a_collection_made_by_api_is_served_changed_and_deleted(gateway: S
     assert await listed(gate) == {}
 
 
-async def test_the_api_refuses_what_could_not_be_served(gateway: StartGateway, tmp_path: Path) -> None:
+async def test_the_api_refuses_what_could_not_be_served_and_looks_at_the_rest(
+    gateway: StartGateway, tmp_path: Path
+) -> None:
     gate = await gateway(enable=["prompts"], upstreams=[{"name": "taken", "kind": "prompts"}])
 
     bad = await gate.api("POST", PATH, {"name": "bad", "prompts": [prompt(text="a\n {{ who|nope }}")]})
@@ -99,10 +94,10 @@ async def test_the_api_refuses_what_could_not_be_served(gateway: StartGateway, t
     assert (finding["where"], finding["line"], finding["column"]) == ("messages[0].text", 2, 9)
     assert taken.status == 409 and unpinned.status == 400
     assert reading.status == 400 and "in the configuration file only" in reading.content["detail"]
+    await _look_at_prompts(gate)
 
 
-async def test_prompts_are_linted_rendered_compared_and_tested_by_api(gateway: StartGateway) -> None:
-    gate = await gateway(enable=["prompts"])
+async def _look_at_prompts(gate: RunningGateway) -> None:
     cases = [{"name": "names", "arguments": {"who": "Ann"}, "contains": ["Bob"]}]
     versions = [prompt(), prompt(text="Hi {{ who }}!", version=2, tests=cases, description="")]
     assert (await gate.api("POST", PATH, {"name": "hello", "prompts": versions})).status == 201
