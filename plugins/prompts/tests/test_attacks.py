@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from toolway.plugin import SessionLost
+from toolway.plugin import Overloaded, SessionLost
 from toolway_prompts.jobs import Analyse, Render
-from toolway_prompts.pool import Bounds, Pool, TemplateRefused
+from toolway_prompts.pool import JOBS, Bounds, Pool, TemplateRefused
 
 SECONDS, MEBIBYTES = 0.1, 64
 
@@ -106,7 +106,9 @@ async def pool() -> AsyncIterator[Pool]:
 
 
 async def refused(pool: Pool, source: str) -> float:
-    """How long it takes to refuse a template, in seconds by the clock."""
+    """How long it takes to refuse a template, in seconds by the clock; the worker ends with it, and tells its own."""
+    for worker in pool._idle:
+        worker.jobs = JOBS
     begun = time.perf_counter()
     with pytest.raises(TemplateRefused):
         await pool.render(Render((source,), VALUES))
@@ -165,6 +167,38 @@ async def test_a_good_prompt_is_rendered_in_less_than_two_milliseconds(pool: Poo
         seconds.append(time.perf_counter() - begun)
 
     assert sorted(seconds)[75] < 0.002
+
+
+async def test_callers_that_leave_take_nothing_with_them() -> None:
+    pool = Pool(Bounds(), 2)
+    slow = "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}"
+    try:
+        for number in range(20):
+            tasks = [asyncio.create_task(pool.render(Render((source,)))) for source in (slow, "{{ 1 }}", slow)]
+            await asyncio.sleep(number / 5000)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert (await pool.render(Render((str(number),)))).texts == (str(number),)
+    finally:
+        await pool.close()
+
+
+async def test_a_process_that_was_killed_is_started_anew() -> None:
+    pool = Pool(Bounds(), 1)
+    try:
+        assert (await pool.render(Render(("a",)))).texts == ("a",)
+        assert pool._forker is not None
+        pool._forker._process.kill()
+        await pool._forker._process.wait()
+        with pytest.raises(TemplateRefused):
+            await pool.render(Render(("{{ ''.__class__ }}",)))
+        pool._idle.pop().writer.close()
+        with pytest.raises(Overloaded):
+            await pool.render(Render(("b",)))
+        assert (await pool.render(Render(("c",)))).texts == ("c",)
+    finally:
+        await pool.close()
 
 
 async def test_more_text_than_allowed_is_refused_and_many_callers_wait_for_their_turn() -> None:

@@ -21,7 +21,7 @@ class PromptsSettings(Settings):
 
     workers: int = Field(2, ge=1, le=64, description="Processes that render, on each node.")
     cpu_seconds: float = Field(0.05, gt=0, le=10, description="Processor time for one rendering, in seconds.")
-    seconds: float = Field(1.0, gt=0, le=60, description="Time for one rendering by the clock, in seconds.")
+    seconds: float = Field(5.0, gt=0, le=60, description="Time for one rendering by the clock, in seconds.")
     memory_mib: int = Field(
         32, ge=8, le=1024, description="Memory for one rendering, in MiB, beyond the process's own."
     )

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -20,12 +20,18 @@ from toolway_prompts.worker import ANSWER, COMMAND, LENGTH
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 JOBS = 1000
 """Of one worker, before a new one takes its place."""
 
 START_SECONDS = 30.0
+CLOSE_SECONDS = 5.0
 WAIT_SECONDS = 2.0
 """How long a job waits for a worker."""
+
+MOST_ANSWER = 64 * 1024 * 1024
+"""Bytes; more is not what a worker says that is in order."""
 
 ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 """All that workers get of it."""
@@ -38,7 +44,7 @@ class Bounds(msgspec.Struct, frozen=True):
     """Of one job: seconds of processor time, seconds by the clock, bytes of memory beyond what a worker begins with."""
 
     cpu: float = 0.05
-    clock: float = 1.0
+    clock: float = 5.0
     memory: int = 32 * 1024 * 1024
 
 
@@ -66,8 +72,10 @@ class Worker(msgspec.Struct, eq=False):
         try:
             self.writer.write(LENGTH.pack(len(body)) + body)
             size = LENGTH.unpack(await self.reader.readexactly(LENGTH.size))[0]
+            if size > MOST_ANSWER:
+                return None
             outcome: Outcome = _read.decode(await self.reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, msgspec.DecodeError):
             return None
         return outcome
 
@@ -84,15 +92,24 @@ class Forker:
         """Start it and wait until it has loaded everything; raises ToolwayError."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        with theirs:
-            words = [sys.executable, "-I", "-m", "toolway_prompts.worker"]
-            numbers = (theirs.fileno(), bounds.cpu, bounds.memory)
-            process = await asyncio.create_subprocess_exec(
-                *words, *map(str, numbers), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=ENVIRONMENT
-            )
+        words = [sys.executable, "-I", "-m", "toolway_prompts.worker"]
+        numbers = (theirs.fileno(), bounds.cpu, bounds.memory)
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    *words, *map(str, numbers), stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=ENVIRONMENT
+                )
+        except BaseException:
+            ours.close()
+            raise
         forker = cls(process, ours)
-        async with asyncio.timeout(START_SECONDS):
-            await forker._answer()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await forker._answer()
+        except BaseException:
+            process.kill()
+            await forker.close()
+            raise
         return forker
 
     async def fork(self) -> Worker:
@@ -112,7 +129,6 @@ class Forker:
 
     async def end(self, worker: Worker) -> tuple[int, int, float]:
         """End a worker, which may be over already: how it ended, its most memory and its processor time."""
-        worker.writer.close()
         async with self._one_at_a_time:
             await asyncio.get_running_loop().sock_sendall(self._control, COMMAND.pack(b"K", worker.process))
             return await self._answer()
@@ -172,9 +188,8 @@ class Pool:
     async def close(self) -> None:
         """End all processes."""
         self._is_closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
         for worker in self._idle:
             worker.writer.close()
         self._idle.clear()
@@ -203,31 +218,48 @@ class Pool:
                 outcome = await worker.do(job)
             is_good = outcome is not None and not (isinstance(outcome, Refused) and outcome.is_spent)
             return outcome if outcome is not None else Refused(self._cause(await self._end(worker)))
-        except TimeoutError:
-            return Refused(Found(0, 0, 0, "time", f"takes longer than {self._bounds.clock:g} s"))
+        except TimeoutError:  # had the template been at work, its processor time would have ended first
+            raise Overloaded("this node is too busy to render prompts in time; try again in a second") from None
         finally:
             if is_good and worker.jobs < JOBS and len(self._idle) < self._size:
                 self._idle.append(worker)
             else:
+                worker.writer.close()
                 self._later(self._replace(worker))
 
     async def _worker(self) -> Worker:
-        return self._idle.pop() if self._idle else await self._new()
+        """A free one, or a new one; if nobody waits for that any more it is kept for the next job."""
+        if self._idle:
+            return self._idle.pop()
+        task = self._tracked(self._new())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._adopt)
+            raise
+
+    def _adopt(self, task: asyncio.Task[Worker]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._idle.append(task.result())
 
     async def _new(self) -> Worker:
-        async with self._starting:
-            if self._forker is None:
-                self._forker = await Forker.start(self._bounds)
-            forker = self._forker
+        forker = None
         try:
+            async with self._starting:
+                forker = self._forker = self._forker or await Forker.start(self._bounds)
             return await forker.fork()
-        except (ToolwayError, OSError):
-            log.warning("the process that renders prompts has ended; another one is started", exc_info=True)
-            self._forker = None
+        except (ToolwayError, OSError, TimeoutError):
+            log.warning("the process that renders prompts does not answer; another one is started", exc_info=True)
+            if forker is not None and forker is self._forker:
+                self._forker = None
+                await forker.close()
             raise Overloaded("prompts cannot be rendered now; try again in a second") from None
 
     async def _end(self, worker: Worker) -> int:
-        """Once only: then its number may be another process's."""
+        """End it, whoever waits; once only: then its number may be another process's."""
+        return await asyncio.shield(self._tracked(self._ended(worker)))
+
+    async def _ended(self, worker: Worker) -> int:
         if self._forker is None or worker.is_over:
             return 0
         worker.is_over = True
@@ -238,18 +270,18 @@ class Pool:
     async def _replace(self, worker: Worker) -> None:
         """End it, and have another one ready before somebody needs it."""
         await self._end(worker)
-        if len(self._idle) < self._size:
+        if len(self._idle) < self._size and not self._is_closed:
             self._idle.append(await self._new())
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tracked(work).add_done_callback(_told)
+
+    def _tracked(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """A task that comes to its end, so that every answer of the process that forks is read."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a process that renders prompts could not be replaced", exc_info=error)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def _cause(self, status: int) -> Found:
         """Why a worker ended."""
@@ -257,6 +289,11 @@ class Pool:
             limit = f"takes more than {self._bounds.cpu * 1000:g} ms of processor time"
             return Found(0, 0, 0, "time", limit)
         return Found(0, 0, 0, "failed", "ended the process that renders it")
+
+
+def _told(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("a process that renders prompts could not be replaced", exc_info=error)
 
 
 _UNEXPECTED = Found(0, 0, 0, "failed", "could not be rendered")
