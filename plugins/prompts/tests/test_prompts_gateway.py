@@ -7,6 +7,7 @@ from typing import Any
 
 from prompt_samples import got, listed, prompt, written
 
+from toolway_prompts.models import CollectionRow
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -77,6 +78,17 @@ async def test_a_collection_made_by_api_is_served_changed_and_deleted(gateway: S
     await eventually(lambda: _is_version(gate, "hello__greet", 1))
     assert (await gate.api("DELETE", f"{PATH}/hello")).status == 204
     assert await listed(gate) == {}
+
+
+async def test_a_collection_that_cannot_be_read_keeps_no_other_from_being_served(gateway: StartGateway) -> None:
+    gate = await gateway(enable=["prompts"])
+    async with gate.gateway.kernel.database.change("catalog", "test", "put", "old") as tx:
+        tx.session.add(CollectionRow(name="old", settings='{"name": "old", "gone": 1}', revision=1))
+
+    assert (await gate.api("POST", PATH, {"name": "hello", "prompts": [prompt()]})).status == 201
+    await eventually(lambda: _entry(gate, "hello__greet"))
+    assert [each["name"] for each in (await gate.api("GET", PATH)).content["items"]] == ["hello"]
+    assert (await gate.api("GET", f"{PATH}/old")).status == 400
 
 
 async def test_the_api_refuses_what_could_not_be_served_and_looks_at_the_rest(

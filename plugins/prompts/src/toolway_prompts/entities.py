@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from toolway_prompts.linting import errors_of, lint_collection, lint_prompt
 from toolway_prompts.models import CollectionRow
 from toolway_prompts.pool import Jobs
 from toolway_prompts.prompt import Collection
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 4 * 1024 * 1024
 """Of one collection as JSON."""
@@ -135,7 +138,14 @@ class CollectionEntity:
             raise Conflict(f"there is an upstream {name!r} already, and a collection is one too; choose another name")
 
     async def _rows(self, tx: Transaction) -> builtins.list[Stored]:
-        return [_stored(row) for row in await tx.session.exec(select(CollectionRow))]
+        """Those that can be read: one that cannot must not keep all the others from being served."""
+        found = []
+        for row in await tx.session.exec(select(CollectionRow)):
+            try:
+                found.append(_stored(row))
+            except InvalidInput as error:
+                log.warning("a prompt collection of the database is left out: %s", error.message)
+        return found
 
     async def _filed(self) -> dict[str, Stored]:
         """Those of the configuration, with the prompts of their directories."""
