@@ -15,7 +15,7 @@ from sqlmodel import select
 from toolway.hookspecs.definitions import Name, Owner, Visibility
 from toolway.hookspecs.routing import Desired
 from toolway.hookspecs.system import Stored, Transaction
-from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound, refusal
+from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound
 from toolway_prompts.kind import KIND, PromptsKind, PromptsUpstream
 from toolway_prompts.linting import errors_of, lint_collection, lint_prompt
 from toolway_prompts.models import CollectionRow
@@ -70,7 +70,11 @@ class CollectionEntity:
 
     async def desired(self, tx: Transaction) -> Desired:
         """See `CatalogSource`."""
-        return Desired(tuple(stored.value.upstream() for stored in await self._rows(tx)))  # type: ignore[attr-defined]
+        rows = await tx.session.exec(select(CollectionRow))
+        read = [(row.name, _read(row)) for row in rows]
+        for name in (name for name, value in read if value is None):
+            log.warning("the prompt collection %s cannot be read and is left out; send it anew or delete it", name)
+        return Desired(tuple(value.upstream() for _, value in read if value is not None))
 
     async def list(self, tx: Transaction) -> Sequence[Stored]:
         """All collections, sorted by name."""
@@ -138,14 +142,7 @@ class CollectionEntity:
             raise Conflict(f"there is an upstream {name!r} already, and a collection is one too; choose another name")
 
     async def _rows(self, tx: Transaction) -> builtins.list[Stored]:
-        """Those that can be read: one that cannot must not keep all the others from being served."""
-        found = []
-        for row in await tx.session.exec(select(CollectionRow)):
-            try:
-                found.append(_stored(row))
-            except InvalidInput as error:
-                log.warning("a prompt collection of the database is left out: %s", error.message)
-        return found
+        return [_stored(row) for row in await tx.session.exec(select(CollectionRow))]
 
     async def _filed(self) -> dict[str, Stored]:
         """Those of the configuration, with the prompts of their directories."""
@@ -161,7 +158,15 @@ class CollectionEntity:
 
 
 def _stored(row: CollectionRow) -> Stored:
+    """One that cannot be read is shown without its prompts, so that it can be replaced or deleted by whom it is for."""
+    raw = msgspec.json.decode(row.settings)
+    kept = {key: str(raw.get(key, default)) for key, default in (("owner", ""), ("visibility", "private"))}
+    value = _read(row) or PromptCollection.model_construct(name=row.name, description="cannot be read", **kept)  # type: ignore[arg-type]
+    return Stored(row.name, value, row.revision)
+
+
+def _read(row: CollectionRow) -> PromptCollection | None:
     try:
-        return Stored(row.name, PromptCollection.model_validate_json(row.settings), row.revision)
-    except ValidationError as error:
-        raise refusal(error, PromptCollection, f"collection {row.name!r}: ") from None
+        return PromptCollection.model_validate_json(row.settings)
+    except ValidationError:
+        return None
