@@ -170,6 +170,7 @@ MATRIX: dict[str, Case] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_every_operation_answers_everybody_as_the_matrix_says(
     gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
