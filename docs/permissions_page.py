@@ -19,6 +19,7 @@ PLUGINS = (
     "json-logging",
     "otel",
     "prometheus",
+    "prompts",
     "rate-limit",
     "rbac",
     "reload",

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PASSWORD, OTHER = "correct horse battery", "staple staple staple"
 PLUGINS = (
     *("json-logging", "audit", "rate-limit", "tokens", "server-keys", "rbac", "user-oauth", "autotune", "breaker"),
-    *("balancer", "cache", "reload"),
+    *("balancer", "cache", "reload", "prompts"),
 )
 TABLES = f"""
 [plugins]
@@ -165,6 +165,16 @@ SESSIONS: dict[str, list[str]] = {
         "connections list",
         "connections revoke demo ! 5",
     ],
+    "prompts": [
+        "prompts lint prompts",
+        "prompts preview prompts greet who=Ada",
+        "prompts diff prompts greet 1 1",
+        "prompts test prompts",
+        "prompts push prompts pushed",
+        "prompts list",
+        "prompts preview pushed greet who=Ada --live",
+        "prompts preview pushed nothing --live ! 5",
+    ],
     "rest": ["rest tools pets.json"],
     "cache": [
         "cache warm all-of-demo demo__add a=1 b=2",
@@ -202,6 +212,10 @@ class Desk:
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     home = tmp_path_factory.mktemp("desk")
     (home / "pets.json").write_text('{"openapi": "3.1.0", "paths": {"/pets": {"get": {}}}}')
+    (home / "prompts").mkdir()
+    (home / "prompts/greet.toml").write_text(
+        'arguments = [{ name = "who" }]\nmessages = [{ text = "Hello {{ who }}" }]'
+    )
     (home / "objects.json").write_text('{"servers": [{"name": "some", "include": ["demo/add"]}]}')
     with running.gateway(home, TABLES) as gate:
         made = Desk(gate, home, fronts.admin_token(gate))

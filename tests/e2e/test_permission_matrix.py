@@ -44,6 +44,7 @@ OBJECTS: dict[str, Any] = {
     "teams": {"name": "ours", "members": {"user:max": "member", "user:vera": "viewer"}},
     "upstreams": {"name": "ours", "kind": "http", "endpoints": ["http://127.0.0.1:1"], "allow_private": True, **OWNED},
     "servers": {"name": "ours", **OWNED},
+    "prompt-collections": {"name": "ours", "prompts": [{"name": "greet", "messages": [{"text": "Hello"}]}], **OWNED},
     "roles": {"name": "ours", "permissions": ["tools:call:*"]},
     "bindings": {"name": "ours", "subject": "team:ops", "role": "caller"},
     "token-policies": {"name": "user:ours"},
@@ -85,6 +86,7 @@ def collection(kind: str, lists: tuple[str, ...], read: tuple[str, ...], write: 
 TOKEN = ("/tokens", {"subject": "user:max", "ttl": "1h"})
 KEY = ("/server-keys", {"servers": ["keyed"], "owner": "team:ops"})
 OWN = ("401", "404", "404", OK, OK)
+DRAFT = {"prompts": OBJECTS["prompt-collections"]["prompts"]}
 
 MATRIX: dict[str, Case] = {
     "GET /health": Case(OPEN),  # of what is public only what the kernel has, and signing in
@@ -119,6 +121,13 @@ MATRIX: dict[str, Case] = {
     "GET /api/v1/servers/{name}/collisions": Case(READ),
     **collection("upstreams", LIST, READ, WRITE),
     **collection("servers", LIST, READ, WRITE),
+    **collection("prompt-collections", ADMIN_LIST, READ, WRITE),  # there is none yet when they are listed
+    "GET /api/v1/prompt-collections/{name}/lint": Case(READ),
+    "POST /api/v1/prompt-collections/{name}/preview": Case(READ, {"prompt": "greet"}),
+    "POST /api/v1/prompt-collections/{name}/diff": Case(READ, {"prompt": "greet", "old": 1}),
+    "POST /api/v1/prompt-collections/{name}/test": Case(READ),
+    "POST /api/v1/prompt-drafts/lint": Case(ADMIN_LIST, DRAFT),
+    "POST /api/v1/prompt-drafts/test": Case(ADMIN_LIST, DRAFT),
     **collection("users", ADMIN_LIST, ADMIN, ADMIN),
     **collection("service-accounts", ADMIN_LIST, ADMIN, ADMIN),
     **collection("teams", ADMIN_LIST, ADMIN, ADMIN),
@@ -161,6 +170,7 @@ MATRIX: dict[str, Case] = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_every_operation_answers_everybody_as_the_matrix_says(
     gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
