@@ -25,6 +25,7 @@ PLUGINS = (
     "rest",
     "server-keys",
     "tokens",
+    "transfer",
 )
 CONNECT = "servers:connect"
 USES = {
