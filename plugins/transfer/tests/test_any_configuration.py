@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings, strategies as some
 from transferring import document, exported, imported
 
@@ -68,6 +69,8 @@ SERVERS = some.fixed_dictionaries(
 CONFIGURATIONS = some.builds(document, upstreams=collection(UPSTREAMS), servers=collection(SERVERS))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_any_configuration_comes_through_unchanged(gateway: StartGateway, tmp_path: Path) -> None:
     gates = [await gateway(enable=["transfer"], data_dir=tmp_path / name) for name in ("first", "second")]
     loop = asyncio.get_running_loop()
@@ -85,9 +88,9 @@ async def test_any_configuration_comes_through_unchanged(gateway: StartGateway, 
             names = [one["name"] for one in exports[0]["objects"].get(kind, [])]
             assert names == sorted(one["name"] for one in ours)
 
-    @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(CONFIGURATIONS)
     def every(file: dict[str, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(check(file), loop).result(30)
+        asyncio.run_coroutine_threadsafe(check(file), loop).result(120)
 
     await asyncio.to_thread(every)

@@ -37,7 +37,7 @@ class Scrypt(BaseModel):
     kdf: Literal["scrypt"] = "scrypt"
     n: Literal[16384, 32768, 65536, 131072] = 65536
     r: Literal[8] = 8
-    p: int = Field(2, ge=1, le=8)
+    p: int = Field(2, ge=1, le=2)
     salt: str = Field(pattern=r"^[A-Za-z0-9_-]{22,86}$", description="In base64url.")
 
     def key(self, passphrase: str) -> OctKey:

@@ -28,8 +28,8 @@ class _Export(TyperGroup):
     """What is no subcommand is what to export."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`toolway export upstreams` is `toolway export objects upstreams`."""
-        if not args or args[0] not in (*self.commands, "--help", "-h"):
+        """`toolway export upstreams` is `toolway export objects upstreams`, and its help is that one's."""
+        if not args or args[0] not in self.commands:
             args = ["objects", *args]
         return super().parse_args(ctx, args)
 
@@ -48,7 +48,10 @@ def objects(
     passphrase_file: PassphraseFile = None,
     recipient: Recipients = None,
 ) -> None:
-    """Export objects; credentials only encrypted, for a passphrase or recipients' public keys."""
+    """Export objects; credentials only encrypted, for a passphrase or recipients' public keys.
+
+    `toolway export rekey FILE` encrypts those of an export for others, `toolway export schema` prints its JSON Schema.
+    """
     terminal: Terminal = context.obj
     order: dict[str, Any] = {"what": what or [], "recipients": [public_jwk(each) for each in recipient or ()]}
     if (secret := passphrase(passphrase_file, is_new=True)) is not None:

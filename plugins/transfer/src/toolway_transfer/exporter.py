@@ -48,6 +48,9 @@ class Exporter:
             for one in shown
             if credentials[kind, one["name"]]
         }
+        actor, taken = incoming.principal.id, sorted(sealed)
+        async with self._kernel.database.change("transfer", actor, "credentials.export", "export") as tx:
+            tx.after = {"credentials_of": taken, "recipients": [key.thumbprint() for key in keys]}
         return document(objects, await asyncio.to_thread(seal, sealed, order.passphrase, keys))
 
     async def _chosen(self, tx: Transaction, incoming: Incoming, what: Sequence[str]) -> Mapping[str, list[Stored]]:

@@ -15,9 +15,11 @@ from toolway_transfer.key_files import passphrase, text_of
 app = typer.Typer(
     help="Take objects from a file: an export, or a file of another MCP program.",
     context_settings={"allow_interspersed_args": True},
+    subcommand_metavar="",
 )
 
 COLUMNS = ("kind", "name", "action", "new_name", "reason")
+OUTCOMES = {"done": "done", "only checked": "only checked", "refused": "refused, nothing was changed"}
 
 
 @app.callback(invoke_without_command=True)
@@ -64,7 +66,7 @@ def import_file(
     }
     report = terminal.api("POST", "/import", {name: value for name, value in order.items() if value is not None})
     terminal.show("objects", report["objects"], COLUMNS)
-    for line in (*report["notes"], *_remarks(report["objects"]), f"{report['source']}: {report['outcome']}"):
+    for line in (*report["notes"], *_remarks(report["objects"]), f"{report['source']}: {OUTCOMES[report['outcome']]}"):
         terminal.note(line)
     if report["outcome"] == "refused":
         raise typer.Exit(1)

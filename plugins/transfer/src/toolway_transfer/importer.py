@@ -30,6 +30,8 @@ REFUSALS = (Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated)
 FIRST_SECONDS = 5.0
 """How long the answer waits for the first discoveries."""
 AT_ONCE = 20
+MOST_ROUNDS = 12
+"""References lead that deep at most; each round tries all that is left."""
 
 
 class _Undone(Exception):
@@ -139,7 +141,9 @@ async def _in_rounds(placer: Placer, tx: Change, wanted: Sequence[Wanted]) -> li
     """
     rows: list[ImportedObject] = []
     left, drafted = list(wanted), False
-    while left:
+    for tries_left in reversed(range(MOST_ROUNDS)):
+        if not left:
+            break
         refused: list[tuple[Wanted, ToolwayError]] = []
         for one in left:
             try:
@@ -147,8 +151,8 @@ async def _in_rounds(placer: Placer, tx: Change, wanted: Sequence[Wanted]) -> li
                     rows.append(await placer.place(tx, one))
             except REFUSALS as error:
                 refused.append((one, error))
-        if len(refused) == len(left):
-            if drafted or not await _drafted(placer, tx, left):
+        if not tries_left or (refused and len(refused) == len(left)):
+            if drafted or not tries_left or not await _drafted(placer, tx, left):
                 return rows + [_failed(one, error.message) for one, error in refused]
             drafted = True
         left = [one for one, _ in refused]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,12 +16,16 @@ from toolway_transfer.importer import Importer
 from toolway_transfer.plugin import TransferSettings
 from toolway_transfer.schemas import ExportOrder, ImportOrder, ImportReport
 
+AT_ONCE = 2
+"""Passphrases take 64 MiB each while they become keys, documents many times their size."""
+
 
 class Transfers:
     """Both of them."""
 
     def __init__(self, kernel: Kernel, settings: TransferSettings) -> None:
         self._exporter, self._importer = Exporter(kernel), Importer(kernel, settings)
+        self._few = asyncio.Semaphore(AT_ONCE)
 
     def operations(self) -> Iterable[Operation]:
         """What the API offers."""
@@ -31,9 +36,11 @@ class Transfers:
 
     async def export(self, incoming: Incoming) -> Response:
         """Export declared objects: everything that you may read, or what is asked for."""
-        made: dict[str, Any] = await self._exporter.export(incoming, incoming.body)
+        async with self._few:
+            made: dict[str, Any] = await self._exporter.export(incoming, incoming.body)
         return answer(made)
 
     async def take(self, incoming: Incoming) -> ImportReport:
         """Import a document, in one transaction, with your permissions."""
-        return await self._importer.run(incoming, incoming.body)
+        async with self._few:
+            return await self._importer.run(incoming, incoming.body)

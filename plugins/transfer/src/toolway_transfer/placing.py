@@ -76,6 +76,8 @@ class Placer:
         """Read it beside what exists."""
         entity, name = self.entities[one.kind], one.value["name"]
         stored = await entity.get(tx, name)
+        target = about(stored) if stored else Resource(name)
+        self.incoming.demand(f"{one.kind}:write", target, is_new=stored is None)  # before anything is told of it
         old = (await taken_out(self._kernel, told(stored))) if stored else None
         raw, ignored = self._taken(one.value, old[0] if old else None)
         row = ImportedObject(kind=one.kind, name=one.name, action="failed", ignored=ignored)
@@ -172,9 +174,8 @@ class Placer:
         return value
 
     def _demand(self, kind: str, stored: Stored | None, value: Any) -> None:
-        """What the API demands of whoever puts it."""
+        """What the API demands of whoever puts it, besides the permission to write it."""
         entity, write, owner = self.entities[kind], f"{kind}:write", getattr(value, "owner", "")
-        self.incoming.demand(write, about(stored) if stored else Resource(value.name), is_new=stored is None)
         if owner != (getattr(stored.value, "owner", "") if stored else ""):
             self.incoming.demand(write, Resource(value.name, owner=owner, visibility="private"), is_new=stored is None)
         if isinstance(entity, Guarded):
