@@ -88,7 +88,7 @@ async def test_any_configuration_comes_through_unchanged(gateway: StartGateway, 
             names = [one["name"] for one in exports[0]["objects"].get(kind, [])]
             assert names == sorted(one["name"] for one in ours)
 
-    @settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(CONFIGURATIONS)
     def every(file: dict[str, Any]) -> None:
         asyncio.run_coroutine_threadsafe(check(file), loop).result(120)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from transferring import PASSPHRASE, document, imported, only_row
+from transferring import PASSPHRASE, document, exported_with_credentials, imported, only_row
 
 from toolway_testing.gateway import StartGateway
 from toolway_transfer.document import digest
@@ -124,7 +124,7 @@ async def test_a_stored_credential_is_not_sent_elsewhere_by_a_file(gateway: Star
     assert same["missing"] == [] and same["ignored"] == ["visibility"]
     shown = (await gate.api("GET", "/upstreams/x")).content
     assert (shown["description"], shown["visibility"], shown["owner"]) == ("better", "private", "team:ops")
-    kept = (await gate.api("POST", "/export", {"passphrase": PASSPHRASE})).content
+    kept = await exported_with_credentials(gate)
     again = await imported(gate, kept, passphrase=PASSPHRASE, trusted=True)
     assert only_row(again)["action"] == "unchanged", "it still has the credential"
 
@@ -134,7 +134,7 @@ async def test_encrypted_credentials_go_with_the_object_that_they_were_exported_
     good = upstream(auth={"type": "bearer", "token": "sealed:hidden"})["objects"]["upstreams"][0]
 
     def with_credentials(value: dict[str, Any], of: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
-        envelope = seal({"upstreams/x": {"digest": digest(of), "values": values}}, PASSPHRASE, ())
+        envelope = seal({"upstreams/x": {"digest": digest(of), "values": values}}, PASSPHRASE, (), is_random=True)
         return {**document(upstreams=[value]), "credentials": envelope.model_dump(mode="json")}
 
     token = {"/auth/token": "secret-of-good"}

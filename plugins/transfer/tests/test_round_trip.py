@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transferring import PASSPHRASE, actions, exported, imported
+from transferring import PASSPHRASE, actions, exported, exported_with_credentials, imported
 
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_transfer.export_command import formatted
@@ -59,7 +59,7 @@ async def test_an_export_that_was_imported_is_exported_as_the_same_bytes(
     where = {"database": f"literal:{request.getfixturevalue('postgres_url')}"} if database == "postgres" else {}
     first = await gateway(enable=PLUGINS, data_dir=tmp_path / "first")
     await fill(first)
-    plain, sealed = await exported(first), await exported(first, passphrase=PASSPHRASE)
+    plain, sealed = await exported(first), await exported_with_credentials(first)
 
     second = await gateway(enable=PLUGINS, data_dir=tmp_path / "second", **where)
     report = await imported(second, sealed, passphrase=PASSPHRASE, trusted=True)

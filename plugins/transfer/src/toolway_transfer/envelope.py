@@ -25,6 +25,9 @@ PublicKey = ECKey | OKPKey | RSAKey
 PASSPHRASE = "passphrase"  # noqa: S105 - what the recipient is called
 SHORTEST_PASSPHRASE = 12
 MOST_RECIPIENTS = 20
+WORK: Literal[65536] = 65536
+"""With r = 8 and p = 2, what OWASP recommends for passwords."""
+LEAST_WORK: Literal[16384] = 16384
 LARGEST = 64 << 20
 """Bytes of a ciphertext; the library's own limit is for tokens."""
 
@@ -35,7 +38,7 @@ class Scrypt(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kdf: Literal["scrypt"] = "scrypt"
-    n: Literal[16384, 32768, 65536, 131072] = 65536
+    n: Literal[16384, 32768, 65536, 131072]
     r: Literal[8] = 8
     p: int = Field(2, ge=1, le=2)
     salt: str = Field(pattern=r"^[A-Za-z0-9_-]{22,86}$", description="In base64url.")
@@ -60,8 +63,13 @@ Values = Mapping[str, Any]
 """What is encrypted: a JSON object."""
 
 
-def seal(values: Values, passphrase: str | None, recipients: Sequence[PublicKey]) -> Envelope:
-    """Encrypt for a passphrase and any public keys; raises InvalidInput for none of them, or a weak one."""
+def seal(
+    values: Values, passphrase: str | None, recipients: Sequence[PublicKey], *, is_random: bool = False
+) -> Envelope:
+    """Encrypt for a passphrase and any public keys; raises InvalidInput for none of them, or a weak one.
+
+    A passphrase that `is_random` is a key itself, and becomes one with little work.
+    """
     if passphrase is None and not recipients:
         raise InvalidInput("nobody could open the credentials; give a passphrase or a recipient's public key")
     if passphrase is not None and len(passphrase) < SHORTEST_PASSPHRASE:
@@ -71,7 +79,8 @@ def seal(values: Values, passphrase: str | None, recipients: Sequence[PublicKey]
     encryption = jwe.GeneralJSONEncryption({"enc": "A256GCM"}, msgspec.json.encode(values))
     scrypt = None
     if passphrase is not None:
-        scrypt = Scrypt(salt=base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode())
+        work = LEAST_WORK if is_random else WORK
+        scrypt = Scrypt(n=work, salt=base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode())
         encryption.add_recipient({"alg": "A256KW", "kid": PASSPHRASE}, scrypt.key(passphrase))
     for key in recipients:
         encryption.add_recipient({"alg": _algorithm(key), "kid": key.thumbprint()}, key)

@@ -81,7 +81,7 @@ def _opened_here(document: dict[str, Any], key: str) -> tuple[dict[str, Any], st
     if found.credentials is None:
         raise InvalidInput("the file has no credentials; leave out --key")
     once = secrets.token_urlsafe(32)
-    sealed = seal(unseal(found.credentials, None, read_key(text_of(key))), once, ())
+    sealed = seal(unseal(found.credentials, None, read_key(text_of(key))), once, (), is_random=True)
     return {**document, "credentials": sealed.model_dump(mode="json")}, once
 
 

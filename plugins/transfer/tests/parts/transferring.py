@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from joserfc.jwk import ECKey
+
 from toolway_testing.gateway import RunningGateway
+from toolway_transfer.envelope import Envelope, seal, unseal
 
 PASSPHRASE = "correct horse battery staple"
+
+
+KEY = ECKey.generate_key("P-256")
+"""For exports of tests: quicker than a passphrase."""
+
+
+async def exported_with_credentials(gate: RunningGateway) -> dict[str, Any]:
+    """The document with what opens with `PASSPHRASE`."""
+    made = await exported(gate, recipients=[KEY.as_dict(private=False)])
+    values = unseal(Envelope.model_validate(made["credentials"]), None, KEY)
+    return {**made, "credentials": seal(values, PASSPHRASE, (), is_random=True).model_dump(mode="json")}
 
 
 def document(**objects: Any) -> dict[str, Any]:
