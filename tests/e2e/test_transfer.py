@@ -36,13 +36,20 @@ class Stage:
 
     def toolway(self, *arguments: object) -> str:
         """What the command prints; it succeeds."""
-        token = re.findall(r"twa_[\w-]+", self.gate.log.read_text())[0]
-        known = {**os.environ, "TOOLWAY_URL": self.gate.url, "TOOLWAY_TOKEN": token}
-        done = subprocess.run(
-            [TOOLWAY, *map(str, arguments)], env=known, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = self._ran(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def call(self, tool: str, *arguments: str) -> str:
+        """What the tool answers, as soon as its upstream has been discovered."""
+        running.poll(lambda: f'"{tool}"' in self.toolway("--json", "items", "list"), f"no {tool}", self.gate.log)
+        return self.toolway("call", tool.replace("/", "__"), *arguments)
+
+    def _ran(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        token = re.findall(r"twa_[\w-]+", self.gate.log.read_text())[0]
+        known = {**os.environ, "TOOLWAY_URL": self.gate.url, "TOOLWAY_TOKEN": token}
+        command = [TOOLWAY, *map(str, arguments)]
+        return subprocess.run(command, env=known, capture_output=True, text=True, timeout=60, check=False)
 
     def imported(self, name: str, file: Any, *options: str) -> dict[str, str]:
         """What became of each object."""
@@ -92,9 +99,9 @@ def test_the_servers_of_claude_desktop_can_be_called_after_an_import(stage: Stag
     done = stage.imported("claude_desktop_config.json", desktop)
 
     assert done == {"upstreams/Clock": "created", "upstreams/files": "created", "upstreams/remote": "created"}
-    assert "UTC" in stage.toolway("call", "clock__get_current_time", "timezone=UTC")
-    assert "read me" in stage.toolway("call", "files__read_text_file", f"path={stage.folder / 'note.txt'}")
-    assert "hello" in stage.toolway("call", "remote__echo", "message=hello")
+    assert "UTC" in stage.call("clock/get_current_time", "timezone=UTC")
+    assert "read me" in stage.call("files/read_text_file", f"path={stage.folder / 'note.txt'}")
+    assert "hello" in stage.call("remote/echo", "message=hello")
     exported = stage.toolway("export", "upstreams/clock")
     assert "k-secret" not in exported and '"API_KEY": "sealed:hidden"' in exported
 
@@ -133,4 +140,4 @@ def test_the_gateways_of_context_forge_can_be_called_after_an_import(stage: Stag
     done = stage.imported("forge.json", forge)
 
     assert done == {"upstreams/Everything Server": "created", "servers/echoing": "created"}
-    assert "ahoi" in stage.toolway("call", "everything-server__echo", "message=ahoi", "--server", "echoing")
+    assert "ahoi" in stage.call("everything-server/echo", "message=ahoi", "--server", "echoing")
