@@ -26,6 +26,7 @@ PLUGINS = (
     "rest",
     "server-keys",
     "tokens",
+    "transfer",
 )
 CONNECT = "servers:connect"
 USES = {

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 HERE = Path(canary.__file__).parent
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 TRICKS = ("echoing_fault", "echoing_status", "echoing_challenge", "echoing_nonsense")
-OPTIONAL = ("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload")
+OPTIONAL = ("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload", "transfer")
 UPSTREAM = '[[upstreams]]\nname = "a"\nkind = "http"\nendpoints = ["http://x/"]\n'
 JSON = {"content-type": "application/json"}
 
@@ -215,6 +215,8 @@ def read(stage: Stage) -> None:
             stage.ask("GET", path)
     for name in ("env", "file", "literal", "sealed", "broken"):
         stage.ask("GET", f"/api/v1/upstreams/{name}")
+    for what in ([], ["upstreams/env", "upstreams/literal", "upstreams/odd"]):
+        stage.ask("POST", "/api/v1/export", {"what": what})
     for command in (
         ["upstreams", "list"],
         ["call", "env__echo_raw"],

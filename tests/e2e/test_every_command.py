@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PASSWORD, OTHER = "correct horse battery", "staple staple staple"
 PLUGINS = (
     *("json-logging", "audit", "rate-limit", "tokens", "server-keys", "rbac", "user-oauth", "autotune", "breaker"),
-    *("balancer", "cache", "reload", "prompts"),
+    *("balancer", "cache", "reload", "prompts", "transfer"),
 )
 TABLES = f"""
 [plugins]
@@ -186,6 +186,17 @@ SESSIONS: dict[str, list[str]] = {
         "cache flush --upstream demo --pattern demo/*",
         "cache flush --all",
     ],
+    "files": [
+        "export objects servers -o some.json",
+        "export -o all.json --passphrase-file passphrase.txt",
+        "export rekey all.json -o again.json --passphrase-file passphrase.txt --new-passphrase-file passphrase.txt",
+        "export schema",
+        "import again.json --passphrase-file passphrase.txt --dry-run",
+        "import some.json",
+        "import nothing.json ! 1",
+        "backup -o backup.tar.gz --config toolway.toml",
+        "restore backup.tar.gz --config toolway.toml ! 1",
+    ],
     "logs and audit": [
         "loggers",
         "loggers set toolway.gateway DEBUG",
@@ -217,6 +228,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         'arguments = [{ name = "who" }]\nmessages = [{ text = "Hello {{ who }}" }]'
     )
     (home / "objects.json").write_text('{"servers": [{"name": "some", "include": ["demo/add"]}]}')
+    (home / "passphrase.txt").write_text(f"{PASSWORD}\n")
     with running.gateway(home, TABLES) as gate:
         made = Desk(gate, home, fronts.admin_token(gate))
         running.poll(lambda: "demo/add" in _type(made, "items list", "").out, "no tool", gate.log)

@@ -116,6 +116,8 @@ MATRIX: dict[str, Case] = {
     "GET /metrics": Case(ADMIN_LIST),
     "GET /api/v1/reload": Case(ADMIN_LIST),
     "POST /api/v1/reload": Case(ADMIN_LIST, {"dry_run": True}),
+    "POST /api/v1/export": Case(SIGNED, {}),
+    "POST /api/v1/import": Case(SIGNED, {"document": {"format": "toolway-export", "version": 1, "objects": {}}}),
     "GET /api/v1/rbac/explain": Case(SIGNED, query="?action=servers:connect&resource=all"),
     "POST /api/v1/upstreams/{name}/refresh": Case(WRITE),
     "GET /api/v1/servers/{name}/collisions": Case(READ),

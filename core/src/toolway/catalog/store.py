@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -23,15 +24,10 @@ from toolway.hookspecs.system import ChangeRecorder, Transaction
 
 log, audit = logging.getLogger(__name__), logging.getLogger("toolway.audit")
 
-REVISIONS_CHANNEL = "toolway.revisions"
-REVOCATIONS = "revocations"
+REVISIONS_CHANNEL, REVOCATIONS = "toolway.revisions", "revocations"
 KEPT_REVOCATIONS = 1_000
 """How many changes that revoked something are kept; a node that missed older ones forgets every credential."""
-BUSY_SECONDS = 5.0
-POOL_SECONDS = 2.0
-STATEMENT_MS = 5000
-
-Publish = Callable[[str, bytes], Awaitable[None]]
+BUSY_SECONDS, POOL_SECONDS, STATEMENT_MS = 5.0, 2.0, 5000
 
 
 class Change(msgspec.Struct, eq=False):
@@ -46,6 +42,7 @@ class Change(msgspec.Struct, eq=False):
     after: Any = None
     revision: int = 0
     revoked: list[str] = []
+    single: list[Any] = []
 
     async def revoke(self, *keys: str) -> None:
         """See `hookspecs.system.Transaction`."""
@@ -62,7 +59,7 @@ class Store:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self.publish: Publish | None = None
+        self.publish: Callable[[str, bytes], Awaitable[None]] | None = None
         self.address: Callable[[], Awaitable[str]] | None = None
         self.recorders: Sequence[ChangeRecorder] = ()
         self.is_sqlite = engine.dialect.name == "sqlite"
@@ -97,16 +94,20 @@ class Store:
 
     @asynccontextmanager
     async def change(self, part: str, actor: str, action: str, subject: str) -> AsyncIterator[Change]:
-        """An administrative change: bumps the revision of `part`, is recorded, commits, then is told."""
+        """An administrative change: bumps the revision of `part`, is recorded, commits, then is told.
+
+        `part` may be several, separated by spaces; in place of the change those are recorded that are in its `single`.
+        """
         async with self.write() as tx:
             tx.part, tx.actor, tx.action, tx.subject = part, actor, action, subject
-            tx.revision = await self._bump(tx, part)
+            tx.revision = await self._bump(tx, *sorted(part.split()))
             yield tx
-            for recorder in self.recorders:
-                await recorder.record(tx)
-        told = {"actor": actor, "action": action, "object": subject, "before": tx.before, "after": tx.after}
-        audit.info("%s", msgspec.json.encode(told).decode())
-        await self._tell(part)
+            for recorder, one in product(self.recorders, tx.single or [tx]):
+                await recorder.record(one)
+        for it in tx.single or [tx]:
+            told = {"actor": actor, "action": it.action, "object": it.subject, "before": it.before, "after": it.after}
+            audit.info("%s", msgspec.json.encode(told).decode())
+        await asyncio.gather(*map(self._tell, part.split()))
 
     async def alone(self, tx: Transaction, name: str) -> None:
         """Wait until no other transaction of any node is alone with `name`; holds until this one ends."""
@@ -157,20 +158,21 @@ class Store:
         old = col(RevocationRow.number) <= number - KEPT_REVOCATIONS
         await tx.session.exec(delete(RevocationRow).where(old))
 
-    async def _bump(self, tx: Change, part: str) -> int:
-        await self.alone(tx, f"revision:{part}")
-        row = await tx.session.get(RevisionRow, part) or RevisionRow(part=part, number=0)
-        row.number += 1
-        tx.session.add(row)
+    async def _bump(self, tx: Change, *parts: str) -> int:
+        """One number for all of them, higher than each had."""
+        for part in parts:
+            await self.alone(tx, f"revision:{part}")
+        rows = [await tx.session.get(RevisionRow, part) or RevisionRow(part=part, number=0) for part in parts]
+        number = max(row.number for row in rows) + 1
+        tx.session.add_all(row.sqlmodel_update({"number": number}) for row in rows)
         await tx.session.flush()
-        return row.number
+        return number
 
     async def _tell(self, part: str) -> None:
         """Tell the other nodes; the change is made, so a message that cannot be sent is not its failure: nodes poll."""
-        if self.publish is None:
-            return
         try:
-            await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
+            if self.publish is not None:
+                await self.publish(REVISIONS_CHANNEL, msgspec.json.encode({"part": part}))
         except Exception:  # of whichever plugin carries the messages
             log.exception("the change of %s is made, but other nodes will see it a second late: no message", part)
 
@@ -184,16 +186,16 @@ def _engine(url: str) -> AsyncEngine:
         # Only what a transaction pooler lets through: no startup options, no prepared statements.
         arguments = {"connect_timeout": 2, "autocommit": True, "prepare_threshold": None}
         return create_async_engine(url, connect_args=arguments, pool_timeout=POOL_SECONDS, pool_pre_ping=True)
-    scheme = url.partition("://")[0]
     raise ConfigError(
-        f"gateway.database has the scheme {scheme!r}; use sqlite+aiosqlite:///path or postgresql+psycopg://host/name"
+        f"gateway.database has the scheme {url.partition('://')[0]!r}; "
+        "use sqlite+aiosqlite:///path or postgresql+psycopg://host/name"
     )
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    busy = f"busy_timeout={int(BUSY_SECONDS * 1000)}"
+    busy = f"busy_timeout={BUSY_SECONDS * 1000:.0f}"
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", busy, "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -35,7 +35,8 @@ class Transaction(Protocol):
 class Change(Transaction, Protocol):
     """An administrative change: who does what to which object, and what that was before and is after.
 
-    Whoever makes it sets `before` and `after` (JSON values, None for nothing), without secrets.
+    Whoever makes it sets `before` and `after` (JSON values, None for nothing), without secrets. One that is about many
+    objects has a copy of itself for each in `single`, and those are recorded.
     """
 
     actor: str
@@ -43,6 +44,7 @@ class Change(Transaction, Protocol):
     subject: str
     before: Any
     after: Any
+    single: list[Any]
 
 
 @runtime_checkable

@@ -85,7 +85,10 @@ class Database(Protocol):
         """`async with database.read() as tx`: one consistent read transaction."""
 
     def change(self, part: str, actor: str, action: str, subject: str) -> Any:
-        """`async with database.change(…) as tx`: an administrative change, see `hookspecs.system.Change`."""
+        """`async with database.change(…) as tx`: an administrative change, see `hookspecs.system.Change`.
+
+        `part` is the part of the snapshot that it makes anew, or several, separated by spaces.
+        """
 
     def write(self) -> Any:
         """`async with database.write() as tx`: a write that changes no snapshot part."""
