@@ -95,6 +95,16 @@ def test_records_that_are_removed_repeated_or_moved_are_found(entries: list[Entr
     assert verify_lines([*(each.line() for each in moved), exported(records)[-1]])[0].problems
 
 
+def test_a_byte_that_makes_it_no_text_is_found() -> None:
+    names = (name for name in Entry.__struct_fields__ if name not in ("before", "after", "details"))
+    entry = Entry(**dict.fromkeys(names, "caf\u00e9"), before="null", after="null", details="null")
+    line, end = exported(chained([entry]))
+
+    verdict, _ = verify_lines([line.replace("\u00e9".encode(), b"\xeb\xa9", 1), end])
+
+    assert [each.what for each in verdict.problems] == ["record 1 was altered"]
+
+
 @given(TRAILS, st.data())
 def test_any_other_byte_in_an_export_is_found(entries: list[Entry], data: st.DataObject) -> None:
     lines = exported(chained(entries))[:-1]

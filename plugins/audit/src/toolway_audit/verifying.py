@@ -135,10 +135,10 @@ class FileWalk:
             self._before = Mark(link.seq - 1, link.previous if link.seq > 1 else GENESIS)
             self._walk = Walk(self._before)
         self._walk.step(link)
+        if not link.is_intact:  # what it tells is not to be believed, and may not even be text
+            return self._alone.complain(link.seq, f"record {link.seq} was altered")
         told = msgspec.json.decode(line, type=Told)
         notice(self._walk, link, told.action, bytes(told.details).decode())
-        if not link.is_intact:
-            self._alone.complain(link.seq, f"record {link.seq} was altered")
 
     def _complain(self, what: str) -> None:
         self._walk = self._walk or Walk()
