@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -38,6 +39,12 @@ class Terminal:
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """What one path of the admin API answers, however long."""
         client().download(path, write)
+
+    def inspect(self, config: Path | None, look: Callable[[Any], Awaitable[None]]) -> list[tuple[str, str]]:
+        """What is found in a configuration."""
+        from toolway.cli.checking import check_configuration
+
+        return [*check_configuration(config, look)]
 
     show = staticmethod(show)
     print = staticmethod(as_json)
