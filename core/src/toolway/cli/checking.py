@@ -62,7 +62,8 @@ def _noted(findings: list[Finding]) -> Iterator[None]:
     try:
         yield
     except ToolwayError as error:
-        findings += [Finding("error", line) for line in error.message.splitlines()]
+        reason = str(getattr(error.__cause__, "orig", "")).partition("\n")[0]  # of the database
+        findings += [Finding("error", f"{line} ({reason})" if reason else line) for line in error.message.splitlines()]
 
 
 async def _check(config: Config, findings: list[Finding], look: Look | None) -> None:

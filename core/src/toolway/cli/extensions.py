@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,9 @@ class Terminal:
 
     def names(self, path: str, begin: str, member: str, **filters: str) -> list[str]:
         """What begins so."""
-        try:
-            found = [str(one[member]) for one in client().pages(path, **filters)]
-        except Failure:
-            return []
-        return [name for name in found if name.startswith(begin)]
+        with suppress(Failure):
+            return [name for one in client().pages(path, **filters) if (name := str(one[member])).startswith(begin)]
+        return []
 
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """What one path of the admin API answers, however long."""
