@@ -74,6 +74,17 @@ def test_the_doctor_looks_at_a_configuration_without_a_gateway_and_leaves_nothin
     assert [each.name for each in tmp_path.iterdir()] == ["toolway.toml"]
 
 
+def test_a_damaged_database_is_told(tmp_path: Path) -> None:
+    (tmp_path / "toolway-data").mkdir(mode=0o700)
+    (tmp_path / "toolway-data/toolway.db").write_bytes(b"this is no database" * 1000)
+    (tmp_path / "toolway.toml").touch()
+
+    done = ran("doctor", "-c", "toolway.toml", where=tmp_path)
+
+    assert done.returncode == 1
+    assert re.search(r"database +error .*\(file is not a database\)", done.stdout), done.stdout
+
+
 def test_a_configuration_of_which_no_gateway_can_be_made_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "toolway.toml").write_text('[plugins]\nenable = ["no-such-plugin"]\n')
 

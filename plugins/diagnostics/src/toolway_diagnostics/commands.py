@@ -74,10 +74,14 @@ def _of_file(terminal: Terminal, config: Path) -> list[dict[str, Any]]:
         found.extend(await run(checks_of_files(), kernel))
 
     said = terminal.inspect(config, look)
-    first = [Finding(check="configuration", level=_level(level), found=sentence) for level, sentence in said]
+    first = [Finding(check=_subject(sentence), level=_level(level), found=sentence) for level, sentence in said]
     if not found:
         terminal.note("the gateway cannot be built; correct this first, the rest is looked at then")
     return [each.model_dump() for each in [*(first or [good("configuration", str(config))]), *found]]
+
+
+def _subject(sentence: str) -> str:
+    return "database" if sentence.startswith("the database ") else "configuration"
 
 
 def _level(level: str) -> Any:

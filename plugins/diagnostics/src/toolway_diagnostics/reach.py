@@ -62,7 +62,7 @@ async def _looked_at(kernel: Kernel, view: UpstreamView, slots: asyncio.Semaphor
 
 def _of(whose: str, answer: Answer, now: float) -> Iterator[Finding]:
     if answer.problem:
-        todo = "see that it runs, that the URL is right, and that no firewall is between"
+        todo = "" if ";" in answer.problem else "see that it runs, that the URL is right, that no firewall is between"
         yield error("upstreams", f"{whose} cannot be reached: {answer.problem}", todo)
     else:
         yield good("upstreams", f"{whose} can be reached")
