@@ -49,6 +49,8 @@ def test_the_doctor_looks_at_a_gateway_that_runs(gateway_url: dict[str, str], tm
 
 
 def test_diagnose_writes_a_report_that_only_its_writer_can_read(gateway_url: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bundle.zip").touch(0o644)
+
     done = ran("diagnose", "-o", "bundle.zip", where=tmp_path, **gateway_url)
 
     assert done.returncode == 0, done.stderr

@@ -49,6 +49,7 @@ def diagnose(context: typer.Context, output: Output = Path("toolway-diagnostics.
         terminal.download("/diagnostics/bundle", pieces.append)
     try:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), 0o600)  # one that was there before may be open to others
             file.writelines(pieces)
     except OSError as error:
         raise InvalidInput(f"{output} cannot be written: {error.strerror}; name another file with -o") from None
