@@ -16,6 +16,7 @@ PLUGINS = (
     "balancer",
     "breaker",
     "cache",
+    "diagnostics",
     "json-logging",
     "otel",
     "prometheus",

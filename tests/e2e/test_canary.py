@@ -6,11 +6,13 @@ What a client sends as arguments, and gets as a result, is its own: it is passed
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -33,7 +35,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 HERE = Path(canary.__file__).parent
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 TRICKS = ("echoing_fault", "echoing_status", "echoing_challenge", "echoing_nonsense")
-OPTIONAL = ("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload", "transfer")
+OPTIONAL = (
+    *("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload", "transfer"),
+    "diagnostics",
+)
 UPSTREAM = '[[upstreams]]\nname = "a"\nkind = "http"\nendpoints = ["http://x/"]\n'
 JSON = {"content-type": "application/json"}
 
@@ -60,7 +65,7 @@ class Stage:
         """Keeps the answer, its head too."""
         answer = wire.send(self.url + path, method, body, headers)
         self.answers.append(
-            f"{method} {path.partition('?')[0]} {answer.status}\n{answer.headers}\n{answer.body.decode()}"
+            f"{method} {path.partition('?')[0]} {answer.status}\n{answer.headers}\n{_text(answer.body)}"
         )
         return answer
 
@@ -83,6 +88,14 @@ class Stage:
 
 
 MODERN_META = {f"{wire.PREFIX}/protocolVersion": wire.MODERN, f"{wire.PREFIX}/clientCapabilities": {}}
+
+
+def _text(body: bytes) -> str:
+    """What somebody can read; of an archive each file in it."""
+    if not body.startswith(b"PK"):
+        return body.decode()
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        return "\n".join(archive.read(name).decode() for name in archive.namelist())
 
 
 def _forms(value: str) -> Iterator[str]:
@@ -222,6 +235,8 @@ def read(stage: Stage) -> None:
         ["call", "env__echo_raw"],
         ["plugins"],
         ["check", "--config", str(stage.file)],
+        ["doctor"],
+        ["doctor", "--config", str(stage.file)],
     ):
         stage.answers.append(ran(stage, *command))
 
@@ -249,6 +264,10 @@ def test_no_secret_is_in_what_anybody_is_told(stage: Stage) -> None:
 
     assert not found, found
     assert any("[redacted]" in each for each in stage.answers)
+    reports = [each for each in stage.answers if each.startswith("GET /api/v1/diagnostics/bundle 200")]
+    assert "diagnostics" not in _installed() or all(
+        name in reports[0] for name in ("plugin canary", "plugin breaker", "plugin balancer", "plugin reload")
+    )
     assert "otel" not in _installed() or any("tools/call" in each for each in stage.answers if "exported" in each[:8])
 
 

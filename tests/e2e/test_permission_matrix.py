@@ -104,6 +104,8 @@ MATRIX: dict[str, Case] = {
     "POST /api/v1/autotune/{name}/pin": Case(WRITE, {}),
     "POST /api/v1/autotune/{name}/revert": Case(WRITE, {}),
     "POST /api/v1/autotune/{name}/unpin": Case(WRITE, {}),
+    "GET /api/v1/diagnostics/bundle": Case(ADMIN_LIST),
+    "GET /api/v1/diagnostics/checks": Case(ADMIN_LIST),
     "GET /api/v1/endpoints": Case(LIST),
     "GET /api/v1/health": Case(ADMIN_LIST),
     "GET /api/v1/items": Case(LIST),

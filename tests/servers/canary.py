@@ -25,7 +25,7 @@ from toolway.hookspecs.auth import AuthContext, Authenticated, Authenticator, Au
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, Endpoint, Reply, RequestMiddleware, Upstream
 from toolway.hookspecs.secrets import Secret, SecretScheme
 from toolway.hookspecs.system import ChangeRecorder, HealthCheck, Service
-from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher
+from toolway.hookspecs.telemetry import SERVED, CallWatcher, Diagnostic, RequestWatcher
 from toolway.plugin import Kernel, Plugin, Settings, UpstreamError, hookimpl
 from toolway_testing.distributions import distributed
 
@@ -172,6 +172,15 @@ class TellingCheck:
         return f"broken: {os.environ['CANARY_ENV']} {TOKEN}"
 
 
+class TellingDiagnostic:
+    """Tells too much of itself."""
+
+    name = "canary"
+
+    async def collect(self) -> Any:
+        return {"secret": os.environ["CANARY_ENV"], TOKEN: [f"broken: {os.environ['CANARY_ENV']} {TOKEN}"]}
+
+
 class BrokenScheme:
     """`canary:anything` cannot be resolved."""
 
@@ -254,6 +263,10 @@ class CanaryPlugin(Plugin[Settings]):
     @hookimpl
     def toolway_health_checks(self, kernel: Kernel) -> Iterable[HealthCheck]:
         return [BrokenCheck(), TellingCheck()]
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        return [TellingDiagnostic()]
 
     @hookimpl
     def toolway_secret_schemes(self, kernel: Kernel) -> Iterable[SecretScheme]:

@@ -150,6 +150,7 @@ async def build_gateway(
 
     recorders = _recorders(plugins, kernel)
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
+    kernel.diagnostics = plugins.collect(telemetry.toolway_diagnostics, kernel)
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)

@@ -17,7 +17,7 @@ from toolway.config import Config
 from toolway.edge.metrics import Instruments
 from toolway.errors import ConfigError
 from toolway.gateway.access import Access
-from toolway.hookspecs import caching, secrets as secret_hooks, system
+from toolway.hookspecs import caching, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.auth import Authenticated, PasswordVerifier, Principal, Resource, Visit
@@ -59,6 +59,7 @@ class GatewayKernel:
     stores: str = ""
     entities: Sequence[system.Entity] = ()
     health_checks: Sequence[system.HealthCheck] = ()
+    diagnostics: Sequence[telemetry.Diagnostic] = ()
     operations: Sequence[Operation] = ()
     password_verifiers: Sequence[PasswordVerifier] = ()
 
@@ -117,7 +118,7 @@ class GatewayKernel:
         self.secrets.use(self._schemes(plugins))
         url = await self.address()
         place = CREDENTIALS.sub("", url, count=1)
-        return await self.keep("store", place, lambda: _connected(url), Store.close)
+        return await self.keep("store", place, lambda: _given(Store.connect(url)), Store.close)
 
     async def address(self) -> str:
         """The URL of the database, with the user and password of now. Raises SecretUnavailable."""
@@ -196,7 +197,3 @@ class _Unsealed:
 
 
 _UNSEALED: Any = _Unsealed()
-
-
-async def _connected(url: str) -> Store:
-    return Store.connect(url)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ from toolway.keep import Holder, Keeper
 from toolway.kernel import GatewayKernel
 from toolway.keyring import prepare_directory
 from toolway.migrations.run import kernel_history, pending
+from toolway.plugin import Kernel
 
 
 class Finding(NamedTuple):
@@ -32,11 +33,17 @@ class Finding(NamedTuple):
     message: str
 
 
-def check_configuration(path: Path | None) -> list[Finding]:
-    """Everything that `serve` would refuse, and what it would accept but somebody should know; nothing is changed."""
+Look = Callable[[Kernel], Awaitable[None]]
+
+
+def check_configuration(path: Path | None, look: Look | None = None) -> list[Finding]:
+    """Everything that `serve` would refuse, and what it would accept but somebody should know; nothing is changed.
+
+    `look` sees the kernel of the gateway, if it can be built.
+    """
     findings: list[Finding] = []
     with _noted(findings):
-        asyncio.run(_check(load_config(path), findings))
+        asyncio.run(_check(load_config(path), findings, look))
     return findings
 
 
@@ -55,10 +62,11 @@ def _noted(findings: list[Finding]) -> Iterator[None]:
     try:
         yield
     except ToolwayError as error:
-        findings += [Finding("error", line) for line in error.message.splitlines()]
+        reason = str(getattr(error.__cause__, "orig", "")).partition("\n")[0]  # of the database
+        findings += [Finding("error", f"{line} ({reason})" if reason else line) for line in error.message.splitlines()]
 
 
-async def _check(config: Config, findings: list[Finding]) -> None:
+async def _check(config: Config, findings: list[Finding], look: Look | None) -> None:
     written, holder = config.model_dump(mode="json"), Keeper().holder()
     findings += [Finding("warning", f"{where} uses literal:, which is for tests") for where in _literals(written)]
     with _noted(findings):
@@ -68,6 +76,9 @@ async def _check(config: Config, findings: list[Finding]) -> None:
             gateway = await build_gateway(await _spared(config, holder, Path(scratch), findings), holder)
             refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
             findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
+            gateway.kernel.config = config
+            if look is not None:
+                await look(gateway.kernel)
         finally:
             await holder.release()
 
@@ -101,11 +112,8 @@ async def _schema(config: Config) -> dict[str, Any]:
 
 def _literals(value: Any, path: str = "") -> Iterator[str]:
     """Where values stand that begin with `literal:`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _literals(inner, f"{path}.{key}")
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _literals(inner, f"{path}[{number}]")
-    elif isinstance(value, str) and value.startswith("literal:"):
+    members: Iterable[tuple[Any, Any]] = value.items() if isinstance(value, dict) else ()
+    for key, inner in enumerate(value) if isinstance(value, list) else members:
+        yield from _literals(inner, f"{path}[{key}]" if isinstance(key, int) else f"{path}.{key}")
+    if isinstance(value, str) and value.startswith("literal:"):
         yield path.removeprefix(".")

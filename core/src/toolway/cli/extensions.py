@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -29,15 +31,19 @@ class Terminal:
 
     def names(self, path: str, begin: str, member: str, **filters: str) -> list[str]:
         """What begins so."""
-        try:
-            found = [str(one[member]) for one in client().pages(path, **filters)]
-        except Failure:
-            return []
-        return [name for name in found if name.startswith(begin)]
+        with suppress(Failure):
+            return [name for one in client().pages(path, **filters) if (name := str(one[member])).startswith(begin)]
+        return []
 
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """What one path of the admin API answers, however long."""
         client().download(path, write)
+
+    def inspect(self, config: Path | None, look: Callable[[Any], Awaitable[None]]) -> list[tuple[str, str]]:
+        """What is found in a configuration."""
+        from toolway.cli.checking import check_configuration
+
+        return [*check_configuration(config, look)]
 
     show = staticmethod(show)
     print = staticmethod(as_json)

@@ -50,16 +50,11 @@ def load_config(path: Path | str | None = None, environ: Mapping[str, str] = os.
     return config
 
 
-def _file(path: Path | str | None, environ: Mapping[str, str]) -> Path | None:
-    if chosen := path or environ.get("TOOLWAY_CONFIG"):
-        return Path(chosen)
-    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
-
-
 def config_files(path: Path | str | None = None, environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """What `load_config` reads: the file and, after it, `toolway.d/*.toml` beside a `toolway.toml`, by name."""
-    file = _file(path, environ)
-    return (file, *sorted(file.with_suffix(".d").glob("*.toml"))) if file else ()
+    chosen = path or environ.get("TOOLWAY_CONFIG")
+    file = Path(chosen or DEFAULT_FILE)
+    return (file, *sorted(file.with_suffix(".d").glob("*.toml"))) if chosen or file.exists() else ()
 
 
 def _merge(values: dict[str, Any], others: Mapping[str, Any]) -> None:

@@ -1,4 +1,6 @@
-"""What commands of plugins get: the API of a gateway and the output of the `toolway` command, never a kernel.
+"""What commands of plugins get: the API of a gateway and the output of the `toolway` command.
+
+Only those that work without a gateway see a kernel, of one that is built for them and does not serve.
 
 A package offers commands with an entry point of the group `toolway.commands`: a `typer.Typer` whose name is the
 plugin's. Its functions take `context: typer.Context`; `context.obj` is a `Terminal`. Arguments that name objects are
@@ -7,9 +9,14 @@ completed by the shell with `typer.Argument(autocompletion=names("/tokens"))`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from toolway.plugin import Kernel
 
 
 class Terminal(Protocol):
@@ -30,6 +37,14 @@ class Terminal(Protocol):
 
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """Get an answer that is no JSON document, or too long for one; `write` is called with each line of it."""
+
+    def inspect(self, config: Path | None, look: Callable[[Kernel], Awaitable[None]]) -> list[tuple[str, str]]:
+        """Build the gateway of a configuration file as `toolway check` does, for commands that act without a gateway.
+
+        `look` is awaited with its kernel, unless it cannot be built: nothing is served, made or migrated; in place of
+        a database that is not there yet, or has to be migrated first, it has an empty one. The findings of
+        `toolway check`, as `error` or `warning` and a sentence.
+        """
 
     def show(self, title: str, objects: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
         """Print objects: for people a table of these members (such as `meta.status`), for scripts all of it as JSON."""

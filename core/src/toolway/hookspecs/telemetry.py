@@ -189,6 +189,16 @@ class Redactor(Protocol):
         """The text without secrets; `key` is the name of the field that it is the value of, where it has one."""
 
 
+@runtime_checkable
+class Diagnostic(Protocol):
+    """Tells how something is, for whoever looks for a fault: what `toolway diagnose` writes under its name."""
+
+    name: str
+
+    async def collect(self) -> Any:
+        """How it is now, as JSON; waited for 2 s, and at most 1 MiB is told. The caller removes secrets."""
+
+
 @hookspec
 def toolway_request_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
     """Offer to learn from HTTP requests.
@@ -256,6 +266,18 @@ def toolway_log_handlers(kernel: Kernel) -> Iterable[logging.Handler]:
     Called: once, when the gateway is built.
     Used: for every line, which is redacted after the handler's formatter made it.
     On error: as `logging` does: it is printed, the request goes on.
+    Since: 1.0
+    """
+    return ()
+
+
+@hookspec
+def toolway_diagnostics(kernel: Kernel) -> Iterable[Diagnostic]:
+    """Offer to tell how something is: breakers, limits, whatever helps to find out what is wrong.
+
+    Called: once, when the gateway is built.
+    Used: when somebody asks for diagnostics, all at once; what is told is redacted.
+    On error: the report says so in place of what is told; everything else is in it.
     Since: 1.0
     """
     return ()

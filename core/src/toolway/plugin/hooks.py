@@ -24,25 +24,12 @@ P = TypeVar("P")
 
 SPECS: tuple[ModuleType, ...] = (auth, routing, attempts, secrets, caching, telemetry, system, api)
 
-FAIL_CLOSED = frozenset(
-    f"toolway_{each}"
-    for each in (
-        "authenticators",
-        "authorizers",
-        "password_verifiers",
-        "secret_schemes",
-        "change_recorders",
-        "redactors",
-    )
-)
+_GUARDS = ("authenticators", "authorizers", "password_verifiers", "secret_schemes", "change_recorders", "redactors")
+FAIL_CLOSED = frozenset(f"toolway_{each}" for each in _GUARDS)
 """Hooks that guard something: a plugin that implements one must load, or the gateway does not start."""
 
-CHOSEN_BY = {
-    "toolway_balancers": "gateway.balancer",
-    "toolway_keyvalue_stores": "gateway.keyvalue",
-    "toolway_pubsubs": "gateway.pubsub",
-    "toolway_server_runners": "gateway.server",
-}
+_SETTINGS = {"balancers": "balancer", "keyvalue_stores": "keyvalue", "pubsubs": "pubsub", "server_runners": "server"}
+CHOSEN_BY = {f"toolway_{hook}": f"gateway.{setting}" for hook, setting in _SETTINGS.items()}
 """Hooks of which one provider acts, and the setting that names it."""
 
 

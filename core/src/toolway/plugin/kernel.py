@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
+from pydantic import BaseModel
 
 from toolway.errors import ConfigError
 from toolway.hookspecs.accounts import Accounts
@@ -15,7 +16,7 @@ from toolway.hookspecs.catalog import Catalog, Definitions
 from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.system import Entity, HealthCheck, Transaction
-from toolway.hookspecs.telemetry import Metrics
+from toolway.hookspecs.telemetry import Diagnostic, Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,6 +213,14 @@ class Kernel(Protocol):
     @property
     def health_checks(self) -> Sequence[HealthCheck]:
         """Every check, once the gateway is built."""
+
+    @property
+    def diagnostics(self) -> Sequence[Diagnostic]:
+        """What plugins tell of themselves, once the gateway is built."""
+
+    @property
+    def config(self) -> BaseModel:
+        """The configuration in force; of secrets it has references, and what stands behind `literal:`."""
 
     @property
     def challenges(self) -> Challenges:

@@ -89,7 +89,7 @@ class RunningGateway:
     async def _send(self, method: str, url: str, headers: dict[str, str], body: Any) -> Answer:
         async with self.http.request(method, url, headers=headers, json=body) as response:
             is_json = response.content_type.endswith("json")
-            content = await response.json(content_type=None) if is_json else await response.text()
+            content = await response.json(content_type=None) if is_json else await response.text(errors="replace")
             return Answer(response.status, {k.lower(): v for k, v in response.headers.items()}, content)
 
 

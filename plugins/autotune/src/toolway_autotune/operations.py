@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -22,6 +22,8 @@ Pins = dict[str, float | None]
 
 class AutotuneOperations:
     """An upstream is a matter of whoever has the permission on it and may see it."""
+
+    name = "autotune"
 
     def __init__(self, kernel: Kernel, choices: Choices, tuner: Tuner) -> None:
         self._kernel = kernel
@@ -56,6 +58,11 @@ class AutotuneOperations:
             lambda name: view(self._known(name)),
             lambda name: incoming.describe("upstreams:read", name),
         )
+
+    async def collect(self) -> Sequence[TunedView]:
+        """See `Diagnostic`."""
+        self._tuner.notice()
+        return [view(self._known(name)) for name in self._kernel.catalog.snapshot.upstreams]
 
     async def get(self, incoming: Incoming) -> TunedView:
         """Show one upstream with what is declared, tuned and in force, as this node sees it."""

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.attempts import AttemptWatcher, PolicyAdjuster
 from toolway.hookspecs.system import MigrationSource, Service, SnapshotPart
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Name, Plugin, Seconds, Settings, hookimpl
 
 if TYPE_CHECKING:
@@ -119,6 +120,11 @@ class AutotunePlugin(Plugin[AutotuneSettings]):
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
         """Decides, once per interval."""
         return [self._made(kernel).rounds]
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """What is tuned, and why."""
+        return [self._made(kernel).operations]
 
     def _made(self, kernel: Kernel) -> Parts:
         from toolway_autotune.parts import Parts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -38,6 +38,8 @@ class EndpointState(BaseModel):
 class Operations:
     """What the API offers."""
 
+    name = "balancer"
+
     def __init__(self, balancer: AdaptiveBalancer, kernel: Kernel, settings: BalancerSettings) -> None:
         self._balancer = balancer
         self._clock, self._redact = kernel.clock, kernel.redact
@@ -58,6 +60,10 @@ class Operations:
             for each, replica in pool.replicas.items()
         }
         return listing(incoming, PERMISSION, every, self._shown)
+
+    async def collect(self) -> Sequence[EndpointState]:
+        """See `Diagnostic`."""
+        return [self._shown((pool, each)) for pool in self._balancer.pools.values() for each in pool.replicas.values()]
 
     def _shown(self, known: tuple[Pool, Replica]) -> EndpointState:
         (pool, replica), now = known, self._clock.monotonic()

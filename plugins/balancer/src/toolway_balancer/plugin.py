@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.attempts import AttemptWatcher, Balancer
 from toolway.hookspecs.system import Service
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_balancer.settings import BalancerSettings
 
@@ -40,6 +41,11 @@ class BalancerPlugin(Plugin[BalancerSettings]):
         """Health checks; reads how endpoints are for whoever watches."""
         parts = self._made(kernel)
         return [parts.checks, parts.meters]
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """Endpoints."""
+        return [self._made(kernel).operations]
 
     def _made(self, kernel: Kernel) -> Parts:
         from toolway_balancer.parts import Parts

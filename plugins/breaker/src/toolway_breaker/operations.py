@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
 
@@ -76,6 +76,10 @@ class BreakerOperations:
     async def reset(self, incoming: Incoming) -> BreakerReport:
         """Forget what is known of endpoints of an upstream."""
         return await self._do("reset", incoming)
+
+    async def collect(self) -> Sequence[BreakerReport]:
+        """See `Diagnostic`."""
+        return [self._report(name) for name in self._kernel.catalog.snapshot.upstreams]
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

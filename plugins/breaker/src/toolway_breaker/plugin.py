@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.attempts import AttemptWatcher, EndpointFilter
 from toolway.hookspecs.system import Service
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_breaker.limits import BreakerSettings
 
@@ -41,6 +42,11 @@ class BreakerPlugin(Plugin[BreakerSettings]):
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
         """Hears what is done by hand on other nodes; reads how circuits are for whoever watches."""
         return self._parts(kernel)[1:]
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """Circuits and ejected endpoints."""
+        return [self._parts(kernel)[1]]
 
     def _parts(self, kernel: Kernel) -> tuple[Breakers, BreakerOperations, Meters]:
         from toolway_breaker.breakers import Breakers

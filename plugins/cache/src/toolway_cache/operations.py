@@ -26,6 +26,8 @@ PATH = "/api/v1/cache"
 class CacheOperations:
     """Who sees an upstream, and has the permission, sees what is kept of it."""
 
+    name = "cache"
+
     def __init__(self, kernel: Kernel, settings: CacheSettings, cache: Cache, keeping: Keeping) -> None:
         self._kernel, self._settings, self._cache, self._keeping = kernel, settings, cache, keeping
 
@@ -42,9 +44,18 @@ class CacheOperations:
 
     async def show(self, incoming: Incoming) -> CacheReport:
         """Show how often copies were of use, by server and upstream, as this node counted it."""
-        kept, now, seen = self._cache.kept, self._now, set(self._seen(incoming, READ))
-        both = reports.grouped(kept, now, lambda what: f"{what[0]}\n{what[1]}")
-        visible = {key: uses for key, uses in both.items() if key.partition("\n")[2] in seen}
+        seen = set(self._seen(incoming, READ))
+        return self._report({key: uses for key, uses in self._both().items() if key.partition("\n")[2] in seen})
+
+    async def collect(self) -> CacheReport:
+        """See `Diagnostic`: of all upstreams."""
+        return self._report(self._both())
+
+    def _both(self) -> dict[str, Uses]:
+        """By server and upstream."""
+        return reports.grouped(self._cache.kept, self._now, lambda what: f"{what[0]}\n{what[1]}")
+
+    def _report(self, visible: dict[str, Uses]) -> CacheReport:
         return CacheReport(
             node=self._kernel.node,
             memory=self._settings.memory,

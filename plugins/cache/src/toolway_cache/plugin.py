@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.routing import RequestMiddleware
 from toolway.hookspecs.system import Service
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_cache.settings import CacheSettings
 
@@ -34,6 +35,11 @@ class CachePlugin(Plugin[CacheSettings]):
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
         """Keeps copies over reloads, and hears what to drop."""
         return self._made(kernel).services
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """How often copies were of use."""
+        return [self._made(kernel).operations]
 
     def _made(self, kernel: Kernel) -> Parts:
         from toolway_cache.parts import Parts

@@ -20,6 +20,8 @@ SHOWN = 10
 class LimitOperations:
     """One operation."""
 
+    name = "rate-limit"
+
     def __init__(self, kernel: Kernel, limiter: Limiter, shedder: Shedder | None, store: SharedStore | None) -> None:
         self._kernel, self._limiter, self._shedder, self._store = kernel, limiter, shedder, store
 
@@ -29,6 +31,10 @@ class LimitOperations:
 
     async def show(self, incoming: Incoming) -> RateLimitsView:
         """Show each limit with who uses most of it, and what is refused because of overload."""
+        return await self.collect()
+
+    async def collect(self) -> RateLimitsView:
+        """See `Diagnostic`."""
         store = self._store
         return RateLimitsView(
             node=self._kernel.node,

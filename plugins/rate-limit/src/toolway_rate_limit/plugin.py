@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.routing import RequestMiddleware
 from toolway.hookspecs.system import Service
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_rate_limit.settings import RateLimitSettings
 
@@ -34,6 +35,11 @@ class RateLimitPlugin(Plugin[RateLimitSettings]):
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
         """Watches the event loop, and the other nodes."""
         return self._made(kernel).services
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """Limits and load."""
+        return [self._made(kernel).operations]
 
     def _made(self, kernel: Kernel) -> Parts:
         from toolway_rate_limit.parts import Parts

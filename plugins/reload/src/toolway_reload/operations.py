@@ -45,6 +45,10 @@ class Reloads:
         """Read the configuration anew on every node and put it in force; or only check it."""
         return await self._leader.reload(incoming.principal.id, dry_run=incoming.body.dry_run)
 
+    async def collect(self) -> list[ReloadReport]:
+        """See `Diagnostic`."""
+        return list(self._leader.history.reports)
+
     async def check(self) -> str:
         """See `HealthCheck`: what was refused last."""
         failure = self._leader.history.failure

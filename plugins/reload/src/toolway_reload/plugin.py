@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.system import HealthCheck, Service
+from toolway.hookspecs.telemetry import Diagnostic
 from toolway.plugin import Kernel, Plugin, hookimpl
 from toolway_reload.settings import ReloadSettings
 
@@ -32,6 +33,11 @@ class ReloadPlugin(Plugin[ReloadSettings]):
     @hookimpl
     def toolway_health_checks(self, kernel: Kernel) -> Iterable[HealthCheck]:
         """Tells of a reload that was refused."""
+        return [self._reloads(kernel)]
+
+    @hookimpl
+    def toolway_diagnostics(self, kernel: Kernel) -> Iterable[Diagnostic]:
+        """How the last ones ended."""
         return [self._reloads(kernel)]
 
     def _reloads(self, kernel: Kernel) -> Reloads:
