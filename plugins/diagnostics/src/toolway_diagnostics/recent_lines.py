@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+ACCESS = "toolway.access"
 LOG_BYTES, ERROR_BYTES, LINE_BYTES = 2 * 1024 * 1024, 256 * 1024, 16 * 1024
 
 
@@ -36,7 +37,8 @@ def _size(line: str) -> int:
 class RecentLines(logging.Handler):
     """Keeps what is logged, redacted at once: what a request presented is known to be secret only while it is served.
 
-    Errors are kept apart too, so that many other lines do not push them out.
+    Errors are kept apart too, so that many other lines do not push them out. Of the access log nothing is kept: a line
+    costs as much as a part of the call that it tells of.
     """
 
     def __init__(self) -> None:
@@ -47,6 +49,8 @@ class RecentLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
+        if record.name == ACCESS:
+            return
         try:
             line = self.redact(self.format(record))
         except Exception:  # noqa: BLE001 - what logging does with lines that cannot be formatted
