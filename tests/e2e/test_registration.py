@@ -522,7 +522,7 @@ def test_a_command_without_a_gateway_says_how_to_start_one(managed: Managed) -> 
 def test_a_login_is_remembered(managed: Managed) -> None:
     saved = managed.run("login", "--url", managed.gate.url, "--token", managed.token, token="")
 
-    profile = managed.home / "toolway" / "profile.json"
+    profile = managed.home / "toolway" / "profiles.json"
     assert saved.code == 0
     assert profile.stat().st_mode & 0o777 == 0o600
     assert managed.run("upstreams", "list", token="").code == 0
@@ -534,7 +534,7 @@ def test_a_login_with_a_wrong_token_is_not_remembered(managed: Managed) -> None:
     ran = managed.run("login", "--url", managed.gate.url, "--token", "twa_wrong", token="")
 
     assert ran.code == REFUSED
-    assert not (managed.home / "toolway" / "profile.json").exists()
+    assert not (managed.home / "toolway" / "profiles.json").exists()
 
 
 def test_nothing_of_all_this_was_unexpected(managed: Managed) -> None:

@@ -32,6 +32,7 @@ class Shell:
         self._environment = {**kept, "TOOLWAY_URL": url, "TOOLWAY_TOKEN": token, "XDG_CONFIG_HOME": str(home)}
         self._environment |= {"TERM": "xterm", "COLUMNS": "200"}
         self._home = home
+        home.mkdir(exist_ok=True)
 
     def run(self, *arguments: str, answers: tuple[str, ...] = (), token: str = "") -> Ran:
         """Run it on a terminal, in the directory `home`, and type these answers when it asks."""

@@ -58,7 +58,13 @@ async def started(gate: RunningGateway, home: Path, *arguments: str, **variables
     environ = {**os.environ, "XDG_CONFIG_HOME": str(home), "COLUMNS": "200"}
     environ |= {"TOOLWAY_URL": gate.url, "TOOLWAY_TOKEN": gate.token, **variables}
     pipe = asyncio.subprocess.PIPE
-    return await asyncio.create_subprocess_exec(TOOLWAY, *arguments, env=environ, stdin=pipe, stdout=pipe, stderr=pipe)
+    streams = {"stdin": pipe, "stdout": pipe, "stderr": pipe}
+    return await asyncio.create_subprocess_exec(TOOLWAY, *arguments, env=environ, preexec_fn=_interruptible, **streams)  # type: ignore[arg-type]
+
+
+def _interruptible() -> None:
+    """Tests that run in the background of a shell ignore Ctrl-C, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def applied(typed: Typed, *arguments: str) -> dict[str, str]:
@@ -179,7 +185,8 @@ async def test_a_command_that_only_looks_can_be_watched(gate: RunningGateway, tm
 
     await eventually(twice)
     process.send_signal(signal.SIGINT)
-    assert await process.wait() == 130
+    await process.communicate()
+    assert process.returncode == 130
 
     changing = await started(gate, tmp_path, "servers", "remove", "any", "--watch")
     _, err = await changing.communicate()

@@ -68,7 +68,7 @@ async def test_a_rotated_secret_reaches_the_upstream_without_a_restart(
 async def test_calls_go_on_while_the_leases_of_their_database_users_end(
     gateway: StartGateway, openbao: OpenBao, postgres_server: Postgres
 ) -> None:
-    users = dynamic_users(openbao, postgres_server, "2s", "2s")
+    users = dynamic_users(openbao, postgres_server, "4s", "4s")
     async with ledger(users) as upstream:
         value = f"vault:{users.path}#{{username}} {{password}}"
         auth = {"type": "header", "name": "X-Database", "value": value}
