@@ -95,8 +95,8 @@ class Clients:
     ) -> bool:
         """Whether it could connect; what else goes wrong is a failure.
 
-        A handshake that meets a closing socket is refused with a reset, before anything is sent. That an idle connection
-        was closed may be found only when the next request is to be written to it (RFC 9112, section 9.3.1):
+        A handshake that meets a closing socket is refused with a reset, before anything is sent. That an idle
+        connection was closed may be found only when the next request is to be written to it (RFC 9112, section 9.3.1):
         nobody has seen that one, so it is made again.
         """
         try:
