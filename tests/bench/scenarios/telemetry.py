@@ -56,7 +56,7 @@ def _costs(samples: dict[str, list[measure.Sample]], ratios: dict[str, float]) -
     """The time of the plain gateway's process, and what each plugin adds to it."""
     plain = measure.median(samples["plain"]).cpu
     lines = [
-        [title, f"{plain * each:.0f}", f"+{plain * (each - 1):.0f}", f"{each:.2f}"] for title, each in ratios.items()
+        [title, f"{plain * each:.0f}", f"{plain * (each - 1):+.0f}", f"{each:.2f}"] for title, each in ratios.items()
     ]
     return Table("CPU per call", [["", "CPU µs", "more", "x plain"], ["plain", f"{plain:.0f}", "", "1.00"], *lines])
 
