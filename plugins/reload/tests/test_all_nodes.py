@@ -100,6 +100,24 @@ def test_if_one_cannot_use_it_none_changes(nodes: TwoProcesses, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("nodes", ["postgres"], indirect=True)
+def test_if_one_can_use_it_but_not_start_it_that_is_said(nodes: TwoProcesses, tmp_path: Path) -> None:
+    pytest.importorskip("toolway_vault", reason="the plugin vault starts only where it can log in")
+    rewrite(tmp_path, '\n[[servers]]\nname = "new"\n')
+    file = max(tmp_path.glob("*.toml"))
+    vault = 'address = "http://127.0.0.1:1"\nlogin = { method = "token", token = "literal:none" }'
+    file.write_text(file.read_text().replace('["reload"]', '["reload", "vault"]') + f"\n[plugins.vault]\n{vault}\n")
+
+    report = api(nodes, 0, "POST", "/api/v1/reload", {})
+
+    assert report["outcome"] == "in part"
+    assert [bool(node["problem"]) for node in report["nodes"]].count(True) == 1
+    assert sum("new" in servers(nodes, node) for node in (0, 1)) == 1
+    (check,) = [each for each in api(nodes, 0, "GET", "/api/v1/health")["checks"] if each["name"] == "reload"]
+    assert "on some nodes only" in check["detail"]
+
+
+@pytest.mark.slow
 def test_sighup_of_one_process_and_the_command(nodes: TwoProcesses, tmp_path: Path) -> None:
     rewrite(tmp_path, '\n[[servers]]\nname = "by-signal"\n')
     file = min(tmp_path.glob("*.toml"))

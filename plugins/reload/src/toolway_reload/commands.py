@@ -26,7 +26,7 @@ def reload(context: typer.Context, dry_run: DryRun = False, last: Last = False) 
     report = terminal.api("POST", "/reload", {"dry_run": dry_run})
     terminal.show("differences", report["differences"], ("what", "path", "needs_restart"))
     terminal.note(_sentence(report))
-    if report["outcome"] == "refused":
+    if report["outcome"] in ("refused", "in part"):
         raise typer.Exit(1)
 
 
@@ -35,6 +35,8 @@ def _sentence(report: dict[str, Any]) -> str:
     where = "1 node" if nodes == 1 else f"{nodes} nodes"
     if report["outcome"] == "refused":
         return f"refused, nothing changed: {report['problem']}"
+    if report["outcome"] == "in part":
+        return f"in force on some nodes only, mend the others and reload: {report['problem']}"
     if report["outcome"] == "only checked":
         return f"{where} can use it; nothing changed yet"
     return f"in force on {where}"

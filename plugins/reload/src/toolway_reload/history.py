@@ -52,9 +52,11 @@ class History:
         self.reports.appendleft(report)
 
     @property
-    def failure(self) -> str:
-        """Why the last one that was to be put in force was not; empty when it was."""
-        for report in self.reports:
-            if report.outcome != "only checked":
-                return report.problem
-        return ""
+    def complaint(self) -> str:
+        """That and why the last one that was to be put in force was not, everywhere; empty when it was."""
+        last = next((report for report in self.reports if report.outcome != "only checked"), None)
+        if last is None or last.outcome == "in force":
+            return ""
+        if last.outcome == "in part":
+            return f"the last reload is in force on some nodes only; mend the others, and reload: {last.problem}"
+        return f"the last reload was refused, the configuration before it is in force: {last.problem}"

@@ -8,12 +8,13 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import get_args
 
 from toolway.plugin import Conflict, Difference, Kernel
 from toolway_reload.follower import Follower
 from toolway_reload.history import History
 from toolway_reload.messages import CHANNEL, DECODER, ENCODE, NODES, Answer, Ask, Decide, Done
-from toolway_reload.schemas import DifferenceReport, NodeReport, ReloadReport
+from toolway_reload.schemas import DifferenceReport, NodeReport, Outcome, ReloadReport
 
 log = logging.getLogger("toolway.reload")
 
@@ -54,7 +55,7 @@ class Leader:
     def __init__(self, kernel: Kernel, follower: Follower, patience: float) -> None:
         self._kernel, self._follower, self._patience = kernel, follower, patience
         self.history = History()
-        outcomes = {"outcome": ("in force", "only checked", "refused")}
+        outcomes = {"outcome": get_args(Outcome)}
         self._count = kernel.metrics.counter("toolway_reloads_total", "Reloads that were asked for.", outcomes)
 
     async def reload(self, by: str, *, dry_run: bool = False, wait: bool = True) -> ReloadReport:
@@ -98,6 +99,7 @@ class Leader:
             if is_on:
                 answers = await votes.of(Done, nodes, self._patience)
                 problem = _problem(answers)
+                report.outcome = "refused" if all(answers.values()) else "in part"
         report.nodes = [NodeReport(node=node, problem=text) for node, text in sorted(answers.items())]
         report.problem = problem
         if not problem:

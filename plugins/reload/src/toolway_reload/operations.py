@@ -51,8 +51,7 @@ class Reloads:
 
     async def check(self) -> str:
         """See `HealthCheck`: what was refused last."""
-        failure = self._leader.history.failure
-        return f"the last reload was refused, the configuration before it is in force: {failure}" if failure else ""
+        return self._leader.history.complaint
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

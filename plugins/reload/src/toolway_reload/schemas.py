@@ -30,13 +30,16 @@ class NodeReport(BaseModel):
     problem: str = Field("", description="Why it cannot use the configuration; empty when it can.")
 
 
+Outcome = Literal["in force", "only checked", "refused", "in part"]
+
+
 class ReloadReport(BaseModel):
     """One reload."""
 
     at: float = Field(description="When it was asked for, in seconds since 1970 (UTC).")
     by: str = Field(description="Who or what asked for it: a principal, `SIGHUP`, or `the files changed`.")
-    outcome: Literal["in force", "only checked", "refused"] = Field(description="How it ended.")
-    problem: str = Field("", description="Why it was refused, and by which node.")
+    outcome: Outcome = Field(description="How it ended; `in part`: on some nodes only.")
+    problem: str = Field("", description="Why a node did not put it in force, and which one.")
     differences: list[DifferenceReport] = Field([], description="As the node that was asked sees them.")
     nodes: list[NodeReport] = Field([], description="Every node that took part.")
 
