@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import os
 import signal
@@ -18,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from toolway.bundled.upstreams.process import LineTooLong, Process, ProcessExited, ProcessNotStarted
+from toolway_testing.polling import eventually
 
 ECHO = "import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line); sys.stdout.flush()"
 DEAF = "import time\nprint('ready', flush=True)\ntime.sleep(60)"
@@ -257,3 +260,23 @@ async def test_a_flood_on_stderr_is_cut_and_said_to_be(start: Start, caplog: pyt
     assert len(messages) == 101
     assert max(map(len, messages)) < 2100
     assert messages[-1] == "stderr of upstream 'test': lines are left out, it writes too much"
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_start_that_is_given_up_leaves_nothing_open(steps: int) -> None:
+    await (await Process.start("test", [sys.executable, "-c", ECHO])).stop()  # what the loop opens once, it keeps
+    before = set(opened())
+    starting = asyncio.create_task(Process.start("test", [sys.executable, "-c", ECHO]))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    starting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await (await starting).stop()
+
+    await eventually(lambda: set(opened()) <= before)
+    gc.collect()  # a pipe that is not closed is an error then
+
+
+def opened() -> list[str]:
+    """The descriptors of this process."""
+    return [each.name for each in Path("/proc/self/fd").iterdir()]

@@ -77,14 +77,27 @@ class Process:
             ProcessNotStarted: there is no such command or directory, or it may not be run.
         """
         process = cls(name, _popen(command, environment or {}, cwd))
+        connecting = asyncio.create_task(process._connect())
         try:
-            await process._connect()
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:  # it is finished first: a loop may lose the pipe that it was connecting
+            await asyncio.wait({connecting})
+            if not connecting.cancelled() and connecting.exception() is None:
+                process._popen.kill()
+                await process.stop()
+            raise
         except BaseException:
-            process._popen.kill()
-            for transport in process._transports:
-                transport.close()
+            process._give_up()
             raise
         return process
+
+    def _give_up(self) -> None:
+        self._popen.kill()
+        for transport in self._transports:
+            transport.close()
+        for pipe in (self._popen.stdout, self._popen.stderr, self._popen.stdin)[len(self._transports) :]:
+            if pipe is not None:
+                pipe.close()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
