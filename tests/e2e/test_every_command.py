@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 PASSWORD, OTHER = "correct horse battery", "staple staple staple"
 PLUGINS = (
     *("json-logging", "audit", "rate-limit", "tokens", "server-keys", "rbac", "user-oauth", "autotune", "breaker"),
-    *("balancer", "cache", "reload", "prompts", "transfer"),
+    *("balancer", "cache", "reload", "prompts", "transfer", "diagnostics"),
 )
 TABLES = f"""
 [plugins]
@@ -197,6 +197,7 @@ SESSIONS: dict[str, list[str]] = {
         "backup -o backup.tar.gz --config toolway.toml",
         "restore backup.tar.gz --config toolway.toml ! 1",
     ],
+    "diagnostics": ["doctor", "doctor -c toolway.toml", "diagnose -o bundle.zip"],
     "logs and audit": [
         "loggers",
         "loggers set toolway.gateway DEBUG",
