@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 
-def compiled(patterns: Iterable[str]) -> re.Pattern[str]:
-    """One expression for all patterns; no pattern at all matches nothing."""
+def globs(patterns: Iterable[str]) -> re.Pattern[str]:
+    """One expression for all patterns, which does not backtrack; no pattern at all matches nothing."""
     literal = (re.sub(r"([\[?])", r"[\1]", pattern) for pattern in patterns)
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in literal) or r"(?!)")

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from toolway.catalog.patterns import Selection
+from toolway.plugin import globs
 
 
 @pytest.mark.parametrize(
@@ -84,3 +85,10 @@ def test_an_upstream_is_reached_when_some_item_of_it_could_match(
 def test_whatever_is_selected_is_of_a_reached_upstream(include: str, exclude: str, item: str) -> None:
     selection = Selection([include], [exclude])
     assert not selection.selects(f"a/{item}") or selection.reaches("a")
+
+
+def test_a_pattern_of_many_stars_is_matched_at_once() -> None:
+    pattern, name = "*a" * 500 + "*b", "a" * 10_000
+
+    assert globs([pattern]).fullmatch(name) is None
+    assert globs([pattern]).fullmatch(name + "b") is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from toolway.patterns import compiled
+from toolway.patterns import globs
 
 
 class Selection:
@@ -17,9 +17,9 @@ class Selection:
     def __init__(self, include: Iterable[str], exclude: Iterable[str] = (), by_name: Iterable[str] = ()) -> None:
         include, exclude, self._by_name = tuple(include), tuple(exclude), frozenset(by_name)
         named = tuple(pattern for pattern in include if "*" not in pattern.partition("/")[0])
-        self._included, self._excluded = {False: compiled(include), True: compiled(named)}, compiled(exclude)
+        self._included, self._excluded = {False: globs(include), True: globs(named)}, globs(exclude)
         self._begun = {False: _begun(include), True: _begun(named)}
-        self._covered = compiled(pattern for pattern in exclude if pattern.endswith("*"))
+        self._covered = globs(pattern for pattern in exclude if pattern.endswith("*"))
 
     def excludes(self, canonical: str) -> bool:
         """Whether an exclude pattern matches."""
@@ -38,4 +38,4 @@ class Selection:
 
 def _begun(patterns: Iterable[str]) -> re.Pattern[str]:
     """All beginnings of the patterns."""
-    return compiled(pattern[:end] for pattern in patterns for end in range(1, len(pattern) + 1))
+    return globs(pattern[:end] for pattern in patterns for end in range(1, len(pattern) + 1))

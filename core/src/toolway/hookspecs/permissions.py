@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import msgspec
 
-from toolway.patterns import compiled
+from toolway.patterns import globs
 
 EVERYTHING = "admin:*"
 """The permission to do anything."""
@@ -57,7 +57,7 @@ class Permissions:
         by_action: dict[str, list[str]] = {}
         for each in permissions:
             by_action.setdefault(each.action, []).append(each.pattern)
-        self._patterns = {action: compiled(patterns) for action, patterns in by_action.items()}
+        self._patterns = {action: globs(patterns) for action, patterns in by_action.items()}
 
     def permit(self, action: str, name: str) -> bool:
         """Whether one of them covers this action on the object of this name."""
@@ -98,7 +98,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def _within(patterns: tuple[str, ...], name: str) -> bool:
-    return not patterns or compiled(patterns).match(name) is not None
+    return not patterns or globs(patterns).match(name) is not None
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:

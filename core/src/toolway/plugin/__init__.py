@@ -37,6 +37,7 @@ from toolway.hookspecs.definitions import (
     Visibility as Visibility,
 )
 from toolway.hookspecs.markers import hookimpl as hookimpl
+from toolway.patterns import globs as globs
 from toolway.plugin.kernel import (
     Clock as Clock,
     Control as Control,

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from toolway.plugin import globs
 from toolway_cache.entries import Entry
 from toolway_cache.kept import Kept
-from toolway_cache.patterns import compiled
 
 LISTS = {
     "notifications/tools/list_changed": "tools/call",
@@ -48,7 +48,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     def _matches(self) -> Callable[[Entry], bool] | None:
         if not (self.server or self.method or self.name or self.items or self.key):
             return None
-        items: re.Pattern[str] = compiled([self.items or "*"])
+        items: re.Pattern[str] = globs([self.items or "*"])
         return lambda entry: (
             self.server in ("", entry.server)
             and self.method in ("", entry.method)

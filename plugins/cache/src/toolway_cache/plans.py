@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from toolway.hookspecs.routing import Call, Item, Target
-from toolway_cache.patterns import compiled
+from toolway.plugin import globs
 from toolway_cache.settings import CacheSettings, Lifetimes, RuleSettings
 
 REMEMBERED = 10_000
@@ -45,7 +45,7 @@ class Plans:
 
     def __init__(self, settings: CacheSettings) -> None:
         self._settings = settings
-        self._rules = [(compiled(rule.items), rule) for rule in settings.rules]
+        self._rules = [(globs(rule.items), rule) for rule in settings.rules]
         self._known: OrderedDict[tuple[str, str, str], Plan] = OrderedDict()
 
     def of(self, call: Call, target: Target) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -10,6 +9,7 @@ from itertools import product
 
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Call
+from toolway.plugin import globs
 from toolway_rate_limit.settings import By, Selection
 
 EVERYTHING = "*"
@@ -103,5 +103,5 @@ def _matches(patterns: Sequence[str]) -> Callable[[str], bool] | None:
     """None without patterns; what was asked before is remembered."""
     if not patterns or EVERYTHING in patterns:
         return None
-    expression = re.compile("|".join(re.escape(each).replace(r"\*", ".*") for each in patterns), re.DOTALL)
+    expression = globs(patterns)
     return lru_cache(REMEMBERED)(lambda name: expression.fullmatch(name) is not None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+
+from toolway.plugin import globs
 
 ANYTHING = "*"
 _UNUSED = "\0"
@@ -73,5 +74,4 @@ def _is_beginning(pattern: str) -> bool:
 
 @lru_cache(4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """Only `*` is special; fnmatch's own expression does not backtrack."""
-    return re.compile(fnmatch.translate(re.sub(r"([\[?])", r"[\1]", pattern)))
+    return globs((pattern,))
