@@ -16,8 +16,10 @@ from typing import Any
 
 from machine import GATEWAY_CORE, pinned
 from nginx import endpoint, listens
-from running import answers, child, free_port, poll, upstream_table
+from running import answers, child, poll, upstream_table
 from target import LEGACY, Target
+
+from toolway_testing.ports import free_port
 
 HERE = Path(__file__).parent
 PLUGIN = HERE / "plugin"

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from machine import GATEWAY_CORE, LOAD_CORE, LUA_MODULES, pinned, program
-from running import child, free_port
+from running import child
 from target import Target
+
+from toolway_testing.ports import free_port
 
 TEMPLATES = Path(__file__).with_name("upstream")
 

@@ -19,8 +19,10 @@ import programs
 from gateways import answer_to, with_session
 from machine import GATEWAY_CORE, Unprepared, pinned
 from nginx import listens
-from running import child, free_port, tail
+from running import child, tail
 from target import Target
+
+from toolway_testing.ports import free_port
 
 SCRIPTS = Path(__file__).with_name("competitors")
 INSTALL_SECONDS = 900

@@ -18,6 +18,8 @@ import running
 from callers import VERSION
 from stage import Replica
 
+from toolway_testing.ports import free_port
+
 UNSENT, CLOSED = "Can not write request body", "an idle connection was found closed"
 NAPPING = str(Path(__file__).with_name("napping.py"))
 LEGACY = "2025-11-25"
@@ -59,7 +61,7 @@ def in_front_of(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Node]:
     """As `node`, with a server that naps already, whose directory keeps the data; `more` are whole tables."""
-    directory, port = replica.directory, running.free_port()
+    directory, port = replica.directory, free_port()
     url, file, log = f"http://127.0.0.1:{port}", directory / "toolway.toml", directory / "gateway.log"
     file.write_text(
         f'[gateway]\nbind = "127.0.0.1:{port}"\npublic_url = "{url}"\ndata_dir = "{directory / "data"}"\n{gateway}\n'

@@ -14,6 +14,8 @@ import programs
 import running
 from faults_page import IS_WHOLE
 
+from toolway_testing.ports import free_port
+
 QUICK = "open_time = 0.5\nmax_open_time = 2"
 FIXTURES = programs.TESTS / "fixtures"
 
@@ -24,7 +26,7 @@ class Replica:
 
     script: str
     directory: Path
-    port: int = field(default_factory=running.free_port)
+    port: int = field(default_factory=free_port)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +97,7 @@ def stage(
 
     The endpoints of `many` are those of the replicas unless `urls` are given; `settings` are more lines of its table.
     """
-    port, breaker = running.free_port(), breaker or ("" if IS_WHOLE else QUICK)
+    port, breaker = free_port(), breaker or ("" if IS_WHOLE else QUICK)
     url, file, log = f"http://127.0.0.1:{port}", directory / "toolway.toml", directory / "gateway.log"
     demo = f'command = ["{sys.executable}", "-m", "toolway.cli.demo"]'
     file.write_text(

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import running
 
+from toolway_testing.ports import free_port
+
 TUTORIAL = Path(__file__).resolve().parents[2] / "docs/tutorial"
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 PAGES = ["1-first-steps.md", "2-own-server.md", "3-own-plugin.md"]
@@ -28,7 +30,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._port = str(running.free_port())
+        self._port = str(free_port())
         self._url = f"http://127.0.0.1:{self._port}"
         self._serving = ExitStack()
         self._token = ""

@@ -25,8 +25,8 @@ import running
 import wire
 
 from toolway_testing.polling import eventually_now
+from toolway_testing.ports import free_port
 from toolway_testing.processes import serving
-from toolway_testing.servers import free_port
 
 pytest.importorskip("toolway_masking")
 pytest.importorskip("toolway_json_logging")

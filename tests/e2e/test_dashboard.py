@@ -15,8 +15,8 @@ import running
 
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
+from toolway_testing.ports import free_port
 from toolway_testing.prometheus import Prometheus, checked, prometheus
-from toolway_testing.servers import free_port
 
 CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
 RULES, RULE_TESTS = CONTRIB / "prometheus/toolway.rules.yml", CONTRIB / "prometheus/toolway.test.yml"

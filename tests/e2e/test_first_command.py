@@ -16,6 +16,7 @@ import pytest
 import running
 import wire
 
+from toolway_testing.ports import free_port
 from toolway_testing.servers import require_server
 
 CORE = Path(__file__).resolve().parents[2] / "core"
@@ -95,7 +96,7 @@ def pip(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def demo(toolway: str, directory: Path) -> Iterator[Started]:
     """`toolway serve --demo` in that directory, on a free port, ended with Ctrl-C."""
-    port, log = running.free_port(), directory / "printed.txt"
+    port, log = free_port(), directory / "printed.txt"
     environment = {"TOOLWAY_GATEWAY__BIND": f"127.0.0.1:{port}", "PYTHONPATH": ""}
     command = [toolway, "serve", "--demo"]
     with running.child(command, log, lambda: "Ctrl-C" in running.tail(log), environment, cwd=directory) as process:

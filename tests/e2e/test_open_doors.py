@@ -13,6 +13,8 @@ import pytest
 import running
 import wire
 
+from toolway_testing.ports import free_port
+
 ANYWHERE = "0.0.0.0"
 KEY = "0123456789abcdef0123456789abcdef"
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
@@ -21,7 +23,7 @@ one_process_or_two = pytest.mark.parametrize("workers", [1, 2])
 
 @pytest.mark.parametrize(("host", "workers"), [(ANYWHERE, 1), (ANYWHERE, 2), ("[::]", 1)])
 def test_a_gateway_that_lets_anybody_in_does_not_serve_other_machines(tmp_path: Path, host: str, workers: int) -> None:
-    bind = f"{host}:{running.free_port()}"
+    bind = f"{host}:{free_port()}"
 
     refused = serve(configure(tmp_path, bind, workers))
 
@@ -41,7 +43,7 @@ def test_it_refuses_before_it_listens(tmp_path: Path, workers: int) -> None:
 
 
 def test_an_optional_plugin_that_failed_authenticates_nobody(tmp_path: Path) -> None:
-    bind = f"{ANYWHERE}:{running.free_port()}"
+    bind = f"{ANYWHERE}:{free_port()}"
     table = '[plugins]\nenable = ["uvicorn"]\noptional = ["uvicorn"]\nuvicorn = { colour = "red" }\n'
 
     refused = serve(configure(tmp_path, bind, plugins=table))
@@ -95,7 +97,7 @@ def serving(directory: Path, workers: int) -> Iterator[str]:
     keys = directory / "keys"
     keys.touch(mode=0o600)
     keys.write_text(f"alice:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
-    port, log = running.free_port(), directory / "gateway.log"
+    port, log = free_port(), directory / "gateway.log"
     plugins = f'[plugins]\nenable = ["header-keys"]\nheader-keys = {{ keys = {json.dumps(f"file:{keys}")} }}\n'
     file = configure(directory, f"{ANYWHERE}:{port}", workers, plugins)
     url = f"http://127.0.0.1:{port}"

@@ -11,6 +11,8 @@ import programs
 import pytest
 import running
 
+from toolway_testing.ports import free_port
+
 EVERYTHING = ("everything-stdio", "everything-http", "everything-sse")
 CLIENTS = (*driving.CLIENTS, *driving.SSE_CLIENTS)
 CONTENT = "grüße 😀"
@@ -101,7 +103,7 @@ def calls(file: Path) -> dict[str, dict[str, Any]]:
 @contextmanager
 def _everything_on_a_port(everything: programs.Program, transport: str, directory: Path) -> Iterator[str]:
     """The base address of the reference server on that HTTP transport."""
-    port, log = running.free_port(), directory / f"{transport}.log"
+    port, log = free_port(), directory / f"{transport}.log"
     command = [*everything.command, transport]
     with running.child(command, log, lambda: str(port) in running.tail(log), {"PORT": str(port)}):
         yield f"http://127.0.0.1:{port}"

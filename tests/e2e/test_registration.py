@@ -19,6 +19,7 @@ import running
 import wire
 
 from toolway_testing.polling import eventually_now
+from toolway_testing.ports import free_port
 
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 SECRET = "sk-canary-5d41402abc4b2a76b9719d911017c592"
@@ -164,7 +165,7 @@ def test_an_upstream_that_moves_is_reached_at_its_new_address(managed: Managed) 
 
 
 def test_an_upstream_that_is_down_is_kept_and_says_why(managed: Managed) -> None:
-    url = f"http://127.0.0.1:{running.free_port()}/mcp"
+    url = f"http://127.0.0.1:{free_port()}/mcp"
 
     created = managed.api("POST", "/upstreams", managed.upstream("down", url))
     refreshed = managed.api("POST", "/upstreams/down/refresh")
@@ -179,7 +180,7 @@ def test_an_upstream_that_is_down_is_kept_and_says_why(managed: Managed) -> None
 
 @pytest.mark.slow
 def test_an_upstream_that_is_down_at_the_start_comes_in_when_it_is_up(tmp_path: Path) -> None:
-    port = running.free_port()
+    port = free_port()
     tables = running.upstream_table("late", f"http://127.0.0.1:{port}/mcp") + running.server_table("late/*")
     with running.gateway(tmp_path, tables) as gate:
         assert running.list_tools(gate.endpoint) == []
@@ -372,7 +373,7 @@ def test_an_upstream_added_by_a_command_is_discovered_when_the_command_ends(mana
 
 
 def test_adding_an_upstream_that_is_down_succeeds_and_says_when_it_comes_in(managed: Managed) -> None:
-    url = f"http://127.0.0.1:{running.free_port()}/mcp"
+    url = f"http://127.0.0.1:{free_port()}/mcp"
 
     ran = managed.run("upstreams", "add", "later", url, "--allow-private")
 
@@ -513,7 +514,7 @@ def test_a_command_without_a_good_token_is_refused(managed: Managed) -> None:
 
 
 def test_a_command_without_a_gateway_says_how_to_start_one(managed: Managed) -> None:
-    ran = managed.run("upstreams", "list", url=f"http://127.0.0.1:{running.free_port()}")
+    ran = managed.run("upstreams", "list", url=f"http://127.0.0.1:{free_port()}")
 
     assert ran.code == UNREACHABLE
     assert "toolway serve" in ran.err

@@ -16,6 +16,7 @@ import running
 import wire
 
 from toolway_testing.polling import eventually_now
+from toolway_testing.ports import free_port
 from toolway_testing.postgres import Postgres, execute
 
 ELICITATION: wire.Json = {"elicitation": {}}
@@ -48,7 +49,7 @@ class Pair:
 @contextmanager
 def node(directory: Path, name: str, database: str, tables: str) -> Iterator[Node]:
     """A gateway that shares its data directory, and a database if one is given, with others of the same directory."""
-    url = f"http://127.0.0.1:{running.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     settings = {
         "bind": url.removeprefix("http://"),
         "public_url": url,

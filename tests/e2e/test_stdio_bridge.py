@@ -15,6 +15,8 @@ import wire
 from mcp import Client, StdioServerParameters
 from mcp.client.session import ClientRequestContext
 
+from toolway_testing.ports import free_port
+
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 
 
@@ -157,7 +159,7 @@ def test_a_client_without_the_credential_that_a_server_needs_is_told_so(gate: ru
 
 @pytest.mark.parametrize("modern", [True, False])
 def test_a_bridge_without_a_gateway_says_so(modern: bool) -> None:
-    url = f"http://127.0.0.1:{running.free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     call = wire.message("tools/call", {"name": "echo", "arguments": {}, "_meta": _MODERN}, "mine")
 
     (answer,) = bridged(url, (call if modern else wire.message("initialize", _INITIALIZE, "mine")) + b"\n", answers=1)

@@ -17,7 +17,7 @@ import programs
 import pytest
 import running
 
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 pytest.importorskip("toolway_transfer")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

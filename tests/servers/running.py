@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,9 @@ from typing import Any
 
 import programs
 
-START_SECONDS = 60.0
+from toolway_testing.ports import free_port
+
+START_SECONDS = 45.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 MODERN = "2026-07-28"
@@ -34,12 +35,6 @@ class Gateway:
     def endpoint(self) -> str:
         """Where the server `conformance` is."""
         return f"{self.url}/servers/conformance/mcp"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -1,12 +1,11 @@
 """Programs that may be missing, and the PostgreSQL that tests share."""
 
-import socket
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from toolway_testing.servers import REQUIRE, free_port, require_program
+from toolway_testing.servers import REQUIRE, require_program
 
 
 def test_a_missing_program_skips_the_test_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,11 +28,6 @@ def test_a_program_beside_the_path_is_found_and_the_newest_wins(tmp_path: Path) 
         (tmp_path / version / "a-program").touch()
 
     assert require_program("a-program", also_in=[f"{tmp_path}/*"]) == (tmp_path / "15/a-program").resolve()
-
-
-def test_a_free_port_can_be_bound() -> None:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", free_port()))
 
 
 @pytest.mark.server

@@ -14,7 +14,7 @@ import pytest_asyncio
 from toolway.bundled.api import collections
 from toolway_testing.gateway import StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 
 @pytest_asyncio.fixture

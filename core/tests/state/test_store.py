@@ -18,8 +18,8 @@ from toolway.errors import ConfigError, Conflict, SecretUnavailable, StoreUnavai
 from toolway.hookspecs.system import MigrationSource
 from toolway.migrations.run import migrate
 from toolway_testing.polling import eventually
+from toolway_testing.ports import free_port
 from toolway_testing.postgres import Postgres, execute
-from toolway_testing.servers import free_port
 
 Connect = Callable[[str], Store]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 REQUEST = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 PATIENCE = 60.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 Process = subprocess.Popen[bytes]
 PROGRAM = Path(__file__).with_name("parts") / "slow_upstream.py"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from toolway_testing.ports import free_port
 from toolway_testing.processes import serving
-from toolway_testing.servers import free_port
 
 TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 

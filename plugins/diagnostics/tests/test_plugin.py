@@ -18,7 +18,7 @@ from toolway_diagnostics.reach import upstreams
 from toolway_testing.edge.tls import Authority
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 SECRET = "plantedSecret123"
 

@@ -18,7 +18,7 @@ from toolway.redaction import RedactingFormatter
 from toolway_json_logging.handler import QueuedHandler
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 LOUD = {"format": "json", "access_quiet": []}
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from toolway_testing.polling import eventually_now
+from toolway_testing.ports import free_port
 from toolway_testing.processes import ON_BOTH_DATABASES, SECONDS, TwoProcesses, two_processes
-from toolway_testing.servers import free_port
 
 COMMAND = [sys.executable, "-c", "from toolway.cli import main; main()", "serve", "--demo", "--config"]
 TABLES = """

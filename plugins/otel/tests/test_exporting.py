@@ -23,7 +23,7 @@ from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually, eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 FIXTURE = Path(__file__).resolve().parents[3] / "tests/fixtures/everything.py"
 TRACED = Path(__file__).with_name("parts") / "traced_server.py"

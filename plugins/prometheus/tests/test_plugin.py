@@ -16,8 +16,8 @@ from toolway.plugin import ConfigError
 from toolway_testing import trusting
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
+from toolway_testing.ports import free_port
 from toolway_testing.prometheus import checked, sample, series_of
-from toolway_testing.servers import free_port
 
 CALLS = 'toolway_calls_total{method="tools/call",server="all",upstream="demo",outcome="ok"}'
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from toolway.cli import demo
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 
 class Upstream:

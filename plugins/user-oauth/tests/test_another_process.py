@@ -14,8 +14,8 @@ import somebody
 from house import House, OpenHouse
 
 from toolway_testing.polling import eventually
+from toolway_testing.ports import free_port
 from toolway_testing.processes import serving
-from toolway_testing.servers import free_port
 
 pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(120)]
 

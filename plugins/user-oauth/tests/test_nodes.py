@@ -11,7 +11,7 @@ from person import Person
 
 from toolway_testing.gateway import StartGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 pytestmark = pytest.mark.server
 

@@ -11,8 +11,9 @@ import nginx
 from bench import Bench
 from gateways import echo_table, with_session
 from outcome import Outcome, Table, Verdict
-from running import free_port
 from target import Target
+
+from toolway_testing.ports import free_port
 
 GOAL = 1.0
 DOWN_SECONDS, LONGEST_WAIT, POLL_SECONDS = 1.0, 60.0, 0.02

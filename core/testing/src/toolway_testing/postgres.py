@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port, require_program
+from toolway_testing.ports import free_port
+from toolway_testing.servers import require_program
 
 USER = "toolway"
 START_SECONDS = 30.0

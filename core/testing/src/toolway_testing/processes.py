@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 SECONDS = 40.0
 """How long a gateway may take to start, and to stop."""

@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port, require_program
+from toolway_testing.ports import free_port
+from toolway_testing.servers import require_program
 
 SECONDS = 30.0
 

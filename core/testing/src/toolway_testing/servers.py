@@ -1,8 +1,7 @@
-"""Decides whether a test may run without a program that it needs, and finds free ports."""
+"""Decides whether a test may run without a program that it needs."""
 
 import os
 import shutil
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -35,14 +34,6 @@ def require_program(name: str, *, also_in: Sequence[str] = (), package: str | No
     if found is None:
         require_server(name, f"install the package {package or name}")
     return Path(found).resolve()
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _newest(name: str, patterns: Sequence[str]) -> Path | None:

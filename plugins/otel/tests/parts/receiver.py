@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1 import (
 )
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb, trace_service_pb2_grpc as trace_grpc
 
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 
 class Receiver:

@@ -19,7 +19,7 @@ from toolway.plugin import Kernel, Plugin, Settings, hookimpl
 from toolway_testing.distributions import distributed
 from toolway_testing.gateway import RunningGateway
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 OPENMETRICS = "application/openmetrics-text"
 TRACE = "0af7651916cd43dd8448eb211c80319c"

@@ -21,7 +21,7 @@ from tracker import Tracker
 
 from toolway_testing.gateway import RunningGateway
 from toolway_testing.polling import eventually
-from toolway_testing.servers import free_port
+from toolway_testing.ports import free_port
 
 SECRET = "gateway-secret"
 

@@ -19,7 +19,8 @@ import hvac
 import hvac.exceptions
 
 from toolway_testing.polling import eventually_now
-from toolway_testing.servers import free_port, require_program, require_server
+from toolway_testing.ports import free_port
+from toolway_testing.servers import require_program, require_server
 
 ROOT = "root-token-of-the-tests"
 SECONDS = 30.0
