@@ -16,13 +16,14 @@ from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.config import Config
 from toolway.edge.metrics import Instruments
+from toolway.edge.watched import Watched, WatchedApi
 from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
 from toolway.gateway.lists import Lists
 from toolway.gateway.plane import DataPlane, Providers
 from toolway.gateway.presence import Presence
-from toolway.gateway.watching import Watched, WatchedApi
+from toolway.gateway.watching import Watchers
 from toolway.hookspecs import api, attempts, auth, routing, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.auth import GATEWAY
 from toolway.hookspecs.serving import ServerRunner
@@ -124,6 +125,8 @@ async def build_gateway(
     access = kernel.access = Access(
         plugins.collect(auth.toolway_authenticators, kernel), _authorizers(plugins, kernel), kernel.clock
     )
+    calls = plugins.collect(telemetry.toolway_call_watchers, kernel)
+    watching = Watchers(plugins.collect(telemetry.toolway_request_watchers, kernel), calls)
     providers = Providers(
         kinds,
         auths,
@@ -132,7 +135,7 @@ async def build_gateway(
         plugins.collect(attempts.toolway_endpoint_filters, kernel),
         plugins.collect(attempts.toolway_attempt_watchers, kernel),
         plugins.collect(routing.toolway_request_middleware, kernel),
-        plugins.collect(telemetry.toolway_call_watchers, kernel),
+        watching,
     )
     lists = Lists(access, kernel.seal, config.gateway.page_size)
 
@@ -154,10 +157,9 @@ async def build_gateway(
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
-    api_watchers = plugins.collect(telemetry.toolway_api_watchers, kernel)
-    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, api_watchers) if api_watchers else rest)
-    watchers = plugins.collect(telemetry.toolway_request_watchers, kernel)
-    app: ASGIApp = Watched(endpoint, watchers) if watchers else endpoint
+    own, now = Watchers(plugins.collect(telemetry.toolway_api_watchers, kernel)), kernel.clock.now
+    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, own, now) if own.sees_requests else rest)
+    app: ASGIApp = Watched(endpoint, watching, now) if watching.sees_requests else endpoint
     handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
     return Gateway(config, plugins, kernel, plane, endpoint, app, holder, recorders, services, runner, handlers)
 

@@ -220,7 +220,7 @@ class Watching:
 
 def watch(gate: RunningGateway, watching: Watching) -> Watching:
     attempts: Any = gate.gateway.plane.dispatch._chains["tools/call"]
-    attempts.__self__.watchers = (watching,)
+    attempts.__self__.watchers = ((watching.begin,), (watching.done,))
     return watching
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
+from toolway.gateway.watching import methods
+from toolway.hookspecs.routing import Call
+from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway_testing import telling
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.telling import TOLD
@@ -79,6 +83,39 @@ async def test_watchers_that_fail_change_nothing_and_are_told(
 
     assert answer.status == 200
     assert [each.message for each in caplog.records if "watcher" in each.message] == ["a watcher failed"] * 4
+
+
+async def test_a_call_that_was_watched_is_freed_without_the_collector(gate: RunningGateway) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await gate.call("demo__add", {"a": 1, "b": 2})
+        for told in (TOLD.requests, TOLD.calls, TOLD.attempts):
+            told.clear()
+        left = [each for each in gc.get_objects() if isinstance(each, Call)]
+    finally:
+        gc.enable()
+
+    assert left == []
+
+
+def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_backwards() -> None:
+    class Ends(RequestWatcher):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def done(self, request: Served) -> None:
+            told.append(self.name)
+
+    told: list[str] = []
+
+    begins, ends = methods([Ends("first"), Ends("second")], RequestWatcher)
+    for done in ends:
+        done(None)
+
+    assert begins == ()
+    assert told == ["second", "first"]
 
 
 async def test_what_is_read_is_counted(gate: RunningGateway) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 import uuid
-from random import Random
 
 import pytest
 from hypothesis import given, strategies as st
 
-from toolway_json_logging.ids import is_fine, uuid7
+from toolway_json_logging.ids import Uuids, is_fine
 
-NOISE = Random(1)
+UUIDS = Uuids()
 
 
 @given(st.floats(0, 2**37))
 def test_a_made_id_is_a_uuid_of_version_7_that_begins_with_the_time(now: float) -> None:
-    made = uuid.UUID(text := uuid7(now, NOISE))
+    made = uuid.UUID(text := UUIDS.new(now))
 
     assert str(made) == text
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
@@ -24,10 +23,10 @@ def test_a_made_id_is_a_uuid_of_version_7_that_begins_with_the_time(now: float) 
 
 
 def test_made_ids_differ_and_sort_by_time() -> None:
-    made = [uuid7(number / 1_000, NOISE) for number in range(1_000)]
+    made = [UUIDS.new(number / 1_000) for number in range(1_000)]
 
     assert made == sorted(made)
-    assert len({uuid7(0, NOISE) for _ in range(1_000)}) == 1_000
+    assert len({UUIDS.new(0) for _ in range(1_000)}) == 1_000
 
 
 @given(st.binary(max_size=200))

@@ -27,6 +27,7 @@ from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
+from toolway.gateway.watching import Methods
 from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.catalog import UpstreamView
@@ -75,7 +76,7 @@ class Attempts(msgspec.Struct, eq=False):
     balancer: attempts.Balancer
     policies: tuple[attempts.PolicyAdjuster, ...]
     filters: tuple[attempts.EndpointFilter, ...]
-    watchers: tuple[attempts.AttemptWatcher, ...]
+    watchers: tuple[Methods, Methods]
     clock: Clock
     queues: Queues = msgspec.field(default_factory=Queues)
     serial: int = 0
@@ -207,12 +208,14 @@ class Attempts(msgspec.Struct, eq=False):
         """Tell what learns from attempts. One that the gateway's own deadline cut was not cancelled by anybody."""
         if clock.expired and not policy.is_hurried and attempt.error is None and attempt.reply is None:
             attempt.error = UpstreamTimeout(f"upstream {attempt.upstream.name!r} did not answer before the deadline")
-        now = held.last_used = self.clock.monotonic()
+        now = held.last_used = attempt.ended = self.clock.monotonic()
         held.users -= 1
         attempt.seconds = now - started - clock.waited()
         self.balancer.done(attempt)
-        for watcher in self.watchers:
-            watcher.done(attempt)
+        for done in self.watchers[1]:
+            done(attempt)
+        if attempt.call.attempts is not None:
+            attempt.call.attempts.append(attempt)
 
     def _pick(self, upstream: Upstream, call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""
@@ -262,8 +265,8 @@ class Attempts(msgspec.Struct, eq=False):
 
     def _begun(self, attempt: Attempt, exchange: Exchange, held: HeldLeg, policy: Policy) -> UpstreamRequest:
         """Tell what sees every attempt, which may refuse it; the request then has what they want to send along."""
-        for watcher in self.watchers:
-            watcher.begin(attempt)
+        for begin in self.watchers[0]:
+            begin(attempt)
         call = attempt.call
         token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers

@@ -20,7 +20,7 @@ from toolway.gateway.exchange import Exchange, decoded
 from toolway.gateway.limits import Quota
 from toolway.gateway.lists import ACTIONS, Lists
 from toolway.gateway.parked import bad_state
-from toolway.gateway.watching import CallWatchers
+from toolway.gateway.watching import Watchers
 from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import Exposed
@@ -54,12 +54,12 @@ class Dispatch:
         lists: Lists,
         quota: Quota,
         middleware: Sequence[RequestMiddleware],
-        watchers: CallWatchers | None,
+        watchers: Watchers,
         redact: Callable[[str], str],
     ) -> None:
         self._lists, self._access = lists, lists.access
         self._allowed, self.calls = lists.access.allowed, quota
-        self._watchers, self.redact = watchers, redact
+        self._watchers, self.redact = watchers if watchers.sees_calls else None, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
@@ -74,7 +74,7 @@ class Dispatch:
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
         watchers, reply, exchange.headers = self._watchers, None, call.reply_headers
-        began = watchers.begin(call) if watchers is not None else 0.0
+        began = watchers.begin_call(call) if watchers is not None else 0.0
         try:
             self.calls.take(call.principal)
             exchange.clock.slots.append((self.calls, call.principal.id))
@@ -94,7 +94,7 @@ class Dispatch:
             if self._young.pop(exchange, None) is None:
                 self._slow.discard(exchange)
             if watchers is not None:
-                watchers.done(call, reply, began)
+                watchers.done_call(call, reply, began)
         reply.fault = reply.fault and redacted(reply.fault, self.redact)
         if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
             reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)

@@ -68,8 +68,9 @@ class Endpoint:
         if place is None:
             return await self._otherwise(scope, receive, send)
         server, leaf, method = *place, scope["method"]
-        request = Request(scope, receive, send, headers := dict(scope["headers"]), server)
-        if (served := SERVED.get()) is not None:
+        headers = served.fields if (served := SERVED.get()) is not None else dict(scope["headers"])
+        request = Request(scope, receive, send, headers, server)
+        if served is not None:
             served.route, served.server = f"/servers/{{server}}/{leaf}", server
         try:
             if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):

@@ -19,8 +19,8 @@ from toolway.gateway.lists import Lists
 from toolway.gateway.presence import Presence
 from toolway.gateway.streams import EventStream
 from toolway.gateway.translate import introduction
-from toolway.gateway.watching import CallWatchers
-from toolway.hookspecs import attempts, routing, telemetry
+from toolway.gateway.watching import Watchers, methods
+from toolway.hookspecs import attempts, routing
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.secrets import UpstreamAuth
 from toolway.plugin.kernel import Kernel
@@ -39,7 +39,7 @@ class Providers(NamedTuple):
     filters: tuple[attempts.EndpointFilter, ...]
     watchers: tuple[attempts.AttemptWatcher, ...]
     middleware: tuple[routing.RequestMiddleware, ...]
-    call_watchers: tuple[telemetry.CallWatcher, ...]
+    watching: Watchers
 
 
 class DataPlane:
@@ -53,10 +53,12 @@ class DataPlane:
         self.background, self.relay, self.sessions = presence.background, presence.relay, presence.sessions
         self.legs, self.hub, self.streams = presence.legs, presence.hub, presence.streams
         self.parked, self.parking, self._providers = presence.parked, presence.parking, providers
-        links = providers.balancer, providers.policies, providers.filters, providers.watchers
+        watchers = methods(providers.watchers, attempts.AttemptWatcher)
+        links = providers.balancer, providers.policies, providers.filters, watchers
         self.attempts = Attempts(catalog, self.legs, self.parking, *links, self.clock)
-        watching = CallWatchers(providers.call_watchers) if providers.call_watchers else None
-        self.dispatch = Dispatch(self.attempts, lists, presence.calls, providers.middleware, watching, kernel.redact)
+        self.dispatch = Dispatch(
+            self.attempts, lists, presence.calls, providers.middleware, providers.watching, kernel.redact
+        )
         catalog.on_swap(self.legs.swapped)
         catalog.on_swap(self.hub.swapped)
         catalog.on_swap(self._revoke)

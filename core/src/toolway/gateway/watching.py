@@ -1,115 +1,103 @@
-"""What watchers of requests and calls get to see; what they do wrong is logged and changes nothing."""
+"""Tells watchers of requests and calls; what they do wrong is logged and changes nothing."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from time import monotonic
-
-import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing import Any
 
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.serving import WHOLE, HeaderList, Whole
 from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
+from toolway.mcp.messages import says_error
 
 log = logging.getLogger(__name__)
 
-
-class Watched:
-    """The gateway's ASGI application, with each request shown to the watchers."""
-
-    def __init__(self, app: ASGIApp, watchers: Sequence[RequestWatcher]) -> None:
-        self._app = app
-        self._begin = [each.begin for each in watchers]
-        self._done = [each.done for each in reversed(watchers)]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        request, started, whole = Served(scope, []), monotonic(), scope.get(WHOLE)
-        told = SERVED.set(request)
-        if whole is not None:
-            scope[WHOLE] = Watching(whole, request)
-        tell(self._begin, request)
-        try:
-            await self._app(scope, receive, _noting(request, send))
-        except BaseException as error:
-            request.error = error
-            raise
-        finally:
-            SERVED.reset(told)
-            scope[WHOLE] = whole
-            request.seconds = monotonic() - started
-            tell(self._done, request)
+Methods = tuple[Callable[..., None], ...]
 
 
-class WatchedApi(Watched):
-    """What is not for MCP, with each request shown to those who watch nothing else."""
+class Watchers:
+    """All watchers as one.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; one that is watched already stays the same."""
-        if (request := SERVED.get()) is None:
-            return await super().__call__(scope, receive, send)
-        tell(self._begin, request)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            tell(self._done, request)
+    What ended in one turn of the event loop is told at the beginning of the next one, to one watcher after the other:
+    code that was just used costs a fraction of what it costs between other code.
+    """
 
+    name = "all"
 
-class Watching(msgspec.Struct):
-    """The short way of an answer, noted."""
+    def __init__(self, requests: Sequence[RequestWatcher], calls: Sequence[CallWatcher] = ()) -> None:
+        self.sees_requests, self.sees_calls = bool(requests), bool(calls)
+        self._begin, self._done = methods(requests, RequestWatcher)
+        self._begin_call, self._done_call = methods(calls, CallWatcher)
+        self._requests: list[tuple[Served]] = []
+        self._calls: list[tuple[Call, Reply | None, float]] = []
 
-    inner: Whole
-    request: Served
+    def begin(self, request: Served) -> None:
+        """It begins."""
+        for begin in self._begin:
+            try:
+                begin(request)
+            except Exception:
+                log.exception("a watcher failed")
 
-    def take(self) -> bytes | None:
-        """See `Whole`."""
-        return self.inner.take()
+    def done(self, request: Served) -> None:
+        """It is over."""
+        if not (self._requests or self._calls):
+            asyncio.get_running_loop().call_soon(self._tell, context=Context())
+        self._requests.append((request,))
 
-    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
-        """See `Whole`."""
-        if own := self.request.headers:
-            headers = [*headers, *own]
-        if not self.inner.answer(status, headers, body):
-            return False
-        self.request.status = status
-        return True
-
-
-def _noting(request: Served, send: Send) -> Callable[[Message], Awaitable[None]]:
-    async def noted(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            request.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *request.headers]}
-        await send(message)
-
-    return noted
-
-
-def tell(watchers: Sequence[Callable[..., None]], *what: object) -> None:
-    """Call each watcher; whatever one raises is its own affair."""
-    for watcher in watchers:
-        try:
-            watcher(*what)
-        except Exception:
-            log.exception("a watcher failed")
-
-
-class CallWatchers:
-    """All of them as one."""
-
-    def __init__(self, watchers: Sequence[CallWatcher]) -> None:
-        self._begin = [each.begin for each in watchers]
-        self._done = [each.done for each in reversed(watchers)]
-
-    def begin(self, call: Call) -> float:
+    def begin_call(self, call: Call) -> float:
         """It begins; when that is, in monotonic seconds."""
-        tell(self._begin, call)
+        for begin in self._begin_call:
+            try:
+                begin(call)
+            except Exception:
+                log.exception("a watcher failed")
+        call.attempts = []
         return monotonic()
 
-    def done(self, call: Call, reply: Reply | None, began: float) -> None:
+    def done_call(self, call: Call, reply: Reply | None, began: float) -> None:
         """It ended."""
-        if (served := SERVED.get()) is not None and call.target is not None:
-            served.upstream, served.item = call.target.upstream, call.target.name
-        tell(self._done, call, reply, monotonic() - began)
+        served, target = SERVED.get(), call.target
+        if served is not None and target is not None:
+            served.upstream, served.item = target.upstream, target.name
+        if not (self._requests or self._calls):
+            asyncio.get_running_loop().call_soon(self._tell, context=Context())
+        call.served, call.ended = served, monotonic()
+        self._calls.append((call, reply, call.ended - began))
+
+    def _tell(self) -> None:
+        calls, requests = self._calls, self._requests
+        self._calls, self._requests = [], []
+        for call, reply, _ in calls:
+            call.outcome = _outcome(call.method, reply)
+        _tell_each(self._done_call, calls)
+        for call, _, _ in calls:
+            call.attempts = None  # each of them knows its call, and only a collector would free them
+        _tell_each(self._done, requests)
+
+
+def methods(watchers: Sequence[Any], protocol: Any) -> tuple[Methods, Methods]:
+    """What is told of beginnings and, in reverse, of ends; the methods of the protocol itself do nothing."""
+    begins = (each.begin for each in watchers if type(each).begin is not protocol.begin)
+    return tuple(begins), tuple(each.done for each in reversed(watchers) if type(each).done is not protocol.done)
+
+
+def _tell_each(watchers: Methods, ended: Iterable[tuple[Any, ...]]) -> None:
+    for watcher in watchers:
+        for what in ended:
+            try:
+                watcher(*what)
+            except Exception:
+                told = SERVED.set(getattr(what[0], "served", what[0]))  # its credentials must not be logged
+                log.exception("a watcher failed")
+                SERVED.reset(told)
+
+
+def _outcome(method: str, reply: Reply | None) -> str:
+    """See `telemetry.OUTCOMES`."""
+    if reply is None or reply.fault is not None:
+        return "cancelled" if reply is None else "error"
+    return "tool_error" if method == "tools/call" and says_error(reply.result) else "ok"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended.
+    """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended, which was at `ended`.
 
     `reply` is what the upstream answered, a fault too; both are None for one that was cancelled. `seconds` are without
-    waiting for a person. That it `is_repeated` is set when it failed and another attempt is to follow; a watcher may
-    unset it. One that `is_hedge` runs beside another one that is late.
+    waiting for a person, `ended` is monotonic. That it `is_repeated` is set when it failed and another attempt is to
+    follow; a watcher may unset it. One that `is_hedge` runs beside another one that is late.
     """
 
     call: Call
@@ -31,9 +31,9 @@ class Attempt(msgspec.Struct, eq=False):
     reply: Reply | None = None
     is_repeated: bool = False
     is_hedge: bool = False
+    ended: float = 0.0
 
 
-@runtime_checkable
 class Balancer(Protocol):
     """Chooses among the endpoints of an upstream."""
 
@@ -54,7 +54,6 @@ class Narrowed(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
-@runtime_checkable
 class EndpointFilter(Protocol):
     """Leaves out endpoints before one of them is chosen."""
 
@@ -64,17 +63,18 @@ class EndpointFilter(Protocol):
         """What is left of `endpoints`, which are never empty; a conversation that is bound to one has only that one."""
 
 
-@runtime_checkable
 class AttemptWatcher(Protocol):
-    """Sees every attempt, in memory and at once."""
+    """Sees every attempt, in memory and at once. Subclasses leave out what they do not want to hear of."""
 
     name: str
 
     def begin(self, attempt: Attempt) -> None:
         """It is about to be made; raising an UpstreamError refuses it, and the next endpoint is tried."""
+        return
 
     def done(self, attempt: Attempt) -> None:
         """It ended; called for each that was begun, or refused by somebody; may prevent the next one."""
+        return
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -97,7 +97,6 @@ class Policy(msgspec.Struct, frozen=True):
     is_hurried: bool = False
 
 
-@runtime_checkable
 class PolicyAdjuster(Protocol):
     """A link of the chain that makes the policy of a call."""
 

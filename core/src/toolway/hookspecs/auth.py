@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -150,7 +150,6 @@ class Verdict(Enum):
 WRONG, UNKNOWN = Verdict.WRONG, Verdict.UNKNOWN
 
 
-@runtime_checkable
 class PasswordVerifier(Protocol):
     """Says whether a password is somebody's. The `provider` of an account is the `name` of who answers for it."""
 
@@ -164,7 +163,6 @@ class PasswordVerifier(Protocol):
         """
 
 
-@runtime_checkable
 class Authenticator(Protocol):
     """Turns a credential into a principal."""
 
@@ -208,7 +206,6 @@ class Resource(msgspec.Struct, frozen=True):
         return kind == "team" and team in principal.teams
 
 
-@runtime_checkable
 class Authorizer(Protocol):
     """Decides in memory, synchronously.
 

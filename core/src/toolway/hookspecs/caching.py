@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol
 
 from toolway.hookspecs.markers import hookspec
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from toolway.plugin import Kernel
 
 
-@runtime_checkable
 class KeyValueStore(Protocol):
     """Small values with expiry, shared by all nodes. Keys are ASCII, at most 512 characters; values at most 1 MiB."""
 
@@ -43,7 +42,6 @@ class KeyValueStore(Protocol):
 Listener = Callable[[bytes], Awaitable[None]]
 
 
-@runtime_checkable
 class PubSub(Protocol):
     """Messages to every node, at most once, in order per publisher. Payloads are at most 1 MiB."""
 

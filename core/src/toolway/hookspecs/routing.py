@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -18,7 +18,9 @@ from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.secrets import Challenge
 
 if TYPE_CHECKING:
+    from toolway.hookspecs.attempts import Attempt
     from toolway.hookspecs.system import Transaction
+    from toolway.hookspecs.telemetry import Served
     from toolway.plugin import Kernel
 
 Era = Literal["modern", "legacy"]
@@ -199,7 +201,6 @@ class Connection(Protocol):
         """End the conversation (a legacy session is deleted, a process is stopped)."""
 
 
-@runtime_checkable
 class UpstreamKind(Protocol):
     """How to reach upstreams of one `kind`. `file_only` kinds are refused by the API (they can start programs)."""
 
@@ -233,7 +234,8 @@ class Call(msgspec.Struct, eq=False, dict=True):
     where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
     attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun. Middleware that
     answers in place of the upstream says so in `answered_by`, with its name: watchers tell such calls from others.
-    `is_asked` is set when its client was asked for something.
+    `is_asked` is set when its client was asked for something. Who is told of its end finds the request that it was
+    `served` in, its `attempts`, its `outcome` (one of `telemetry.OUTCOMES`), and when it `ended` (monotonic seconds).
     """
 
     method: str
@@ -252,6 +254,10 @@ class Call(msgspec.Struct, eq=False, dict=True):
     reply_headers: dict[str, str] = {}
     answered_by: str = ""
     is_asked: bool = False
+    attempts: list[Attempt] | None = None
+    outcome: str = ""
+    ended: float = 0.0
+    served: Served | None = None
 
     def arguments(self) -> dict[str, Any]:
         """The decoded `arguments`, decoded once; integers of up to 4,300 digits survive.
@@ -291,7 +297,6 @@ class Call(msgspec.Struct, eq=False, dict=True):
 CallNext = Callable[[Call], Awaitable[Reply]]
 
 
-@runtime_checkable
 class RequestMiddleware(Protocol):
     """Wraps calls of the named methods, of the four in `CALL_METHODS`; the first enabled plugin is outermost."""
 
@@ -312,7 +317,6 @@ class Desired(msgspec.Struct, frozen=True):
     servers: tuple[ServerSettings, ...] = ()
 
 
-@runtime_checkable
 class CatalogSource(Protocol):
     """Declares upstreams and servers; `name` says where, for messages such as "of the database"."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 from pydantic import BaseModel
@@ -28,7 +28,6 @@ class Secret(msgspec.Struct, frozen=True):
         return f"Secret(version={self.version!r})"
 
 
-@runtime_checkable
 class SecretScheme(Protocol):
     """Resolves references of one scheme: everything before the first colon of `env:NAME`."""
 
@@ -52,7 +51,6 @@ class Challenge(msgspec.Struct, frozen=True):
 SettingsModel = type[BaseModel]
 
 
-@runtime_checkable
 class UpstreamAuth(Protocol):
     """Makes the headers with which the gateway authenticates itself to an upstream."""
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Protocol
 
 import msgspec
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
@@ -135,7 +135,6 @@ class ClientConnection(asyncio.Protocol, ABC):
         """Drop it without another word."""
 
 
-@runtime_checkable
 class ServerRunner(Protocol):
     """An ASGI server without its sockets: it turns the bytes of accepted connections into requests.
 

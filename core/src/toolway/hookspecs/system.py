@@ -47,7 +47,6 @@ class Change(Transaction, Protocol):
     single: list[Any]
 
 
-@runtime_checkable
 class ChangeRecorder(Protocol):
     """Keeps a trail of administrative changes.
 
@@ -72,7 +71,6 @@ class Stored(msgspec.Struct, frozen=True):
     managed_by: Literal["api", "file"] = "api"
 
 
-@runtime_checkable
 class Entity(Protocol):
     """A named collection of declared objects. REST, CLI `get/apply`, export and UI are derived from it.
 
@@ -103,7 +101,6 @@ class Entity(Protocol):
         """Remove it; raises NotFound or Conflict."""
 
 
-@runtime_checkable
 class HealthCheck(Protocol):
     """One thing that `/ready` looks at. A critical one that fails makes the node unready; the others are only told."""
 
@@ -117,7 +114,6 @@ class HealthCheck(Protocol):
         """What is wrong, empty when nothing is; waited for 2 s."""
 
 
-@runtime_checkable
 class Application(Protocol):
     """An ASGI application."""
 
@@ -135,7 +131,6 @@ class Guarded(Protocol):
         """Refuse a change from one value to another; None is no object. Raises Forbidden."""
 
 
-@runtime_checkable
 class SnapshotPart(Protocol):
     """A named, immutable value that requests read as `kernel.parts[name]`; made anew when its revision moved.
 
@@ -149,7 +144,6 @@ class SnapshotPart(Protocol):
         """The value now; `parts` has those loaded before it, and under its own name what it was until now."""
 
 
-@runtime_checkable
 class Service(Protocol):
     """Something that runs as long as the gateway."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -27,10 +27,11 @@ class Served(msgspec.Struct, eq=False, dict=True):
     """One HTTP request from its head to the end of its answer.
 
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
-    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. `identified` is when
-    its principal was known, in nanoseconds since 1970. `told` is what it did that is no administrative change, such as
-    signing in: actor, action and object. `request_id`, `trace_id` and `span_id` are a watcher's to set, and whether the
-    trace `is_sampled`; `headers` go out with the answer if they are there before it begins.
+    are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. It `began` at that time, in
+    seconds since 1970; `fields` are its headers, the last of each name. `identified` is when its principal was known,
+    in nanoseconds since 1970. `told` is what it did that is no administrative change, such as signing in: actor, action
+    and object. `request_id`, `trace_id` and `span_id` are a watcher's to set, and whether the trace `is_sampled`;
+    `headers` go out with the answer if they are there before it begins.
     """
 
     scope: Mapping[str, Any]
@@ -51,55 +52,47 @@ class Served(msgspec.Struct, eq=False, dict=True):
     trace_id: str = ""
     span_id: str = ""
     is_sampled: bool = False
+    began: float = 0.0
+    fields: dict[bytes, bytes] = {}
 
 
 SERVED: ContextVar[Served | None] = ContextVar("toolway_served", default=None)
 """The request that is being served, also in the background work that it began; None if nobody watches it."""
 
 
-@runtime_checkable
 class RequestWatcher(Protocol):
-    """Sees every HTTP request, in memory and at once."""
+    """Sees every HTTP request, in memory and at once. Subclasses leave out what they do not want to hear of."""
 
     name: str
 
     def begin(self, request: Served) -> None:
         """Its head is read; nothing else is known yet."""
+        return
 
     def done(self, request: Served) -> None:
-        """The answer is over, or the client is gone."""
+        """The answer is over, or the client is gone; told after the done calls of it, and not within the request."""
+        return
 
 
-@runtime_checkable
 class CallWatcher(Protocol):
-    """Sees every call, in memory and at once; its attempts are seen by attempt watchers."""
+    """Sees every call, in memory and at once. Subclasses leave out what they do not want to hear of."""
 
     name: str
 
     def begin(self, call: Call) -> None:
         """It is about to be routed; it has no target yet."""
+        return
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-        """It ended with this reply, None when it was cancelled; it has a target if its name was known."""
+        """It ended with this reply, None when it was cancelled; it has a target if its name was known.
+
+        Told when the event loop comes to it, not within the call: what was `SERVED` then is `call.served`.
+        """
+        return
 
 
-class _ToolResult(msgspec.Struct, rename="camel"):
-    is_error: bool = False
-
-
-_TOOL_RESULT = msgspec.json.Decoder(_ToolResult)
 OUTCOMES = ("ok", "tool_error", "error", "cancelled")
-
-
-def outcome_of(method: str, reply: Reply | None) -> str:
-    """How a call ended, as one of `OUTCOMES`: `tool_error` is what a tool says of itself (MCP, tools, `isError`)."""
-    if reply is None or reply.fault is not None:
-        return "cancelled" if reply is None else "error"
-    try:
-        is_error = method == "tools/call" and _TOOL_RESULT.decode(reply.result or b"{}").is_error
-    except msgspec.DecodeError:
-        return "error"
-    return "tool_error" if is_error else "ok"
+"""How calls end; `tool_error` is what a tool says of itself (MCP, tools, `isError`)."""
 
 
 class Counter(Protocol):
@@ -169,7 +162,6 @@ class Family(msgspec.Struct, frozen=True):
     bounds: tuple[float, ...] = ()
 
 
-@runtime_checkable
 class MetricReader(Protocol):
     """Exports the instruments."""
 
@@ -179,7 +171,6 @@ class MetricReader(Protocol):
         """`collect` gives the totals of all workers, from any of them."""
 
 
-@runtime_checkable
 class Redactor(Protocol):
     """Removes what must not be told."""
 
@@ -189,7 +180,6 @@ class Redactor(Protocol):
         """The text without secrets; `key` is the name of the field that it is the value of, where it has one."""
 
 
-@runtime_checkable
 class Diagnostic(Protocol):
     """Tells how something is, for whoever looks for a fault: what `toolway diagnose` writes under its name."""
 

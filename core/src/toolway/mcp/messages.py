@@ -48,6 +48,10 @@ class _Kind(msgspec.Struct, rename="camel"):
     result_type: str = "complete"
 
 
+class _ToolResult(msgspec.Struct, rename="camel"):
+    is_error: bool = False
+
+
 SLICE = 128 * 1024
 """Bytes that are measured in one step."""
 
@@ -58,6 +62,7 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _envelope = msgspec.json.Decoder(Envelope)
 _COMPLETE = re.compile(rb'\{\s*"resultType"\s*:\s*"complete"\s*[,}]')
 _kind = msgspec.json.Decoder(_Kind)
+_tool_result = msgspec.json.Decoder(_ToolResult)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encode = msgspec.json.Encoder().encode
 
@@ -147,6 +152,16 @@ def result_kind(result: Raw) -> str:
         return _kind.decode(result).result_type
     except msgspec.DecodeError:
         return "complete"
+
+
+def says_error(result: Raw | None) -> bool:
+    """Whether a tool says of itself that it failed (`isError`), or says nothing that can be read."""
+    if result is None or b'"isError"' not in bytes(result):
+        return False
+    try:
+        return _tool_result.decode(result).is_error
+    except msgspec.DecodeError:
+        return True
 
 
 def split_meta(params: Mapping[str, Raw] | None) -> tuple[dict[str, Raw], dict[str, Raw] | None]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import (
-    SERVED,
     CallWatcher,
     Family,
     MetricReader,
@@ -101,7 +100,7 @@ class Calls(Told):
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """See `CallWatcher`."""
-        served = SERVED.get()
+        served = call.served
         TOLD.events.append(f"call ends in {served.request_id if served else 'nothing'}")
         TOLD.calls.append((call, reply))
         TOLD._maybe_fail()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, Reply
-from toolway.hookspecs.telemetry import SERVED, outcome_of
+from toolway.hookspecs.telemetry import CallWatcher
 from toolway.plugin import Clock, StoreUnavailable
 from toolway_audit.buffer import Buffer
 from toolway_audit.writing import Event
@@ -16,7 +16,7 @@ REFUSED = "audit_refused"
 """The mark of a call that was not let through."""
 
 
-class Calls:
+class Calls(CallWatcher):
     """A watcher of calls; those that went well are left out when only failed ones are wanted."""
 
     name = "audit"
@@ -35,13 +35,13 @@ class Calls:
         self._buffer.expected -= 1
         if REFUSED in call.__dict__:
             return
-        outcome = outcome_of(call.method, reply)
+        outcome = call.outcome
         if not (self._only_failed and outcome == "ok"):
             self._buffer.add(self._event(call, reply, outcome, seconds))
 
     def _event(self, call: Call, reply: Reply | None, outcome: str, seconds: float) -> Event:
         """Names only: neither arguments nor results, which may hold anything."""
-        target, principal, served = call.target, call.principal, SERVED.get()
+        target, principal, served = call.target, call.principal, call.served
         details: dict[str, object] = {"server": call.server, "milliseconds": round(seconds * 1000, 3)}
         if reply is not None and reply.fault is not None:
             details["code"] = reply.fault.code

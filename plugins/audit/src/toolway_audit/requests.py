@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolway.hookspecs.telemetry import Served
+from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway.plugin import Clock
 from toolway_audit.buffer import Buffer
 from toolway_audit.recorder import came_with
@@ -13,7 +13,7 @@ MOST, WINDOW = 600, 60.0
 """Refusals that are kept in so many seconds: whoever is refused needs no credential. Others are counted."""
 
 
-class Requests:
+class Requests(RequestWatcher):
     """A watcher of requests; what is recorded of them waits in the buffer."""
 
     name = "audit"
@@ -24,9 +24,6 @@ class Requests:
         self._sign_ins = sign_ins
         self._refusals = refusals
         self._window, self._seen = 0.0, 0
-
-    def begin(self, request: Served) -> None:
-        """Nothing is known yet."""
 
     def done(self, request: Served) -> None:
         """Keep what counts."""

@@ -6,13 +6,13 @@ from collections import deque
 from typing import Any
 
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import outcome_of
+from toolway.hookspecs.telemetry import CallWatcher
 from toolway.plugin import Clock
 
 KEPT = 200
 
 
-class SlowCalls:
+class SlowCalls(CallWatcher):
     """See `CallWatcher`. Neither arguments nor results are kept, nor who called."""
 
     name = "diagnostics"
@@ -20,9 +20,6 @@ class SlowCalls:
     def __init__(self, slow: float, clock: Clock) -> None:
         self.rows: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._slow, self._clock = slow, clock
-
-    def begin(self, call: Call) -> None:
-        """Nothing is known yet."""
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """Keep it if it was slow, the last one first."""
@@ -37,6 +34,6 @@ class SlowCalls:
                 "server": call.server,
                 "upstream": target.upstream if target else "",
                 "item": target.name if target else "",
-                "outcome": outcome_of(call.method, reply),
+                "outcome": call.outcome,
             }
         )

@@ -33,35 +33,34 @@ class AccessLog:
         self,
         tell: Callable[[Access], None],
         now: Callable[[], float],
-        monotonic: Callable[[], float],
         *,
         share: float,
         quiet: Collection[str],
     ) -> None:
         """`share` of the requests that are fine is told, none of the `quiet` paths."""
-        self._tell, self._now, self._monotonic = tell, now, monotonic
+        self._tell, self._now = tell, now
         self._share, self._quiet = share, frozenset(quiet)
-        self._young: dict[Served, float] = {}
+        self._young: dict[Served, None] = {}
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        self._young[request] = self._monotonic()
+        self._young[request] = None
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
         self._young.pop(request, None)
         if self._wants(request):
-            self._tell(Access(self._now(), "request", request, request.seconds))
+            self._tell(Access(request.began + request.seconds, "request", request, request.seconds))
 
     def look(self) -> None:
         """Tell of the answers that have become streams."""
-        now = self._monotonic()
-        for request, began in list(self._young.items()):
-            if now - began < YOUNG:
+        now = self._now()
+        for request in list(self._young):
+            if now - request.began < YOUNG:
                 break
             del self._young[request]
             if request.status and self._wants(request):
-                self._tell(Access(self._now(), "stream begins", request, now - began))
+                self._tell(Access(now, "stream begins", request, now - request.began))
 
     def _wants(self, request: Served) -> bool:
         if request.error is not None or not 0 < request.status < 400:

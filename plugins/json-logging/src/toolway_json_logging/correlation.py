@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-from random import Random
-
-from toolway.hookspecs.attempts import Attempt
-from toolway.hookspecs.telemetry import SERVED, Served
-from toolway.plugin import Clock
-from toolway_json_logging.ids import GIVEN, is_fine, uuid7
+from toolway.hookspecs.attempts import Attempt, AttemptWatcher
+from toolway.hookspecs.telemetry import SERVED, RequestWatcher, Served
+from toolway_json_logging.ids import GIVEN, Uuids, is_fine
 
 HEADER = "x-request-id"
 _HEADER = HEADER.encode()
 
 
-class Correlation:
+class Correlation(RequestWatcher):
     """Watches requests; one that brings a fine id keeps it if clients are trusted with that."""
 
     name = "json-logging"
 
-    def __init__(self, clock: Clock, *, trust: bool) -> None:
-        self._now = clock.now
+    def __init__(self, *, trust: bool) -> None:
         self._trust = trust
-        self._noise = Random()  # of this process: seeded by the system after workers were forked
+        self._new = Uuids().new
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
         given = _given(request) if self._trust else None
         if given is None:
-            request.request_id = uuid7(self._now(), self._noise)
+            request.request_id = self._new(request.began)
             given = request.request_id.encode()
         else:
             request.request_id = given.decode()
             request.__dict__[GIVEN] = True
         request.headers.append((_HEADER, given))
 
-    def done(self, request: Served) -> None:
-        """See `RequestWatcher`."""
-
 
 def _given(request: Served) -> bytes | None:
     """The one that it has, if it has one that is fine."""
-    headers = request.scope["headers"]
-    if _HEADER not in dict(headers):
+    if _HEADER not in request.fields:
         return None
-    found: list[bytes] = [value for name, value in headers if name == _HEADER]
+    found: list[bytes] = [value for name, value in request.scope["headers"] if name == _HEADER]
     return found[0] if len(found) == 1 and is_fine(found[0]) else None
 
 
-class Passing:
+class Passing(AttemptWatcher):
     """Watches attempts: upstreams get the id of the request that a call belongs to, which gets the upstream's name."""
 
     name = "json-logging"
@@ -61,6 +53,3 @@ class Passing:
             call.outgoing_headers[HEADER] = served.request_id
         if call.target is not None:
             served.upstream, served.item = call.target.upstream, call.target.name
-
-    def done(self, attempt: Attempt) -> None:
-        """See `AttemptWatcher`."""

@@ -52,6 +52,8 @@ class JsonLines(MsgspecFormatter):
         super().__init__([], reserved_attrs=[*RESERVED_ATTRS, "taskName", SERVED_FIELD])
         self._redact = redact
         self._templates = Templates()
+        self.ready = self._templates.filled
+        """The same at once, if that takes next to no time; else None."""
         self._encode = msgspec.json.Encoder().encode
 
     def format(self, record: logging.LogRecord) -> str:
@@ -69,10 +71,6 @@ class JsonLines(MsgspecFormatter):
         line = self._encoded(fields)
         self._templates.learn(access, fields, self._encoded)
         return line
-
-    def ready(self, access: Access) -> str | None:
-        """The same at once, if that takes next to no time."""
-        return self._templates.filled(access)
 
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""

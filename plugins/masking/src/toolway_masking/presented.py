@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import parse_qsl, unquote
 
-from toolway.hookspecs.telemetry import SERVED, Served
+from toolway.hookspecs.telemetry import SERVED, RequestWatcher, Served
 
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
@@ -18,7 +18,7 @@ _KEPT = "masking"
 _PLAIN = re.compile(r"[A-Za-z0-9._~+/=: -]+")
 
 
-class Presented:
+class Presented(RequestWatcher):
     """Watches requests so that there is one to ask; what it presents is looked for when something is told."""
 
     name = "masking"
@@ -27,12 +27,6 @@ class Presented:
         """`is_secret` says it of names of headers and parameters."""
         self._is_secret = is_secret
         self._headers: dict[bytes, bool] = {}
-
-    def begin(self, request: Served) -> None:
-        """See `RequestWatcher`."""
-
-    def done(self, request: Served) -> None:
-        """See `RequestWatcher`."""
 
     def values(self) -> tuple[str, ...]:
         """What must not be told of the request that is being served, the longest first."""

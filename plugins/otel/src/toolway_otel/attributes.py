@@ -5,37 +5,46 @@ They are those of the OpenTelemetry conventions for MCP (semantic-conventions-ge
 
 from __future__ import annotations
 
-from time import time_ns
+from collections.abc import Iterable, Iterator
+from time import monotonic_ns, time_ns
 
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import Served, outcome_of
+from toolway.hookspecs.telemetry import Served
 from toolway.plugin import ToolwayError
 from toolway_otel.trace import Ended, Span, Trace
 
 TARGETS = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": "mcp.resource.uri"}
 
 
-def spans_of(trace: Trace) -> list[Span]:
-    """The spans of calls and attempts that ended since this was asked last."""
-    ended, trace.ended = trace.ended, []
-    return [_span(trace, each) for each in ended]
+def spans_of(trace: Trace, calls: Iterable[Ended]) -> list[Span]:
+    """The spans of calls and their attempts."""
+    since = time_ns() - monotonic_ns()
+    return [span for each in calls for span in _spans(trace, each, since)]
 
 
-def _span(trace: Trace, ended: Ended) -> Span:
-    what = ended.what
-    if isinstance(what, Attempt):
-        span = Span("client", trace.id_of(what.call), trace.id_of(what), ended.start, ended.end)
-        _describe_attempt(span, what)
-    else:
-        span = Span("server", trace.root, trace.id_of(what), ended.start, ended.end, link=trace.links.get(what))
-        _describe_call(span, what, ended.reply)
-    return span
+def _spans(trace: Trace, ended: Ended, since: int) -> Iterator[Span]:
+    """`since` is when monotonic time began, in nanoseconds since 1970."""
+    call = ended.call
+    for attempt in ended.attempts:
+        span = Span("client", trace.id_of(call), trace.id_of(attempt), *_times(attempt.ended, attempt.seconds, since))
+        _describe_attempt(span, attempt)
+        yield span
+    times = _times(call.ended, ended.seconds, since)
+    span = Span("server", trace.root, trace.id_of(call), *times, link=trace.links.get(call))
+    _describe_call(span, call, ended.reply)
+    yield span
+
+
+def _times(end: float, seconds: float, since: int) -> tuple[int, int]:
+    last = since + int(end * 1e9)
+    return last - int(seconds * 1e9), last
 
 
 def root_of(trace: Trace, request: Served) -> Span:
     """The span of the whole HTTP request, which is over now (OpenTelemetry conventions for HTTP servers)."""
-    span = Span("server", trace.parent, trace.root, trace.start, time_ns())
+    start = int(request.began * 1e9)
+    span = Span("server", trace.parent, trace.root, start, start + int(request.seconds * 1e9))
     _describe_request(span, request)
     return span
 
@@ -78,7 +87,7 @@ def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
                 span.name = f"{call.method} {target.name}"
     if call.method == "tools/call":
         span.attributes["gen_ai.operation.name"] = "execute_tool"
-        if outcome_of(call.method, reply) == "tool_error":
+        if call.outcome == "tool_error":
             _fail(span, "the tool says so", "tool_error")
     _judge(span, reply)
 

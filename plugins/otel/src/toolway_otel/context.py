@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
@@ -31,9 +31,8 @@ def parse(traceparent: str) -> Remote | None:
     return Remote(match[1], match[2], bool(int(match[3], 16) & 1))
 
 
-def of_headers(headers: Iterable[tuple[bytes, bytes]]) -> tuple[Remote | None, dict[str, str]]:
+def of_headers(known: Mapping[bytes, bytes]) -> tuple[Remote | None, dict[str, str]]:
     """The remote parent, and what is passed on beside it."""
-    known = dict(headers)
     if known.keys().isdisjoint(HEADERS):
         return None, {}
     traceparent = known.get(b"traceparent")
@@ -54,8 +53,6 @@ def of_meta(meta: Mapping[str, Raw]) -> tuple[Remote | None, dict[str, str]]:
 
 def of_raw_meta(meta: bytes) -> tuple[Remote | None, dict[str, str]]:
     """The same of a `_meta` that is not decoded yet."""
-    if b'"traceparent"' not in meta:
-        return None, {}
     try:
         return of_meta(msgspec.json.decode(meta, type=dict[str, Raw]))
     except msgspec.DecodeError:

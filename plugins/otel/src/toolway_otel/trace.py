@@ -1,19 +1,19 @@
-"""A trace while its request is served: ids and times, of which spans are made once it is known to be kept."""
+"""A trace while its request is served; most are thrown away, so there is one only where somebody has to know it."""
 
 from __future__ import annotations
 
-from random import randbytes, random
-from time import time_ns
+from random import randbytes
 from typing import Any
 
 import msgspec
 
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.telemetry import Served
 from toolway_otel.context import Remote
 
-KEY = "toolway_otel"
-"""Where a request and its calls have their trace."""
+TRACE, CALLS, FAILED, KEPT = "otel trace", "otel calls", "otel failed", "otel kept"
+"""Where a request has its trace, its calls that ended, whether one failed, and once it is over, whether it is kept."""
 
 
 class Span(msgspec.Struct, eq=False):
@@ -32,34 +32,28 @@ class Span(msgspec.Struct, eq=False):
 
 
 class Ended(msgspec.Struct, eq=False):
-    """A call or an attempt, and when it began and ended (nanoseconds since 1970); `reply` is the call's."""
+    """A call that is over, with its attempts."""
 
-    what: Call | Attempt
-    start: int
-    end: int
-    reply: Reply | None = None
+    call: Call
+    reply: Reply | None
+    seconds: float
+    attempts: list[Attempt]
 
 
 class Trace(msgspec.Struct, eq=False):
-    """What is known of one request. It `is_sampled` if the head decision was so, `parent` is the span elsewhere.
+    """What is known of one request beside its ids. `parent` is the span elsewhere.
 
-    `ended` is what was not sent yet. Most traces are thrown away, so calls and attempts have an id only when somebody
-    has to know it, and `links` is empty for nearly all.
+    Calls and attempts have an id only when somebody has to know it, and `links` is empty for nearly all.
     """
 
     id: str
-    parent: str
-    is_sampled: bool
-    is_remote: bool
     root: str
-    start: int
-    carried: dict[str, str]
-    ended: list[Ended] = []
+    is_sampled: bool
+    carried: dict[str, str] = {}
+    parent: str = ""
+    is_remote: bool = False
     ids: dict[Call | Attempt, str] = {}
     links: dict[Call | Attempt, Remote] = {}
-    failed: bool = False
-    is_over: bool = False
-    is_kept: bool = False
 
     def id_of(self, what: Call | Attempt) -> str:
         """The id of its span."""
@@ -72,15 +66,15 @@ class Trace(msgspec.Struct, eq=False):
         """For whoever is called by this attempt."""
         return f"00-{self.id}-{self.id_of(attempt)}-0{int(self.is_sampled)}"
 
-    def follow(self, remote: Remote) -> None:
+    def follow(self, remote: Remote, request: Served) -> None:
         """It began elsewhere."""
         self.id, self.parent, self.is_sampled, self.is_remote = remote.trace_id, remote.span_id, remote.is_sampled, True
+        request.trace_id, request.is_sampled = self.id, self.is_sampled
 
 
-def begin(remote: Remote | None, carried: dict[str, str], ratio: float) -> Trace:
-    """A trace that goes on, or one that begins, of which so many are sampled."""
-    digits = randbytes(24).hex()
-    root, now = digits[32:], time_ns()
-    if remote is not None:
-        return Trace(remote.trace_id, remote.span_id, remote.is_sampled, True, root, now, carried)
-    return Trace(digits[:32], "", random() < ratio, False, root, now, carried)
+def trace_of(request: Served) -> Trace:
+    """The trace of a request that has ids."""
+    found: Trace | None = request.__dict__.get(TRACE)
+    if found is None:
+        found = request.__dict__[TRACE] = Trace(request.trace_id, request.span_id, request.is_sampled)
+    return found

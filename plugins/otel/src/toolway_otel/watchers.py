@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import time_ns
+from random import randbytes, random
 
 import msgspec
 from msgspec import Raw
 
-from toolway.hookspecs.attempts import Attempt
+from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import SERVED, Served, outcome_of
+from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
 from toolway_otel.attributes import root_of, spans_of
-from toolway_otel.context import of_headers, of_meta, of_raw_meta
+from toolway_otel.context import HEADERS, of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
-from toolway_otel.trace import KEY, Ended, Span, Trace, begin
+from toolway_otel.trace import CALLS, FAILED, KEPT, TRACE, Ended, Span, Trace, trace_of
+
+AT_ONCE = 64
+"""Requests that get their ids together."""
 
 Keep = Callable[[Trace, list[Span]], None]
 
 
-class Requests:
+class Requests(RequestWatcher):
     """One trace per HTTP request; it is given to `keep` if it was sampled, failed or was slow."""
 
     name = "otel"
@@ -28,29 +31,40 @@ class Requests:
         self._ratio = settings.sample_ratio
         self._keeps_errors, self._slow = settings.keep_errors, settings.keep_slower or float("inf")
         self._keep = keep
+        self._ids: list[tuple[str, str]] = []
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        remote, carried = of_headers(request.scope["headers"])
-        trace = request.__dict__[KEY] = begin(remote, carried, self._ratio)
-        _identify(request, trace)
+        if not self._ids:
+            digits = randbytes(24 * AT_ONCE).hex()
+            self._ids = [
+                (digits[each : each + 32], digits[each + 32 : each + 48]) for each in range(0, len(digits), 48)
+            ]
+        request.trace_id, request.span_id = self._ids.pop()
+        request.is_sampled = random() < self._ratio
+        if not request.fields.keys().isdisjoint(HEADERS):
+            remote, carried = of_headers(request.fields)
+            trace = request.__dict__[TRACE] = Trace(request.trace_id, request.span_id, request.is_sampled, carried)
+            if remote is not None:
+                trace.follow(remote, request)
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        trace: Trace = request.__dict__[KEY]
-        trace.is_over = True
-        if not trace.is_remote and request.meta:
+        known = request.__dict__
+        calls: list[Ended] = known.pop(CALLS, ())
+        if request.meta and b'"traceparent"' in request.meta and not trace_of(request).is_remote:
             remote, _ = of_raw_meta(request.meta)
             if remote is not None:
-                trace.follow(remote)
-        is_error = request.status >= 500 or request.error is not None
+                trace_of(request).follow(remote, request)
         is_slow = request.seconds >= self._slow and not _is_stream(request)
-        trace.is_kept = trace.is_sampled or (self._keeps_errors and (is_error or trace.failed)) or is_slow
-        if trace.is_kept:
-            self._keep(trace, [root_of(trace, request), *spans_of(trace)])
+        is_error = self._keeps_errors and (request.status >= 500 or request.error is not None or FAILED in known)
+        known[KEPT] = is_kept = request.is_sampled or is_error or is_slow
+        if is_kept:
+            trace = trace_of(request)
+            self._keep(trace, [root_of(trace, request), *spans_of(trace, calls)])
 
 
-class Calls:
+class Calls(CallWatcher):
     """The span of a call, which is where the client's `_meta` is known too."""
 
     name = "otel"
@@ -60,36 +74,33 @@ class Calls:
 
     def begin(self, call: Call) -> None:
         """See `CallWatcher`."""
-        served = SERVED.get()
-        if served is None or (trace := served.__dict__.get(KEY)) is None:
+        if "traceparent" not in call.meta or (served := SERVED.get()) is None or not served.trace_id:
             return
-        if "traceparent" in call.meta:
-            remote, carried = of_meta(call.meta)
-            trace.carried = {**carried, **trace.carried}
-            if remote is not None and not trace.is_remote:
-                trace.follow(remote)
-                _identify(served, trace)
-            elif remote is not None and remote.trace_id != trace.id:
-                trace.links[call] = remote
-        call.__dict__[KEY] = trace, time_ns()
+        trace, (remote, carried) = trace_of(served), of_meta(call.meta)
+        trace.carried = {**carried, **trace.carried}
+        if remote is not None and not trace.is_remote:
+            trace.follow(remote, served)
+        elif remote is not None and remote.trace_id != trace.id:
+            trace.links[call] = remote
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """See `CallWatcher`."""
-        found: tuple[Trace, int] | None = call.__dict__.pop(KEY, None)
-        if found is None:
+        served = call.served
+        if served is None or not served.trace_id:
             return
-        trace, began = found
-        if outcome_of(call.method, reply) != "ok":
-            trace.failed = True
-        trace.ended.append(Ended(call, began, time_ns(), reply))
-        if trace.is_over:  # it waited for its client, who came back with another request
-            spans = spans_of(trace)
-            if trace.is_kept or (trace.failed and self._keeps_errors):
-                self._keep(trace, spans)
+        known, ended = served.__dict__, Ended(call, reply, seconds, call.attempts or [])
+        if call.outcome != "ok":
+            known[FAILED] = True
+        if (is_kept := known.get(KEPT)) is None:
+            known.setdefault(CALLS, []).append(ended)
+        else:  # it waited for its client, who came back with another request
+            trace = trace_of(served)
+            if is_kept or (call.outcome != "ok" and self._keeps_errors):
+                self._keep(trace, spans_of(trace, [ended]))
 
 
-class Attempts:
-    """The span of each attempt, which the upstream gets as its parent.
+class Attempts(AttemptWatcher):
+    """Upstreams get the span of each attempt as their parent.
 
     A trace that begins here and is not sampled is only told of when `always`: nobody is going to see it, and headers
     that are the same for every call cost less.
@@ -102,28 +113,15 @@ class Attempts:
 
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
-        call = attempt.call
-        found: tuple[Trace, int] | None = call.__dict__.get(KEY)
-        if found is None:
+        served = SERVED.get()
+        if served is None or not (served.is_sampled or self._always or TRACE in served.__dict__):
             return
-        trace, _ = found
-        if not (trace.is_sampled or trace.is_remote or trace.carried or self._always):
+        if not served.trace_id:
             return
+        call, trace = attempt.call, trace_of(served)
         carried = {"traceparent": trace.traceparent(attempt), **trace.carried}
         call.outgoing_headers.update(carried)
         call.outgoing_meta.update({name: Raw(msgspec.json.encode(value)) for name, value in carried.items()})
-
-    def done(self, attempt: Attempt) -> None:
-        """See `AttemptWatcher`."""
-        found: tuple[Trace, int] | None = attempt.call.__dict__.get(KEY)
-        if found is not None:
-            now = time_ns()
-            found[0].ended.append(Ended(attempt, now - int(attempt.seconds * 1e9), now))
-
-
-def _identify(request: Served, trace: Trace) -> None:
-    request.trace_id, request.span_id = trace.id, trace.root
-    request.is_sampled = trace.is_sampled
 
 
 def _is_stream(request: Served) -> bool:

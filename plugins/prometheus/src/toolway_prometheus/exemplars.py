@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import SERVED
+from toolway.hookspecs.telemetry import CallWatcher
 from toolway.plugin import Clock
 
 CALLS = "toolway_call_seconds"
@@ -24,7 +24,7 @@ class Exemplar(NamedTuple):
     at: float
 
 
-class Exemplars:
+class Exemplars(CallWatcher):
     """A watcher of calls; each worker knows of its own calls only.
 
     It does nothing without traces, and as long as nobody asked: `bounds` are not known before.
@@ -37,12 +37,9 @@ class Exemplars:
         self.bounds: Sequence[float] = ()
         self._last: dict[tuple[str, ...], dict[int, Exemplar]] = {}
 
-    def begin(self, call: Call) -> None:
-        """Nothing is known yet."""
-
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """Remember its trace in place of the one before."""
-        served = SERVED.get()
+        served = call.served
         if served is None or not (served.trace_id and served.is_sampled and self.bounds):
             return
         labels = call.method, call.target.upstream if call.target is not None else ""

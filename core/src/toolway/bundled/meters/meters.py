@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import CALL_METHODS, Call, Reply
-from toolway.hookspecs.telemetry import OUTCOMES, Metrics, Served, outcome_of
+from toolway.hookspecs.telemetry import OUTCOMES, CallWatcher, Metrics, RequestWatcher, Served
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-class Requests:
+class Requests(RequestWatcher):
     """By route, verb and status; 0 is a client that left before its answer."""
 
     name = "meters"
@@ -23,9 +23,6 @@ class Requests:
         self._count = metrics.counter("toolway_requests_total", "HTTP requests.", {**by, "status": STATUSES})
         self._seconds = metrics.histogram("toolway_request_seconds", "Time of HTTP requests.", SECONDS, by)
 
-    def begin(self, request: Served) -> None:
-        """Nothing is counted yet."""
-
     def done(self, request: Served) -> None:
         """Count it; streams last as long as their client stays, so their time says nothing."""
         verb = request.scope["method"]
@@ -34,7 +31,7 @@ class Requests:
             self._seconds.observe(request.seconds, request.route, verb)
 
 
-class Calls:
+class Calls(CallWatcher):
     """By method, server and upstream; tools also by name, as far as the catalog has them."""
 
     name = "meters"
@@ -46,36 +43,31 @@ class Calls:
         what, by = "Time of calls, waiting for slots and people included.", {"method": methods, "upstream": None}
         self._seconds = metrics.histogram("toolway_call_seconds", what, SECONDS, by)
         by = {"upstream": None, "tool": None, "outcome": OUTCOMES}
+        self._attempts = Attempts(metrics)
         self._tools = metrics.counter("toolway_tool_calls_total", "Calls of each tool.", by)
-
-    def begin(self, call: Call) -> None:
-        """Nothing is counted yet."""
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """Count it; what was refused before its target was known has no upstream."""
-        outcome, target = outcome_of(call.method, reply), call.target
+        outcome, target = call.outcome, call.target
         upstream = target.upstream if target is not None else ""
         self._count.add(1, call.method, call.server, upstream, outcome)
         self._seconds.observe(seconds, call.method, upstream)
         if target is not None and call.method == "tools/call":
             self._tools.add(1, upstream, target.name, outcome)
+        for attempt in call.attempts or ():
+            self._attempts.count(attempt)
 
 
 class Attempts:
     """By upstream; `again` are those that repeat another one."""
-
-    name = "meters"
 
     def __init__(self, metrics: Metrics) -> None:
         by = {"upstream": None, "outcome": ("ok", "error", "cancelled"), "again": ("yes", "no")}
         self._count = metrics.counter("toolway_attempts_total", "Tries of calls on endpoints.", by)
         self._seconds = metrics.histogram("toolway_attempt_seconds", "Time of tries.", SECONDS, {"upstream": None})
 
-    def begin(self, attempt: Attempt) -> None:
-        """Nothing is counted yet."""
-
-    def done(self, attempt: Attempt) -> None:
-        """Count it."""
+    def count(self, attempt: Attempt) -> None:
+        """Count one that is over."""
         upstream, again = attempt.upstream.name, "yes" if attempt.number > 1 else "no"
         outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
         self._count.add(1, upstream, outcome, again)

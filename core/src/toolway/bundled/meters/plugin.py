@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from toolway.hookspecs.attempts import AttemptWatcher
 from toolway.hookspecs.system import Service
 from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
@@ -22,17 +21,10 @@ class MetersPlugin(Plugin[Settings]):
 
     @hookimpl
     def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:
-        """Calls."""
+        """Calls and their attempts."""
         from toolway.bundled.meters.meters import Calls
 
         return [Calls(kernel.metrics)] if kernel.metrics.is_read else []
-
-    @hookimpl
-    def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:
-        """Attempts."""
-        from toolway.bundled.meters.meters import Attempts
-
-        return [Attempts(kernel.metrics)] if kernel.metrics.is_read else []
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -98,7 +99,7 @@ def resident_bytes() -> float:
 def open_files() -> float:
     """Of this process; 0 where there is no /proc."""
     try:
-        return float(sum(1 for _ in SELF.joinpath("fd").iterdir()))
+        return float(len(os.listdir(SELF / "fd")))  # noqa: PTH208 - once a second, and several times as fast
     except OSError:
         return 0.0
 

@@ -237,7 +237,7 @@ class Pool:
             self._watch(first)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _line(name: str, value: str) -> bytes:
     if not _VALUE.fullmatch(value):
         raise ValueError
