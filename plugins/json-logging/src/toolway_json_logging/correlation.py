@@ -21,20 +21,16 @@ class Correlation(RequestWatcher):
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        given = _given(request) if self._trust else None
-        if given is None:
-            request.request_id = self._new(request.began)
-            given = request.request_id.encode()
-        else:
+        if _HEADER in request.fields and self._trust and (given := _given(request)) is not None:
             request.request_id = given.decode()
             request.__dict__[GIVEN] = True
-        request.headers.append((_HEADER, given))
+        else:
+            request.request_id = self._new(request.began)
+        request.headers.append((_HEADER, request.request_id.encode()))
 
 
 def _given(request: Served) -> bytes | None:
     """The one that it has, if it has one that is fine."""
-    if _HEADER not in request.fields:
-        return None
     found: list[bytes] = [value for name, value in request.scope["headers"] if name == _HEADER]
     return found[0] if len(found) == 1 and is_fine(found[0]) else None
 
