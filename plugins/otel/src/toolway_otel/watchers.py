@@ -17,7 +17,7 @@ from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import CALLS, FAILED, KEPT, TRACE, Ended, Span, Trace, trace_of
 
 AT_ONCE = 64
-"""Requests that get their ids together."""
+"""Requests whose ids are made, and whose sampling is decided, together."""
 
 Keep = Callable[[Trace, list[Span]], None]
 
@@ -31,17 +31,15 @@ class Requests(RequestWatcher):
         self._ratio = settings.sample_ratio
         self._keeps_errors, self._slow = settings.keep_errors, settings.keep_slower or float("inf")
         self._keep = keep
-        self._ids: list[tuple[str, str]] = []
+        self._ids: list[tuple[str, str, bool]] = []
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
         if not self._ids:
             digits = randbytes(24 * AT_ONCE).hex()
-            self._ids = [
-                (digits[each : each + 32], digits[each + 32 : each + 48]) for each in range(0, len(digits), 48)
-            ]
-        request.trace_id, request.span_id = self._ids.pop()
-        request.is_sampled = random() < self._ratio
+            parts = [digits[each : each + 48] for each in range(0, len(digits), 48)]
+            self._ids = [(each[:32], each[32:], random() < self._ratio) for each in parts]
+        request.trace_id, request.span_id, request.is_sampled = self._ids.pop()
         if not request.fields.keys().isdisjoint(HEADERS):
             remote, carried = of_headers(request.fields)
             trace = request.__dict__[TRACE] = Trace(request.trace_id, request.span_id, request.is_sampled, carried)
