@@ -38,5 +38,6 @@ def test_any_worker_has_the_totals_which_outlive_one_that_is_killed(tmp_path: Pa
         eventually_now(lambda: sample(gate.page(), "toolway_worker_starts_total") == 3, SECONDS)
         gate.ask()
 
+        eventually_now(lambda: sample(gate.page(), HEALTH) == 21, SECONDS)
         assert {sample(gate.page(), HEALTH) for _ in range(10)} == {21}
         eventually_now(lambda: sample(gate.page(), "toolway_workers") == 2, SECONDS)

@@ -216,4 +216,3 @@ def toolway_routes(kernel: Kernel) -> Iterable[Operation]:
     On error: the request is answered with a problem document; what is unexpected is logged under an error id.
     Since: 1.0
     """
-    return ()

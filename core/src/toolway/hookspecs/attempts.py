@@ -115,7 +115,6 @@ def toolway_balancers(kernel: Kernel) -> Iterable[Balancer]:
     On error: the attempt fails.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -127,7 +126,6 @@ def toolway_endpoint_filters(kernel: Kernel) -> Iterable[EndpointFilter]:
     On error: the call fails.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -139,7 +137,6 @@ def toolway_attempt_watchers(kernel: Kernel) -> Iterable[AttemptWatcher]:
     On error: the call fails.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -151,4 +148,3 @@ def toolway_policies(kernel: Kernel) -> Iterable[PolicyAdjuster]:
     On error: the call fails.
     Since: 1.0
     """
-    return ()

@@ -232,7 +232,6 @@ def toolway_authenticators(kernel: Kernel) -> Iterable[Authenticator]:
     On error: the request is refused with 401; an authenticator never falls through to the next by raising.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -244,7 +243,6 @@ def toolway_authorizers(kernel: Kernel) -> Iterable[Authorizer]:
     On error: the action is denied.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -257,4 +255,3 @@ def toolway_password_verifiers(kernel: Kernel) -> Iterable[PasswordVerifier]:
     On error: the sign-in is refused.
     Since: 1.0
     """
-    return ()

@@ -63,7 +63,6 @@ def toolway_keyvalue_stores(kernel: Kernel) -> Iterable[KeyValueStore]:
     On error: the operation that needed it fails with 503.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -75,4 +74,3 @@ def toolway_pubsubs(kernel: Kernel) -> Iterable[PubSub]:
     On error: nodes fall back to polling revisions (at most 1 s behind); relayed messages fail.
     Since: 1.0
     """
-    return ()

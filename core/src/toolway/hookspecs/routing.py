@@ -335,7 +335,6 @@ def toolway_catalog_sources(kernel: Kernel) -> Iterable[CatalogSource]:
     On error: the previous catalog stays in force, and `/ready` says so.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -347,7 +346,6 @@ def toolway_upstream_kinds(kernel: Kernel) -> Iterable[UpstreamKind]:
     On error: the attempt fails; the upstream is marked as failing, others are not touched.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -359,4 +357,3 @@ def toolway_request_middleware(kernel: Kernel) -> Iterable[RequestMiddleware]:
     On error: the request is answered with an internal error that names only an error id.
     Since: 1.0
     """
-    return ()

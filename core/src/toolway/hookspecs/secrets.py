@@ -78,7 +78,6 @@ def toolway_secret_schemes(kernel: Kernel) -> Iterable[SecretScheme]:
     On error: what needs the secret fails with `secret_unavailable`; there is no fallback.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -90,4 +89,3 @@ def toolway_upstream_auths(kernel: Kernel) -> Iterable[UpstreamAuth]:
     On error: the attempt fails before anything is sent.
     Since: 1.0
     """
-    return ()

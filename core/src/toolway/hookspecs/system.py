@@ -170,7 +170,6 @@ def toolway_snapshot_parts(kernel: Kernel) -> Iterable[SnapshotPart]:
     On error: at the start, the gateway does not start; later the previous values stay, and `/ready` says so.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -182,7 +181,6 @@ def toolway_entities(kernel: Kernel) -> Iterable[Entity]:
     On error: the request fails, its transaction is rolled back.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -194,7 +192,6 @@ def toolway_health_checks(kernel: Kernel) -> Iterable[HealthCheck]:
     On error: the check counts as failed; the log has the reason.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -206,7 +203,6 @@ def toolway_applications(kernel: Kernel) -> Iterable[Application]:
     On error: the connection is cut; applications answer for their own errors.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -218,7 +214,6 @@ def toolway_change_recorders(kernel: Kernel) -> Iterable[ChangeRecorder]:
     On error: the change is undone, its request fails.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -230,7 +225,6 @@ def toolway_services(kernel: Kernel) -> Iterable[Service]:
     On error: while starting, the gateway does not start; while running, it is logged with the plugin's name.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -242,7 +236,6 @@ def toolway_migrations() -> Iterable[MigrationSource]:
     On error: the gateway does not start; the message names the package and revision.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -254,4 +247,3 @@ def toolway_server_runners(kernel: Kernel) -> Iterable[ServerRunner]:
     On error: the connection is cut; no other one notices.
     Since: 1.0
     """
-    return ()

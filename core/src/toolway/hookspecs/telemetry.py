@@ -198,7 +198,6 @@ def toolway_request_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
     On error: it is logged; the request goes on.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -210,7 +209,6 @@ def toolway_api_watchers(kernel: Kernel) -> Iterable[RequestWatcher]:
     On error: it is logged; the request goes on.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -222,7 +220,6 @@ def toolway_call_watchers(kernel: Kernel) -> Iterable[CallWatcher]:
     On error: it is logged; the call goes on.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -234,7 +231,6 @@ def toolway_metric_readers(kernel: Kernel) -> Iterable[MetricReader]:
     On error: while starting, the gateway does not start.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -246,7 +242,6 @@ def toolway_redactors(kernel: Kernel) -> Iterable[Redactor]:
     On error: the whole text is replaced.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -258,7 +253,6 @@ def toolway_log_handlers(kernel: Kernel) -> Iterable[logging.Handler]:
     On error: as `logging` does: it is printed, the request goes on.
     Since: 1.0
     """
-    return ()
 
 
 @hookspec
@@ -270,4 +264,3 @@ def toolway_diagnostics(kernel: Kernel) -> Iterable[Diagnostic]:
     On error: the report says so in place of what is told; everything else is in it.
     Since: 1.0
     """
-    return ()

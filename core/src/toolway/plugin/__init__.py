@@ -38,6 +38,7 @@ from toolway.hookspecs.definitions import (
 )
 from toolway.hookspecs.markers import hookimpl as hookimpl
 from toolway.patterns import globs as globs
+from toolway.plugin.hiding import hidden as hidden
 from toolway.plugin.kernel import (
     Clock as Clock,
     Control as Control,

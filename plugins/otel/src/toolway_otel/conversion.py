@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from toolway.hookspecs.telemetry import Family
-from toolway_otel.hiding import hidden
+from toolway.plugin import hidden
 from toolway_otel.settings import OtelSettings
 from toolway_otel.trace import Span, Trace
 

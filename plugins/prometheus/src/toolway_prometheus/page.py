@@ -8,11 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from toolway.hookspecs.telemetry import Family
-from toolway.plugin import Clock
+from toolway.plugin import Clock, hidden
 from toolway_prometheus.exemplars import CALLS, Exemplars
 from toolway_prometheus.exposition import pieces
 from toolway_prometheus.formats import wanted
-from toolway_prometheus.hiding import Redact, hidden
 
 WORTH_COMPRESSING = 1024
 
@@ -29,7 +28,7 @@ class Page:
 
     name = "prometheus"
 
-    def __init__(self, clock: Clock, redact: Redact) -> None:
+    def __init__(self, clock: Clock, redact: Callable[[str], str]) -> None:
         self.exemplars = Exemplars(clock)
         self._collect: Callable[[], Sequence[Family]] = tuple
         self._redact = redact

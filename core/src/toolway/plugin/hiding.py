@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import msgspec
 
 from toolway.hookspecs.telemetry import Family
 
-Redact = Callable[[str], str]
 
-
-def hidden(families: Sequence[Family], redact: Redact) -> Iterator[Family]:
+def hidden(families: Sequence[Family], redact: Callable[[str], str]) -> Iterator[Family]:
     """The families, each as soon as it is ready; series whose labels become the same are added up."""
-    known: dict[str, str] = {}
-
-    def shown(label: str) -> str:
-        if label not in known:
-            known[label] = redact(label)
-        return known[label]
-
+    shown = cache(redact)
     for family in families:
         yield _hidden(family, shown)
 
 
-def _hidden(family: Family, shown: Redact) -> Family:
+def _hidden(family: Family, shown: Callable[[str], str]) -> Family:
     if all(shown(label) == label for labels in family.series for label in labels):
         return family
     series: dict[tuple[str, ...], Sequence[float]] = {}
