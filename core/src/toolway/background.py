@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -51,3 +52,15 @@ class Background:
             log.info("%s failed: %s", what, error.message)
         elif error is not None:
             log.error("%s failed unexpectedly", what, exc_info=error)
+
+
+@asynccontextmanager
+async def beside(what: str, *work: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
+    """Do this work beside the block; it is cancelled and waited for at the end. `what` names it if it fails."""
+    background = Background()
+    for each in work:
+        background.start(each, what)
+    try:
+        yield
+    finally:
+        await background.close()

@@ -4,6 +4,7 @@ Every name is imported `as` itself, which marks it as public (PEP 484). `toolway
 guarded HTTP client; it is apart because it loads an HTTP library.
 """
 
+from toolway.background import beside as beside
 from toolway.errors import (
     CircuitOpen as CircuitOpen,
     ClientCannot as ClientCannot,

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 from sqlmodel import col
 
 from toolway.hookspecs.system import Transaction
-from toolway.plugin import Kernel, ToolwayError
+from toolway.plugin import Kernel, ToolwayError, beside
 from toolway_audit.chain import LOCK, Chain
 from toolway_audit.marks import ANCHOR, BEGINNING, HEAD, Mark, Marks
 from toolway_audit.models import RecordRow
@@ -42,12 +42,8 @@ class Retention:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        task = asyncio.create_task(self._repeat())
-        try:
+        async with beside(self.name, self._repeat()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def prune(self) -> int:
         """Remove what is older than the retention, and record that; how many. Stops at what is not as it was."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from toolway.hookspecs.telemetry import Counter, Metrics
-from toolway.plugin import Clock, Database, ToolwayError
+from toolway.plugin import Clock, Database, ToolwayError, beside
 from toolway_audit.buffer import GAP, Buffer
 from toolway_audit.chain import Chain
 from toolway_audit.marks import Mark
@@ -62,12 +62,10 @@ class Writer:
     async def run(self) -> AsyncIterator[None]:
         """See `Service`. Both ends are recorded: a node without a second one may have lost its last records."""
         self._buffer.add(Event(self._clock.now(), STARTED, "audit", "ok"))
-        task = asyncio.create_task(self._repeat())
         try:
-            yield
+            async with beside(self.name, self._repeat()):
+                yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
             await self._finish()
 
     async def flush(self) -> None:

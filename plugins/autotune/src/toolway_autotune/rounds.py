@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 from toolway_autotune.plugin import AutotuneSettings
 from toolway_autotune.tuned_upstream import TunedUpstream
 from toolway_autotune.tuner import Tuner
@@ -30,13 +29,8 @@ class Rounds:
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
         self._tuner.adopt(await self._kernel.keep("autotune", self._settings.model_dump_json(), self._learned))
-        task = asyncio.create_task(self._repeat())
-        try:
+        async with beside(self.name, self._repeat()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _learned(self) -> dict[str, TunedUpstream]:
         return self._tuner.upstreams

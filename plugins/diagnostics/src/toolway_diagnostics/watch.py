@@ -6,10 +6,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 from toolway_diagnostics.database import Revisions, revisions
 from toolway_diagnostics.recent_lines import RecentLines
 
@@ -58,13 +58,8 @@ class Watch:
         self.memory.lines.redact = self._kernel.redact
         self._listen()
         self.revisions = await revisions(self._kernel.database)
-        task = asyncio.create_task(self._look())
-        try:
+        async with beside(self.name, self._look()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     def _listen(self) -> None:
         """Also when a gateway that took over has put its own handlers there."""

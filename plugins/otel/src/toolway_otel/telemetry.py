@@ -7,13 +7,13 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from time import time_ns
 
 from toolway.hookspecs.telemetry import Family
-from toolway.plugin import Kernel, ToolwayError
+from toolway.plugin import Kernel, ToolwayError, beside
 from toolway_otel.conversion import metrics_data, readable, resource
 from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
@@ -57,13 +57,8 @@ class Telemetry:
         fingerprint = settings.model_dump_json()
         self._shipper = await kernel.keep("otel", fingerprint, self._made, self._closed)
         self._shipper.dropped = self._lose
-        tending = asyncio.create_task(self._tend())
-        try:
+        async with beside(self.name, self._tend()):
             yield
-        finally:
-            tending.cancel()
-            with suppress(asyncio.CancelledError):
-                await tending
 
     async def _made(self) -> Shipper:
         settings, secrets = self._settings, self._kernel.secrets

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +51,8 @@ class SharedStore:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        task = asyncio.create_task(self._beats())
-        try:
+        async with beside(self.name, self._beats()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def beat(self) -> None:
         """Say that this node is there, and see who else is."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
@@ -11,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from toolway.hookspecs.routing import Call
-from toolway.plugin import Clock, Overloaded
+from toolway.plugin import Clock, Overloaded, beside
 from toolway_rate_limit.overload import TICK_SECONDS, Overload
 from toolway_rate_limit.selection import selects_any
 from toolway_rate_limit.settings import SheddingSettings
@@ -90,13 +89,8 @@ class Shedder:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        task = asyncio.create_task(self._watch())
-        try:
+        async with beside(self.name, self._watch()):
             yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     def look(self, lag: float) -> None:
         """Take the delay of the event loop into account, and tell when shedding begins and ends."""

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 from toolway_rbac.part import PART
 from toolway_rbac.policy import Policy
 
@@ -29,12 +29,8 @@ class Endings:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        task = asyncio.create_task(self._watch())
-        try:
+        async with beside(self.name, self._watch()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
 
     async def _watch(self) -> None:
         last = self._kernel.clock.now()

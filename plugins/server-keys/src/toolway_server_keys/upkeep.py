@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Conflict, Kernel, ToolwayError
+from toolway.plugin import Conflict, Kernel, ToolwayError, beside
 from toolway_server_keys.authenticator import KeyAuthenticator
 from toolway_server_keys.endings import EndedCredentials
 from toolway_server_keys.key_store import BATCH, KeyStore
@@ -46,17 +46,15 @@ class Upkeep:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`; what is not written down yet is, at the end."""
-        tasks = [
-            asyncio.create_task(_repeat(self.record, self._record_interval)),
-            asyncio.create_task(_repeat(self.prune, PRUNE_SECONDS)),
-            asyncio.create_task(_repeat(self.end, END_SECONDS)),
-        ]
+        loops = (
+            _repeat(self.record, self._record_interval),
+            _repeat(self.prune, PRUNE_SECONDS),
+            _repeat(self.end, END_SECONDS),
+        )
         try:
-            yield
+            async with beside(self.name, *loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             for work in (self.end, self.record):
                 with contextlib.suppress(ToolwayError):
                     await work()

@@ -11,7 +11,7 @@ from typing import Any
 
 from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
 from toolway.hookspecs.system import Transaction
-from toolway.plugin import Kernel, ToolwayError
+from toolway.plugin import Kernel, ToolwayError, beside
 from toolway_tokens.authenticator import TokenAuthenticator
 from toolway_tokens.catalog import BATCH, TokenCatalog
 from toolway_tokens.key_store import KeyStore
@@ -71,17 +71,15 @@ class Upkeep:
     async def run(self) -> AsyncIterator[None]:
         """See `Service`; what is not written down yet is, at the end."""
         await self._keys.ensure()
-        tasks = [
-            asyncio.create_task(_repeat(self.record, self._record_interval)),
-            asyncio.create_task(_repeat(self.prune, PRUNE_SECONDS)),
-            asyncio.create_task(_repeat(self.end_disabled, RETRY_SECONDS)),
-        ]
+        loops = (
+            _repeat(self.record, self._record_interval),
+            _repeat(self.prune, PRUNE_SECONDS),
+            _repeat(self.end_disabled, RETRY_SECONDS),
+        )
         try:
-            yield
+            async with beside(self.name, *loops):
+                yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             with contextlib.suppress(ToolwayError):
                 await self.record()
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from toolway.bundled.accounts.sessions import Sessions
 from toolway.hookspecs.caching import KeyValueStore
-from toolway.plugin import ToolwayError
+from toolway.plugin import ToolwayError, beside
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +29,10 @@ class Bookkeeping:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
-        task = asyncio.create_task(self._keep())
         try:
-            yield
+            async with beside(self.name, self._keep()):
+                yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
             await self._once()
 
     async def _keep(self) -> None:

@@ -7,12 +7,12 @@ import os
 import resource
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from toolway import __version__
 from toolway.hookspecs.telemetry import Counter
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 
 SELF = Path("/proc/self")
 EVERY_SECONDS = 1.0
@@ -33,13 +33,8 @@ class State:
         """See `Service`; what is counted of this process goes on over a reload."""
         self._measure()
         process = await self._kernel.keep("meters", "process", self._begin)
-        task = asyncio.create_task(process.tend())
-        try:
+        async with beside(self.name, process.tend()):
             yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     def _measure(self) -> None:
         metrics = self._kernel.metrics
