@@ -16,7 +16,7 @@ from toolway.catalog.models import RevisionRow
 from toolway.catalog.store import REVISIONS_CHANNEL, Store
 from toolway.errors import ConfigError, Conflict, SecretUnavailable, StoreUnavailable
 from toolway.hookspecs.system import MigrationSource
-from toolway.migrations.run import migrate
+from toolway.migrations.run import kernel_history, migrate
 from toolway_testing.polling import eventually
 from toolway_testing.ports import free_port
 from toolway_testing.postgres import Postgres, execute
@@ -55,6 +55,21 @@ async def test_a_change_bumps_the_revision_of_its_part_and_tells_after_the_commi
     assert await revision(store, "catalog") == 1
     assert await revision(store, "accounts") == 0
     assert told == [(REVISIONS_CHANNEL, msgspec.json.encode({"part": "catalog"}), ["a"])]
+
+
+async def test_a_new_sqlite_database_and_what_is_beside_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    store = Store.connect(f"sqlite+aiosqlite:///{tmp_path}/new.db")
+    await migrate(store, [kernel_history()])
+    try:
+        found = modes(tmp_path)
+    finally:
+        await store.close()
+
+    assert found == {"new.db": 0o600, "new.db-wal": 0o600, "new.db-shm": 0o600}
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
 
 
 async def test_a_change_that_fails_leaves_no_trace(store: Store) -> None:

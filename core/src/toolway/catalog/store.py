@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext, suppress
 from itertools import product
 from typing import Any
 
@@ -63,11 +63,18 @@ class Store:
         self.address: Callable[[], Awaitable[str]] | None = None
         self.recorders: Sequence[ChangeRecorder] = ()
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._read, self._write = _beginnings(self.is_sqlite)
-        self._writing = asyncio.Lock() if self.is_sqlite else contextlib.nullcontext()
+        self._writing = asyncio.Lock() if self.is_sqlite else nullcontext()
         self._sessions = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
         event.listen(engine.sync_engine, "begin", _begin)
-        if not self.is_sqlite:
+        if self.is_sqlite:
+            self._read, self._write = "BEGIN", "BEGIN IMMEDIATE"
+            event.listen(engine.sync_engine, "do_connect", _make_private)
+            event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+        else:
+            # Travels with BEGIN: it costs no message of its own, and holds behind a pooler, where the next transaction
+            # may be on another connection.
+            limit = f"SET LOCAL statement_timeout = {STATEMENT_MS}"
+            self._read, self._write = f"BEGIN ISOLATION LEVEL REPEATABLE READ; {limit}", f"BEGIN; {limit}"
             event.listen(engine.sync_engine, "do_connect", self._sign_in)
             event.listen(engine.sync_engine, "checkout", self._check_signed_in)
 
@@ -179,9 +186,7 @@ class Store:
 
 def _engine(url: str) -> AsyncEngine:
     if url.startswith("sqlite+aiosqlite://"):
-        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=5)
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        return engine
+        return create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, pool_size=5, max_overflow=5)
     if url.startswith("postgresql+psycopg://"):
         # Only what a transaction pooler lets through: no startup options, no prepared statements.
         arguments = {"connect_timeout": 2, "autocommit": True, "prepare_threshold": None}
@@ -192,25 +197,22 @@ def _engine(url: str) -> AsyncEngine:
     )
 
 
+def _make_private(_: Any, __: Any, arguments: Sequence[str], ___: Any) -> None:
+    """A database that is made is for its owner alone; SQLite makes the files beside it like it.
+
+    One that exists is not opened: to close it would take away the locks that other connections of the process have.
+    """
+    if not arguments[0].startswith((":memory:", "file:")):
+        with suppress(FileExistsError):
+            os.close(os.open(arguments[0], os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    busy = f"busy_timeout={BUSY_SECONDS * 1000:.0f}"
-    for pragma in ("journal_mode=WAL", "foreign_keys=ON", busy, "synchronous=NORMAL"):
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _beginnings(is_sqlite: bool) -> tuple[str, str]:
-    """How a read and a write begin.
-
-    With PostgreSQL the limit travels with BEGIN: it costs no message of its own, and holds behind a pooler, where the
-    next transaction may be on another connection.
-    """
-    if is_sqlite:
-        return "BEGIN", "BEGIN IMMEDIATE"
-    limit = f"SET LOCAL statement_timeout = {STATEMENT_MS}"
-    return f"BEGIN ISOLATION LEVEL REPEATABLE READ; {limit}", f"BEGIN; {limit}"
 
 
 def _begin(connection: Connection) -> None:
