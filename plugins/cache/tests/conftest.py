@@ -1,5 +1,6 @@
 """The fixtures of the tests; they are in `parts`, where the type checker sees them."""
 
 from behind import process, upstream
+from two_nodes import nodes, two_nodes
 
-__all__ = ["process", "upstream"]
+__all__ = ["nodes", "process", "two_nodes", "upstream"]

@@ -47,6 +47,38 @@ async def test_500_clients_on_a_cold_key_make_one_call(
     assert {call.answered_by for call, _ in telling.TOLD.calls} == {"", "cache"} and len(telling.TOLD.attempts) == 1
 
 
+async def test_an_old_copy_is_the_answer_at_once_while_the_gateway_renews_it(
+    gateway: StartGateway, upstream: Scripted
+) -> None:
+    short = [{"items": ["up/*"], "read_only": True, "ttl": 0.2, "override": True}]
+    gate = await started(gateway, upstream, rules=short)
+    await gate.call(CALL, server="all")
+    await read(gate, "raw://one")
+    await eventually(lambda: are_old(gate, 2))
+    await upstream.send("PUT", "/_order", {"trick": "hang", "times": 2})
+
+    async with asyncio.timeout(5):
+        answers = [
+            await gate.call(CALL, server="all"),
+            await gate.mcp("resources/read", {"uri": "raw://one"}, server="all"),
+        ]
+
+    assert [answer.headers.get("content-type") for answer in answers] == ["application/json"] * 2
+    assert all("result" in answer.content for answer in answers)
+    await eventually(lambda: have_arrived(upstream, 2))
+    report = (await gate.api("GET", "/cache")).content
+    assert (report["refreshes"], report["misses"], report["stale"]) == (2, 2, 2)
+
+
+async def have_arrived(upstream: Scripted, many: int) -> bool:
+    return [await upstream.calls(method) for method in ("tools/call", "resources/read")] == [many, many]
+
+
+async def are_old(gate: RunningGateway, many: int) -> bool:
+    entries = (await gate.api("GET", "/cache/entries")).content["items"]
+    return len([each for each in entries if each["fresh_for"] < 0]) == many
+
+
 @pytest.mark.parametrize(("mode", "calls"), [("2026-07-28", 1), ("legacy", 2)])
 async def test_clients_of_both_eras_get_copies_and_each_session_with_a_conversation_of_its_own_has_its_own(
     gateway: StartGateway, upstream: Scripted, mode: str, calls: int
@@ -155,6 +187,17 @@ async def test_what_is_kept_is_shown_dropped_and_fetched_before_it_is_wanted(
     failed = await said("warm", "all", "up__nothing")
     assert {(each["outcome"], each["reason"]) for each in failed} == {("failed", "Unknown tool: up__nothing")}
     assert (await gate.api("POST", "/cache/flush", {})).status == 400
+
+
+async def test_a_flush_names_the_nodes_that_do_not_answer(gateway: StartGateway, upstream: Scripted) -> None:
+    gate = await started(gateway, upstream)
+    await gate.call(CALL, server="all")
+    await gate.gateway.kernel.keyvalue.set("cache-node:gone", b"of-another-machine", 60)
+
+    flushed = (await gate.api("POST", "/cache/flush", {"everything": True})).content
+
+    assert (flushed["removed"], flushed["silent"]) == (1, ["of-another-machine"])
+    assert flushed["nodes"] == [{"node": gate.gateway.kernel.node, "removed": 1}]
 
 
 async def test_without_the_plugin_every_call_goes_to_the_upstream(gateway: StartGateway, upstream: Scripted) -> None:

@@ -48,7 +48,9 @@ class World:
         self.upstream = Answering()
         self.upstream.instead = self.answer
         ttl = {"tools": TTL, "prompts": TTL, "resources": TTL}
-        self.cache = cache(clock=self.clock, rules=RULES, ttl=ttl, stale=STALE, failures=FAILURES)
+        self.cache = cache(
+            clock=self.clock, upstream=self.upstream, rules=RULES, ttl=ttl, stale=STALE, failures=FAILURES
+        )
 
     async def answer(self, one: Call) -> Reply:
         """What the upstream says at some moment of a call that takes some time."""

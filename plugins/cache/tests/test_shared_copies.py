@@ -23,8 +23,9 @@ class Node:
     """A node of its own on the same store, and the upstream as it sees it."""
 
     def __init__(self, kernel: Any) -> None:
-        self.shared = SharedCopies(kernel, 5.0)
-        self.cache = Cache(kernel, CacheSettings(), self.shared)
+        settings = CacheSettings(store_wait=5.0)
+        self.shared = SharedCopies(kernel, settings)
+        self.cache = Cache(kernel, settings, self.shared)
         self.upstream = Answering()
         self.upstream.result = {"text": SECRET}
 
@@ -60,6 +61,32 @@ async def test_copies_are_found_by_other_nodes_until_something_changes(
     five = Node(kernel)
     await asyncio.gather(five.asks(), five.asks())
     assert five.upstream.calls == 1
+
+
+async def test_nodes_that_want_the_same_wait_for_the_one_that_asks_and_not_for_one_that_is_gone(
+    gateway: StartGateway, upstream: Scripted
+) -> None:
+    kernel = (await started(gateway, upstream)).gateway.kernel
+    one, two, three = (Node(kernel) for _ in range(3))
+    one.upstream.go = asyncio.Event()
+    tasks = [asyncio.create_task(node.asks()) for node in (one, one, two, two)]
+    await eventually(lambda: one.upstream.calls)
+
+    one.upstream.go.set()
+
+    assert {answer["number"] for answer in await asyncio.gather(*tasks)} == {1}
+    assert (one.upstream.calls, two.upstream.calls) == (1, 0)
+    one.shared.changed(["up"])
+    await one.shared.forget()
+    for node in (one, two):
+        node.cache.kept.drop("up")
+    one.upstream.go = asyncio.Event()
+    given_up = asyncio.create_task(one.asks())
+    await eventually(lambda: one.upstream.calls == 2)
+    waits = asyncio.create_task(two.asks())
+    given_up.cancel()
+    assert (await waits)["number"] == 1 and two.upstream.calls == 1
+    assert (await three.asks())["number"] == 1 and three.upstream.calls == 0
 
 
 async def has(texts: Any, most: int) -> bool:

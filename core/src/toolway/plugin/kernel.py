@@ -242,8 +242,9 @@ class Kernel(Protocol):
     def call(self, call: Call) -> Awaitable[Reply]:
         """Make a call that no client waits for, by the names that its server shows, through all middleware.
 
-        Its principal has to be one who may use the server, which is not looked at; its client must have no
-        capabilities, for nobody can be asked. Failures are faults. Only while the gateway serves.
+        Its principal has to be one who may use the server, which is not looked at. Nobody can be asked: where its
+        client has capabilities, a call that gets `is_asked` has to be given up. Failures are faults. Only while the
+        gateway serves.
 
         Raises:
             NotFound: there is no such server.

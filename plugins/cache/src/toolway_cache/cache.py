@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ClassVar
 
-from toolway.hookspecs.routing import Call, CallNext, Reply, Target
+from toolway.hookspecs.routing import Call, CallNext, Reply, RpcFault, Target
 from toolway.plugin import CircuitOpen, Kernel, SessionLost, UpstreamError, UpstreamUnauthorized
 from toolway_cache.counts import Outcome
 from toolway_cache.entries import Entry
@@ -14,6 +14,7 @@ from toolway_cache.flights import Alone
 from toolway_cache.kept import Kept
 from toolway_cache.keys import PROGRESS, Keys
 from toolway_cache.plans import Plan, Plans
+from toolway_cache.refreshing import REFRESH, Refreshes
 from toolway_cache.settings import CacheSettings
 from toolway_cache.shared import SharedCopies
 from toolway_cache.wanted import Wanted
@@ -36,12 +37,17 @@ class Cache:
         self.told: Callable[[str, Outcome], None] = lambda upstream, outcome: None
         self._settings, self._clock, self._catalog = settings, kernel.clock, kernel.catalog
         self._plans, self._keys = Plans(settings), Keys(settings.ignored_meta)
+        self.refreshes = Refreshes(kernel, settings.refreshes)
 
     async def __call__(self, call: Call, call_next: CallNext) -> Reply:
         """Answer, or pass on."""
         target = call.target
         if target is None:
             return await call_next(call)
+        if REFRESH in call.__dict__:
+            if call.__dict__[REFRESH] != target:
+                return Reply(fault=RpcFault(-32603, "the item is another one by now"))
+            self._count(call, target, "refresh")
         plan = self._plans.of(call, target)
         if plan.kind == "write":
             return await self._written(call, target.upstream, call_next)
@@ -70,6 +76,8 @@ class Cache:
             entry = self._found(wanted, key, now)
             if entry is not None and entry.fresh_until > now:
                 return self._copied(call, entry, "hit", now)
+            if entry is not None and REFRESH not in call.__dict__ and self.refreshes.begin(wanted, key):
+                return self._copied(call, entry, "stale", now)
             flight = kept.flights.get(key)
             if flight is None or (entry is None and PROGRESS in call.meta):
                 return await self._first(wanted, key, entry, call_next)
@@ -106,6 +114,8 @@ class Cache:
             return self._copied(call, old, "stale", self._clock.monotonic())
         finally:
             kept.flights.end(flight, landed)
+            if self._shared is not None:
+                self._shared.end(wanted)
         self._count(call, wanted.target, "miss")
         return reply
 
@@ -125,8 +135,7 @@ class Cache:
         wanted.learn(found)
         key, now = wanted.key(self._keys), self._clock.monotonic()
         entry = wanted.copied(reply, found, key, now, self._settings)
-        if self._put(wanted, entry) and self._shared is not None:
-            self._shared.put(wanted, entry)
+        wanted.made = entry if self._put(wanted, entry) else None
         return Alone.GO if was_shared and not wanted.is_shared else entry
 
     def _failed(self, wanted: Wanted, key: bytes, error: UpstreamError) -> Entry | Alone:
@@ -156,12 +165,14 @@ class Cache:
         return None
 
     def _copied(self, call: Call, entry: Entry, outcome: Outcome, now: float) -> Reply:
-        entry.hits += 1
         call.answered_by = self.name
-        self.kept.counts.add(entry.server, entry.upstream, entry.method, entry.name, outcome)
-        self.told(entry.upstream, outcome)
+        if REFRESH not in call.__dict__:
+            entry.hits += 1
+            self.kept.counts.add(entry.server, entry.upstream, entry.method, entry.name, outcome)
+            self.told(entry.upstream, outcome)
         return entry.reply(now)
 
     def _count(self, call: Call, target: Target, outcome: Outcome) -> None:
-        self.kept.counts.add(call.server, target.upstream, call.method, target.name, outcome)
-        self.told(target.upstream, outcome)
+        if outcome == "refresh" or REFRESH not in call.__dict__:
+            self.kept.counts.add(call.server, target.upstream, call.method, target.name, outcome)
+            self.told(target.upstream, outcome)

@@ -23,7 +23,7 @@ class Method(StrEnum):
 
 
 METHODS = {Method.TOOL: "tools/call", Method.PROMPT: "prompts/get", Method.RESOURCE: "resources/read"}
-USES = ("hits", "stale", "joined", "misses", "entries", "bytes", "oldest", "evictions")
+USES = ("hits", "stale", "joined", "misses", "refreshes", "entries", "bytes", "oldest", "evictions")
 ENTRY = ("name", "server", "principal", "kind", "age", "fresh_for", "bytes", "hits", "key")
 
 ByItem = Annotated[bool, typer.Option("--items", help="One line for each tool, prompt and resource.")]
@@ -84,7 +84,9 @@ def flush(
         body["method"] = "tools/call"
     answer = terminal.api("POST", "/cache/flush", body or {"everything": True})
     terminal.print(answer)
-    terminal.note(f"{answer['removed']} copies were dropped here; other nodes drop theirs")
+    terminal.note(f"{answer['removed']} copies were dropped, on {len(answer['nodes'])} nodes")
+    if answer["silent"]:
+        terminal.note(f"not heard of in time: {', '.join(answer['silent'])}; they drop theirs when they hear of it")
 
 
 @app.command()

@@ -11,9 +11,12 @@ from toolway_cache.entries import Entry, Reason
 
 REMEMBERED = 10_000
 
-Outcome = Literal["hit", "stale", "joined", "miss"]
-OUTCOMES: tuple[Outcome, ...] = ("hit", "stale", "joined", "miss")
-"""Answered by a copy, by an old copy while a new one is on its way, by the call of somebody else, by the upstream."""
+Outcome = Literal["hit", "stale", "joined", "miss", "refresh"]
+OUTCOMES: tuple[Outcome, ...] = ("hit", "stale", "joined", "miss", "refresh")
+"""Answered by a copy, by an old copy while a new one is on its way, by the call of somebody else, by the upstream.
+
+A refresh is a call of the cache's own, for a new copy in place of an old one.
+"""
 
 What = tuple[str, str, str, str]
 """Server, upstream, method and the item's own name."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
 
-from toolway.plugin import Kernel
+from toolway.plugin import Kernel, beside
 from toolway_cache.cache import Cache
 from toolway_cache.kept import Kept
+from toolway_cache.nodes import CHANNEL as ANSWERS, Nodes
 from toolway_cache.orders import Order
 from toolway_cache.settings import CacheSettings
 from toolway_cache.shared import SharedCopies
@@ -36,7 +35,7 @@ class Keeping:
         self, kernel: Kernel, settings: CacheSettings, cache: Cache, shared: SharedCopies | None = None
     ) -> None:
         self._kernel, self._settings, self._cache, self._shared = kernel, settings, cache, shared
-        self._id = secrets.token_hex(8)
+        self.nodes = Nodes(kernel)
         self._due: dict[Order, None] = {}
         self._wake = asyncio.Event()
         cache.wrote = lambda upstream: self.tell(Order((upstream,)))
@@ -46,15 +45,14 @@ class Keeping:
     async def run(self) -> AsyncIterator[None]:
         """See `Service`."""
         await self._take_over()
-        async with self._kernel.pubsub.subscribe(CHANNEL, self._heard):
-            tasks = [asyncio.create_task(each) for each in (self._telling(), self._sweeping())]
+        pubsub, nodes = self._kernel.pubsub, self.nodes
+        async with pubsub.subscribe(CHANNEL, self._heard), pubsub.subscribe(ANSWERS, nodes.heard):
             try:
-                yield
+                async with beside("the cache", self._telling(), self._sweeping(), nodes.announce()):
+                    yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+                await self._cache.refreshes.close()
+                await nodes.leave()
 
     def hear(self, upstream: str, method: str, uri: str) -> None:
         """An upstream said that something changed."""
@@ -66,8 +64,23 @@ class Keeping:
         """Let the other nodes do what was done here."""
         if self._shared is not None:
             self._shared.changed(order.upstreams)
-        self._due[msgspec.structs.replace(order, by=self._id)] = None
+        self._due[msgspec.structs.replace(order, by=self.nodes.id)] = None
         self._wake.set()
+
+    async def drop(self, order: Order) -> tuple[dict[str, int], list[str]]:
+        """Drop copies on every node: how many on which, and the nodes that did not say so (all of them: `others`)."""
+        removed = {self._kernel.node: order.apply(self._cache.kept)}
+        try:
+            ask = await self.nodes.ask()
+        except Exception as error:  # noqa: BLE001 - a store may fail in any way; this node did what it was told
+            log.warning("other nodes are not known, they hear of it later: %s", str(error) or "the store is too slow")
+            self.tell(order)
+            return removed, ["others"]
+        self.tell(msgspec.structs.replace(order, ask=ask))
+        answers, silent = await self.nodes.answers(ask)
+        for each in answers:
+            removed[each.node] = removed.get(each.node, 0) + each.removed
+        return removed, silent
 
     async def _take_over(self) -> None:
         """Use what the gateway before this one kept, if it had the same settings."""
@@ -79,8 +92,10 @@ class Keeping:
 
     async def _heard(self, payload: bytes) -> None:
         order = msgspec.json.decode(payload, type=Order)
-        if order.by != self._id:
-            order.apply(self._cache.kept)
+        if order.by != self.nodes.id:
+            removed = order.apply(self._cache.kept)
+            if order.ask:
+                await self.nodes.tell(order.ask, removed)
 
     async def _telling(self) -> None:
         """First the store has to know: whoever drops copies would else find them there."""
@@ -96,7 +111,7 @@ class Keeping:
                     due.pop(next(iter(due)))
             except Exception as error:  # noqa: BLE001 - a store may fail in any way; told again
                 log.warning("other nodes are not told yet what to drop, which is tried again: %s", error)
-                self._due.update({Order(order.upstreams, by=order.by): None for order in due})
+                self._due.update({Order(order.upstreams, by=order.by, ask=order.ask): None for order in due})
                 self._wake.set()
                 await asyncio.sleep(AGAIN_SECONDS)
             await asyncio.sleep(TELL_SECONDS)

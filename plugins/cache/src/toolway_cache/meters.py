@@ -20,7 +20,7 @@ class CacheMeters:
 
     def __init__(self, metrics: Metrics, cache: Cache) -> None:
         self._metrics, self._cache = metrics, cache
-        about = "Calls that a copy could answer: what did (hit, stale, joined: somebody else's call), or miss."
+        about = "Calls that a copy could answer: what did (hit, stale, joined: somebody else's call), miss, or refresh."
         by = {"upstream": None, "outcome": OUTCOMES}
         self._requests = metrics.counter("toolway_cache_requests_total", about, by)
         about = "Copies that went: no room for all, too old, or dropped because something changed."

@@ -13,7 +13,18 @@ from toolway_cache import reports
 from toolway_cache.cache import Cache
 from toolway_cache.keeping import Keeping
 from toolway_cache.orders import Order
-from toolway_cache.schemas import CacheReport, EntryReport, Flush, Flushed, ItemReport, Named, Uses, Warm, WarmReport
+from toolway_cache.schemas import (
+    CacheReport,
+    DroppedOn,
+    EntryReport,
+    Flush,
+    Flushed,
+    ItemReport,
+    Named,
+    Uses,
+    Warm,
+    WarmReport,
+)
 from toolway_cache.settings import CacheSettings
 from toolway_cache.warming import warm
 
@@ -80,14 +91,14 @@ class CacheOperations:
         return _page(incoming, rows)
 
     async def flush(self, incoming: Incoming) -> Flushed:
-        """Drop copies, on every node."""
+        """Drop copies, on every node; says how many on which."""
         body: Flush = incoming.body
         seen = self._seen(incoming, WRITE)
         upstreams = tuple(name for name in seen if body.upstream in ("", name))
         order = Order(upstreams, body.server, body.method or "", "", body.items, body.key)
-        removed = order.apply(self._cache.kept)
-        self._keeping.tell(order)
-        return Flushed(removed=removed, upstreams=list(upstreams))
+        removed, silent = await self._keeping.drop(order)
+        nodes = [DroppedOn(node=node, removed=removed[node]) for node in sorted(removed)]
+        return Flushed(removed=sum(removed.values()), nodes=nodes, silent=silent, upstreams=list(upstreams))
 
     async def warm(self, incoming: Incoming) -> WarmReport:
         """Make calls so that copies of their results are there; this node does it."""

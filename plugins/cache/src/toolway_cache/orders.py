@@ -23,7 +23,8 @@ LISTS = {
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     """Drop the copies of these upstreams that match all that is named; `by` says which gateway gave the order.
 
-    `items` is a pattern over `upstream/item`, `key` the first characters of the key, in hexadecimal.
+    One with an `ask` is answered with the number of copies that went. `items` is a pattern over `upstream/item`, `key`
+    the first characters of the key, in hexadecimal.
     """
 
     upstreams: tuple[str, ...]
@@ -33,6 +34,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     items: str = ""
     key: str = ""
     by: str = ""
+    ask: str = ""
 
     @classmethod
     def of_news(cls, upstream: str, method: str, uri: str) -> Order | None:

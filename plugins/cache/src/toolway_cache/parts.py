@@ -29,7 +29,7 @@ class Parts(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, kernel: Kernel, settings: CacheSettings) -> Parts:
         """Everything, for this gateway."""
-        shared = SharedCopies(kernel, settings.store_wait) if settings.shared else None
+        shared = SharedCopies(kernel, settings) if settings.shared else None
         cache = Cache(kernel, settings, shared)
         keeping = Keeping(kernel, settings, cache, shared)
         operations = CacheOperations(kernel, settings, cache, keeping)

@@ -77,6 +77,7 @@ def _count(uses: Uses, count: Count) -> None:
     uses.stale += outcomes["stale"]
     uses.joined += outcomes["joined"]
     uses.misses += outcomes["miss"]
+    uses.refreshes += outcomes["refresh"]
     uses.evictions += count.evictions
 
 

@@ -16,6 +16,7 @@ class Uses(BaseModel):
     stale: int = Field(0, description="Calls that an old copy answered, while a new one was fetched or could not be.")
     joined: int = Field(0, description="Calls that got the answer of somebody else's call.")
     misses: int = Field(0, description="Calls that went to the upstream.")
+    refreshes: int = Field(0, description="Calls that the cache made itself, for new copies in place of old ones.")
     evictions: int = Field(0, description="Copies that went because there was no room for all.")
     entries: int = Field(0, description="Copies that are kept now.")
     bytes: int = Field(0, description="Memory that they take.")
@@ -82,10 +83,22 @@ class Flush(BaseModel):
         return self
 
 
+class DroppedOn(BaseModel):
+    """What one node dropped."""
+
+    node: str
+    removed: int
+
+
 class Flushed(BaseModel):
     """What was dropped."""
 
-    removed: int = Field(description="Copies that are gone from the node that answers; other nodes drop theirs.")
+    removed: int = Field(description="Copies that are gone from the memory of all nodes that said so.")
+    nodes: list[DroppedOn] = Field(description="How many of them on which node.")
+    silent: list[str] = Field(
+        description="Nodes that did not say so within 2 s, or `others` when the store cannot tell which there are; "
+        "those that run drop theirs when they hear of it."
+    )
     upstreams: list[str] = Field(description="Whose copies were looked at.")
 
 

@@ -48,8 +48,14 @@ class CacheSettings(Settings):
     stale: Lifetime = Field(
         30.0,
         le=3600,
-        description="Seconds after its lifetime during which a copy is the answer while one caller gets a new one, "
-        "and if that fails.",
+        description="Seconds after its lifetime during which a copy is the answer while a new one is fetched, and if "
+        "that fails.",
+    )
+    refreshes: int = Field(
+        32,
+        ge=0,
+        le=1000,
+        description="Most copies that each node renews in the background at the same time; 0: callers fetch them.",
     )
     failures: Seconds = Field(1.0, le=60, description="Seconds that a failure of an upstream is the answer.")
     writes_invalidate: bool = Field(
@@ -60,6 +66,11 @@ class CacheSettings(Settings):
     shared: bool = Field(False, description="Keep copies in the key-value store too, sealed, for all nodes.")
     store_wait: Seconds = Field(
         0.25, gt=0, le=10, description="Longest wait of a call for the store, before it does without."
+    )
+    shared_wait: Seconds = Field(
+        5.0,
+        le=60,
+        description="Longest wait for another node that makes the same call, where copies are shared; 0: none.",
     )
     ignored_meta: tuple[str, ...] = Field(
         ("traceparent", "tracestate", "baggage", "claudecode/toolUseId"),

@@ -21,7 +21,8 @@ class Wanted(msgspec.Struct, eq=False):
     """One call; `generation` is that of its upstream when it began, `is_shared` whether everybody may have the answer.
 
     A shared one is the same for all because the operator says so, or because the upstream said so last. `epoch` is that
-    of its upstream in the key-value store, where copies are there too.
+    of its upstream in the key-value store, where copies are there too; `lead` is what says so there
+    while other nodes wait for this call, with its name, `made` the copy that they get.
     """
 
     call: Call
@@ -31,11 +32,13 @@ class Wanted(msgspec.Struct, eq=False):
     generation: int
     is_shared: bool
     epoch: bytes = b""
+    lead: tuple[str, bytes] | None = None
+    made: Entry | None = None
 
     def key(self, keys: Keys) -> bytes:
         """What the copy is kept under."""
         principal = None if self.is_shared else self.call.principal
-        return keys.of(self.call, self.target.upstream, principal, "" if self.is_shared else self._session())
+        return keys.of(self.call, self.target.upstream, principal, self.session)
 
     def freshness(self, reply: Reply, settings: CacheSettings) -> Freshness | None:
         """How long a copy of the reply is good; None when there must be none."""
@@ -90,10 +93,11 @@ class Wanted(msgspec.Struct, eq=False):
         fresh_until = now + found.ttl * random.uniform(1 - settings.jitter, 1)
         return self.stored(key, now, fresh_until, fresh_until + (0.0 if found.is_failure else settings.stale))
 
-    def _session(self) -> str:
+    @property
+    def session(self) -> str:
         """The session that the answer could depend on: legacy upstreams can have one for each of the client's."""
         call, view = self.call, self.view
-        if not call.session or view.upstream.settings.sharing != "session":
+        if self.is_shared or not call.session or view.upstream.settings.sharing != "session":
             return ""
         eras = view.discovery.eras if view.discovery is not None else None
         return "" if eras is not None and eras.legacy is None else call.session

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import msgspec
 from msgspec import Raw
 
 from toolway.hookspecs.api import Incoming
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
-from toolway.plugin import ClientCannot, Kernel
+from toolway.plugin import Kernel
 from toolway_cache.cache import KEPT
+from toolway_cache.nobody import CLIENT_INFO, Nobody
 from toolway_cache.schemas import Warm, WarmCall, Warmed
 
 AT_ONCE = 8
-CLIENT_INFO = {"name": "toolway-cache"}
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-
-
-class Nobody:
-    """The peer of calls that no client waits for."""
-
-    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
-        """Nobody hears it."""
-
-    async def ask(self, method: str, params: Raw) -> Raw:
-        """Nobody answers."""
-        raise ClientCannot(f"{method} cannot be answered: nobody waits for this call")
 
 
 async def warm(kernel: Kernel, incoming: Incoming) -> list[Warmed]:

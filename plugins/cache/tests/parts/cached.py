@@ -25,6 +25,7 @@ from toolway.hookspecs.routing import (
     Upstream,
 )
 from toolway_cache.cache import Cache
+from toolway_cache.refreshing import REFRESH
 from toolway_cache.settings import CacheSettings
 from toolway_testing.clock import MovedClock
 
@@ -129,7 +130,26 @@ class Catalog:
         self.snapshot = SimpleNamespace(upstreams={each.upstream.name: each for each in views})
 
 
-def cache(*views: UpstreamView, clock: MovedClock | None = None, **settings: Any) -> Cache:
-    """A cache in front of the upstream `up`, or of these."""
-    kernel: Any = SimpleNamespace(clock=clock or MovedClock(), catalog=Catalog(*(views or (view(),))))
-    return Cache(kernel, CacheSettings.model_validate({"jitter": 0, **settings}))
+def cache(
+    *views: UpstreamView, clock: MovedClock | None = None, upstream: Answering | None = None, **settings: Any
+) -> Cache:
+    """A cache in front of the upstream `up`, or of these; with an `upstream` it renews old copies by itself."""
+    facts: dict[str, Any] = {"clock": clock or MovedClock(), "catalog": Catalog(*(views or (view(),)))}
+
+    async def again(one: Call) -> Reply:
+        """Leads where the gateway would lead it."""
+        assert upstream is not None
+        target = one.target = one.__dict__[REFRESH]
+        name = Raw(msgspec.json.encode(f"{target.upstream}/{target.name}"))
+        one.params = {"name": name, "arguments": one.params["arguments"]}
+        return await made(one, upstream)
+
+    kernel: Any = SimpleNamespace(**facts, phase="serving", call=again)
+    own = {} if upstream is not None else {"refreshes": 0}
+    made = Cache(kernel, CacheSettings.model_validate({"jitter": 0, **own, **settings}))
+    return made
+
+
+async def numbers(kept: Cache, upstream: Answering, *calls: Call) -> list[int]:
+    """Which of the upstream's answers each call got, one after the other."""
+    return [read(await kept(each, upstream))["number"] for each in calls]
