@@ -46,6 +46,9 @@ async def test_a_restored_gateway_has_everything_and_opens_its_credentials(
 
     members = await asyncio.to_thread(backup, old, file)
     await asyncio.to_thread(restore, new, file)
+    with pytest.raises(Conflict, match="--force"):
+        await asyncio.to_thread(restore, new, file)
+    await asyncio.to_thread(restore, new, file, force=True)
 
     assert len(members) == 2 and "root.key" in members and file.stat().st_mode & 0o077 == 0
     second = await gateway(**where(new))
@@ -57,7 +60,7 @@ async def test_a_restored_gateway_has_everything_and_opens_its_credentials(
         stored: Any = await entity.get(tx, "billing")
     assert await second.gateway.kernel.secrets.get(stored.value.auth.token) == "top-secret-token"
     if database == "postgres":
-        with pytest.raises(Conflict, match="--force"):
+        with pytest.raises(Conflict, match=r"[0-9] other sessions use the database; stop every gateway"):
             await asyncio.to_thread(restore, new, file)
 
 

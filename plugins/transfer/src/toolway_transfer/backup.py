@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -26,6 +27,7 @@ from toolway_transfer.places import Place
 
 SQLITE, POSTGRES, KEY, MANIFEST = "toolway.db", "postgres.dump", "root.key", "manifest.json"
 LARGEST_MANIFEST = 65_536
+SESSIONS = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
 
 class Manifest(msgspec.Struct):
@@ -69,7 +71,7 @@ def restore(place: Place, file: Path, *, force: bool = False) -> Sequence[str]:
             else:
                 _put_postgres(folder / POSTGRES, place, force=force)
             if KEY in members:
-                _put_key(folder / KEY, place.data_dir / KEY)
+                _staged(folder / KEY, place.data_dir / KEY).replace(place.data_dir / KEY)
     return members
 
 
@@ -86,7 +88,7 @@ def _copy_sqlite(source: Path, target: Path) -> None:
     if not source.exists():
         raise InvalidInput(f"there is no database at {source}; name the configuration file of the gateway")
     with (
-        contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=30)) as origin,
+        contextlib.closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True, timeout=30)) as origin,
         contextlib.closing(sqlite3.connect(target)) as copy,
     ):
         origin.backup(copy)
@@ -97,34 +99,59 @@ def _put_sqlite(copy: Path, target: Path) -> None:
     with contextlib.closing(sqlite3.connect(copy)) as restored:
         if restored.execute("PRAGMA integrity_check").fetchone() != ("ok",):
             raise InvalidInput("the database in the backup is damaged; take another backup")
-    for suffix in ("-wal", "-shm"):
+    _refuse_while_open(target)
+    staged = _staged(copy, target)
+    for suffix in ("-wal", "-shm"):  # of the old one; not before the new one is there
         Path(f"{target}{suffix}").unlink(missing_ok=True)
-    staged = target.with_name(f".{target.name}.restored")
-    shutil.copyfile(copy, staged)
-    staged.chmod(0o600)
     staged.replace(target)
+
+
+def _refuse_while_open(database: Path) -> None:
+    """Every connection of a gateway holds a lock on the file as long as it is open."""
+    if not database.exists():
+        return
+    with contextlib.closing(sqlite3.connect(database, timeout=0)) as probe:
+        try:
+            probe.execute("PRAGMA locking_mode=EXCLUSIVE")
+            probe.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise Conflict(f"{database} is in use ({error}); stop the gateway before you restore") from None
+        except sqlite3.DatabaseError:
+            return  # it is damaged, which is why somebody restores it
 
 
 def _put_postgres(dump: Path, place: Place, *, force: bool) -> None:
     """As a whole or not at all."""
+    others = _run("psql", ["-Atc", SESSIONS], place).strip()
+    if others != "0":
+        raise Conflict(f"{others} other sessions use the database; stop every gateway of it before you restore")
     name = place.postgres()["PGDATABASE"]
     replacing = ["--clean", "--if-exists"] if force else []
     options = [*replacing, "--no-owner", "--single-transaction", "--exit-on-error", f"--dbname={name}", str(dump)]
     _run("pg_restore", options, place)
 
 
-def _put_key(copy: Path, target: Path) -> None:
-    staged = target.with_name(f".{KEY}.restored")
-    with os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(copy.read_bytes())
-    staged.replace(target)
+def _staged(copy: Path, target: Path) -> Path:
+    """The same bytes beside their place, on the disk, for their owner alone."""
+    staged = target.with_name(f".{target.name}.restored")
+    staged.unlink(missing_ok=True)
+    with copy.open("rb") as source, _private(staged) as out:
+        shutil.copyfileobj(source, out)
+        out.flush()
+        os.fsync(out.fileno())
+    return staged
+
+
+def _private(path: Path) -> BinaryIO:
+    """A new file that only its owner reads."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 @contextmanager
 def _alone(data_dir: Path) -> Iterator[None]:
     """While no gateway uses the directory, which is made when it is not there."""
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (data_dir / "lock").open("a") as lock:
+    with os.fdopen(os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -136,12 +163,13 @@ def _write(output: Path, folder: Path, names: Sequence[str]) -> None:
     """Whole or not at all."""
     staged = output.with_name(f".{output.name}.part")
     try:
-        with (
-            os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out,
-            tarfile.open(fileobj=out, mode="w:gz") as archive,
-        ):
-            for name in names:
-                archive.add(folder / name, name)
+        staged.unlink(missing_ok=True)
+        with _private(staged) as out:
+            with tarfile.open(fileobj=out, mode="w:gz") as archive:
+                for name in names:
+                    archive.add(folder / name, name)
+            out.flush()
+            os.fsync(out.fileno())
         staged.replace(output)
     except OSError as error:
         staged.unlink(missing_ok=True)
@@ -178,8 +206,8 @@ def _manifest(archive: tarfile.TarFile) -> Manifest:
     return manifest
 
 
-def _run(program: str, options: Sequence[str], place: Place) -> None:
-    """One of PostgreSQL's programs; what it complains of is told."""
+def _run(program: str, options: Sequence[str], place: Place) -> str:
+    """What one of PostgreSQL's programs prints; raises Conflict with what it complains of."""
     try:
         done = subprocess.run(
             [program, "--no-password", *options], env=place.postgres(), capture_output=True, text=True, check=False
@@ -190,6 +218,7 @@ def _run(program: str, options: Sequence[str], place: Place) -> None:
         lines = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
         hint = "; --force replaces what is there" if "already exists" in done.stderr else ""
         raise Conflict(f"{program} failed: {lines[0]}{hint}")
+    return done.stdout
 
 
 def _digest(path: Path) -> str:

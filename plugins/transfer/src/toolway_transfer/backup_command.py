@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolway.hookspecs.commands import Terminal
+
+if TYPE_CHECKING:
+    from toolway_transfer.places import Place
 
 NO_COMMANDS = {"context_settings": {"allow_interspersed_args": True}, "subcommand_metavar": ""}
 
@@ -27,10 +31,9 @@ def make(
 ) -> None:
     """Write database and root key into one file; keep it as you keep the key."""
     from toolway_transfer.backup import KEY, backup
-    from toolway_transfer.places import place_of
 
     terminal: Terminal = context.obj
-    members = backup(place_of(config), output)
+    members = backup(_place(terminal, config), output)
     terminal.note(f"{output} has {', '.join(members)}")
     if KEY not in members:
         terminal.note("the root key is kept elsewhere (gateway.root_key): without it the backup is of no use")
@@ -44,9 +47,18 @@ def bring_back(
     force: Annotated[bool, typer.Option("--force", help="Replace the database and key that are there.")] = False,
 ) -> None:
     """Put database and root key of a backup into their places."""
-    from toolway_transfer.backup import restore
-    from toolway_transfer.places import place_of
+    from toolway_transfer.backup import KEY, restore
 
     terminal: Terminal = context.obj
-    members = restore(place_of(config), file, force=force)
+    place = _place(terminal, config)
+    members = restore(place, file, force=force)
     terminal.note(f"restored {', '.join(members)}; start the gateway")
+    if KEY in members and not place.has_own_key:
+        terminal.note(f"gateway.root_key names another key: give it what {place.data_dir / KEY} has, or remove it")
+
+
+def _place(terminal: Terminal, config: Path | None) -> Place:
+    from toolway_transfer.places import place_of
+    from toolway_transfer.resolving import resolved
+
+    return place_of(config, resolve=partial(resolved, terminal, config))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -21,6 +21,12 @@ FROM_QUERY = {
     "sslcert": "PGSSLCERT",
     "sslkey": "PGSSLKEY",
 }
+
+VARIABLE = "TOOLWAY_GATEWAY__DATABASE"
+"""Of the environment: has another reference than the configuration."""
+
+OWN_SCHEMES = ("env", "file", "literal")
+"""Of references that need no gateway."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -55,14 +61,24 @@ class Place(msgspec.Struct, frozen=True):
         return {**os.environ, **{key: value for key, value in given.items() if value}, **more}
 
 
-def place_of(config: Path | None, environ: Mapping[str, str] = os.environ) -> Place:
-    """What the file, its drop-ins and the environment say; raises InvalidInput."""
+def place_of(
+    config: Path | None,
+    environ: Mapping[str, str] = os.environ,
+    resolve: Callable[[str], str] | None = None,
+) -> Place:
+    """What the file, its drop-ins and the environment say; raises InvalidInput.
+
+    `resolve` gives the value of references whose scheme a plugin has to resolve.
+    """
     gateway = _gateway(config or Path(environ.get("TOOLWAY_CONFIG", "toolway.toml")), is_needed=config is not None)
     for name in ("data_dir", "database", "root_key"):
         if value := environ.get(f"TOOLWAY_GATEWAY__{name.upper()}"):
             gateway[name] = value
-    reference = gateway.get("database")
-    database = _resolved(str(reference), environ) if reference else ""
+    reference = str(gateway.get("database") or "")
+    if resolve is None or reference.partition(":")[0] in (*OWN_SCHEMES, ""):
+        database = _resolved(reference, environ) if reference else ""
+    else:
+        database = resolve(reference)
     return Place(Path(gateway.get("data_dir", "toolway-data")), database, "root_key" not in gateway)
 
 
@@ -88,5 +104,5 @@ def _resolved(reference: str, environ: Mapping[str, str]) -> str:
         return rest
     raise InvalidInput(
         f"gateway.database is a reference of the scheme {scheme!r} that gives nothing here; set "
-        "TOOLWAY_GATEWAY__DATABASE to one of env: or file: that does"
+        f"{VARIABLE} to one of env: or file: that does"
     )
