@@ -29,15 +29,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a private address for tokens": (
         upstream(
             auth={
-                "type": "oauth-client-credentials",
+                "type": "client-credentials",
                 "token_url": "http://10.0.0.1/token",
                 "client_id": "c",
                 "client_secret": "s",
             }
         ),
-        "",
+        "not public",
     ),
-    "a file URL": (upstream(endpoints=["file:///etc/passwd"]), ""),
+    "a file URL": (upstream(endpoints=["file:///etc/passwd"]), "http"),
     "a reference to the environment": (upstream(auth={"type": "bearer", "token": "env:HOME"}), "api_references"),
     "a reference to a file": (upstream(headers={"X-Key": "file:/etc/passwd"}), "api_references"),
     "an unknown member": (upstream(revision=7, id="0"), "is not a setting"),

@@ -41,10 +41,11 @@ def _upstream(gateway: Mapping[str, Any], inputs: Mapping[str, str]) -> dict[str
     url = text(gateway, "url")
     if not url:
         raise InvalidInput("it has no url")
+    description = gateway["description"] if gateway.get("description") else ""
     made: dict[str, Any] = {
         "kind": "http",
         "endpoints": [url],
-        "description": (gateway.get("description") or "")[:1000],
+        "description": text({"description": description}, "description")[:1000],
     }
     if gateway.get("is_active") is False:
         made["enabled"] = False

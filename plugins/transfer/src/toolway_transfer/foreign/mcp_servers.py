@@ -18,7 +18,7 @@ def mcp_servers(servers: Mapping[str, Any], declared: Any, inputs: Mapping[str, 
     found = Foreign(source)
     defaults = {
         each["id"]: each["default"]
-        for each in declared
+        for each in (declared if isinstance(declared, list) else ())
         if isinstance(each, dict) and isinstance(each.get("id"), str) and isinstance(each.get("default"), str)
     }
     for name, server in servers.items():
