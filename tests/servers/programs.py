@@ -39,6 +39,14 @@ def need(name: str) -> Program:
     require_server(name, f"run {INSTALL.relative_to(TESTS.parent)}")
 
 
+def openapi_document(name: str) -> Path:
+    """A whole OpenAPI document of a public API, by its path in the package that has it, or the end of the test."""
+    found = [path for part in ("directory", "examples") if (path := CACHE / "openapi" / part / f"{name}.json").exists()]
+    if found:
+        return found[0]
+    require_server(f"the OpenAPI document {name}", f"run {INSTALL.relative_to(TESTS.parent)} openapi")
+
+
 def find(name: str) -> Program | None:
     """The program of that name; clients take the URL (and a mode) as further arguments.
 

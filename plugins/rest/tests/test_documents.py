@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import yaml
+from calling import called, tools_of
 from generated_api import GeneratedApi
-from jsonschema_rs import Draft202012Validator
 
-from examples import example
-from toolway_testing.gateway import RunningGateway, StartGateway
-from toolway_testing.polling import eventually
+from toolway_testing.gateway import StartGateway
 
 DOCUMENTS = Path(__file__).parent / "parts/documents"
-
-
-def resolver(schema: dict[str, Any]) -> Any:
-    def resolve(value: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in value:
-            value = schema["$defs"][value["$ref"].removeprefix("#/$defs/")]
-        return value
-
-    return resolve
 
 
 OPERATIONS = {"petstore.yaml": 7, "github.json": 33, "digitalocean.json": 58, "kubernetes.json": 24, "stripe.json": 41}
@@ -53,32 +41,3 @@ async def test_every_tool_of_public_documents_works(gateway: StartGateway) -> No
 def upstream(document: str, url: str) -> dict[str, Any]:
     kind = {"name": Path(document).stem, "kind": "rest", "endpoints": [url], "allow_private": True}
     return {**kind, "document": str(DOCUMENTS / document), "slashes": ["path"]}
-
-
-async def tools_of(gate: RunningGateway) -> list[dict[str, Any]]:
-    def all_up() -> bool:
-        return all(view.status == "up" for view in gate.gateway.kernel.catalog.snapshot.upstreams.values())
-
-    await eventually(all_up)
-    tools: list[dict[str, Any]] = []
-    page: dict[str, Any] = {"nextCursor": None}
-    while "nextCursor" in page:
-        cursor = page["nextCursor"]
-        page = (await gate.mcp("tools/list", {"cursor": cursor} if cursor else {})).content["result"]
-        tools += page["tools"]
-    return tools
-
-
-async def called(gate: RunningGateway, tool: dict[str, Any]) -> str:
-    """What was wrong with calling a tool as its schema says; empty when nothing was."""
-    schema = tool["inputSchema"]
-    arguments = example(schema, resolver(schema), "request")
-    assert not [fault.message for fault in Draft202012Validator(schema).iter_errors(arguments)]
-    answer = (await gate.call(tool["name"], arguments)).content
-    result = answer.get("result", {})
-    if "result" not in answer or result.get("isError"):
-        return f"{tool['name']}: {json.dumps(answer)[:1500]}"
-    if "outputSchema" in tool:
-        faults = Draft202012Validator(tool["outputSchema"]).iter_errors(result["structuredContent"])
-        return "".join(f"{tool['name']}: {fault.message[:200]}" for fault in faults)
-    return ""

@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
-import msgspec
 import pytest
-from jsonschema_rs import Draft202012Validator
+from books import book, operation, tool
 
 from toolway.plugin import InvalidInput
-from toolway_rest.answers import Answer, mismatch, succeeded
-from toolway_rest.bodies import written
 from toolway_rest.builder import build
 from toolway_rest.document import Document, parse
-from toolway_rest.operations import Body, Book, Encoding
-from toolway_rest.requests import prepare
+from toolway_rest.reading import server_urls
 from toolway_rest.selection import selected
 from toolway_rest.settings import RestUpstream
-from toolway_rest.shaping import ShapeFailed, Shaper
-from toolway_rest.styles import Refused
-
-
-def book(paths: dict[str, Any], components: dict[str, Any] | None = None, **settings: Any) -> Book:
-    root = {"openapi": "3.0.3", "paths": paths, "components": components or {}}
-    where = {"name": "api", "endpoints": ("https://api.example",), "document": "x.json"}
-    return build(RestUpstream.model_validate({**where, **settings}), Document(root))
-
-
-def operation(**members: Any) -> dict[str, Any]:
-    return {"/a": {"post": {"operationId": "do", **members}}}
-
-
-def tool(made: Book, name: str = "do") -> dict[str, Any]:
-    entry: dict[str, Any] = next(json.loads(item.raw) for item in made.items if item.name == name)
-    Draft202012Validator(entry["inputSchema"])
-    return entry
-
-
-def taking(schema: dict[str, Any], schemas: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    """The input schema of a tool with that body."""
-    body = {"content": {"application/json": {"schema": schema}}}
-    made: dict[str, Any] = tool(book(operation(requestBody=body), {"schemas": schemas or {}}, **settings))[
-        "inputSchema"
-    ]
-    return made
 
 
 @pytest.mark.parametrize(
@@ -109,67 +77,6 @@ def test_operations_that_cannot_be_tools_are_left_out(paths: dict[str, Any], why
     assert why in "".join(made.problems)
 
 
-def test_schemas_are_json_schema_2020_12() -> None:
-    schema = {
-        "type": "object",
-        "required": ["id", "name"],
-        "properties": {
-            "id": {"type": "integer", "readOnly": True},
-            "name": {"type": "string", "nullable": True, "enum": ["a"], "example": "a", "x-internal": 1},
-            "size": {"type": "number", "minimum": 0, "exclusiveMinimum": True, "xml": {}},
-            "far": {"$ref": "https://example.com/schema.json"},
-        },
-    }
-
-    body: dict[str, Any] = taking(schema)["properties"]["body"]
-
-    assert body["required"] == ["name"]
-    assert body["properties"] == {
-        "name": {"type": ["string", "null"], "enum": ["a", None]},
-        "size": {"type": "number", "exclusiveMinimum": 0},
-        "far": {},
-    }
-
-
-def test_a_schema_that_contains_itself_is_kept() -> None:
-    node = {"type": "object", "properties": {"next": {"$ref": "#/components/schemas/Node"}, "deep": {"type": "string"}}}
-
-    schema = taking({"$ref": "#/components/schemas/Node"}, {"Node": node})
-
-    assert schema["properties"]["body"] == {"$ref": "#/$defs/Node"}
-    assert schema["$defs"]["Node"]["properties"]["next"] == {"$ref": "#/$defs/Node"}
-    assert Draft202012Validator(schema).is_valid({"body": {"next": {"next": {}}}})
-    assert not Draft202012Validator(schema).is_valid({"body": {"next": {"next": {"deep": 1}}}})
-
-
-def test_a_large_schema_is_shortened_from_the_far_end() -> None:
-    chain = {
-        f"Level{n}": {
-            "type": "object",
-            "description": "x" * 300,
-            "properties": {"next": {"$ref": f"#/components/schemas/Level{n + 1}"}, **{f"p{i}": {} for i in range(20)}},
-        }
-        for n in range(50)
-    }
-    schemas = {**chain, "Level50": {"type": "string"}}
-
-    schema = taking({"$ref": "#/components/schemas/Level0"}, schemas, max_schema=2048)
-
-    assert len(msgspec.json.encode(schema)) <= 2048 + 64
-    assert "description" not in schema["$defs"]["Level0"] and "p19" in schema["$defs"]["Level0"]["properties"]
-    assert list(schema["$defs"].values())[-1] == {}
-    wide = {"type": "object", "properties": {f"property{n}": {"type": "object", "properties": {}} for n in range(500)}}
-    assert taking(wide, max_schema=512)["type"] == "object"
-
-
-def test_a_schema_without_end_of_depth_is_cut() -> None:
-    schema: dict[str, Any] = {"type": "string"}
-    for _ in range(300):
-        schema = {"type": "array", "items": schema}
-
-    assert taking(schema)["properties"]["body"]["type"] == "array"
-
-
 def test_arguments_get_names_that_models_can_use() -> None:
     parameters = [
         {"name": "id", "in": "query"},
@@ -218,17 +125,6 @@ def test_servers_of_single_operations_are_told_together() -> None:
     assert servers.startswith("upstream 'api': 2 operations have servers of their own ('files.example'), and go to ")
 
 
-def test_json_is_asked_for_before_everything_else() -> None:
-    contents = {"text/csv": {}, "application/json": {"schema": {"type": "object"}}, "application/yaml": {}}
-
-    both = book(operation(responses={"200": {"content": contents}})).operations["do"]
-    csv = book(operation(responses={"200": {"content": {"text/csv": {}}}})).operations["do"]
-
-    assert both.accept == "application/json, text/csv;q=0.5, application/yaml;q=0.5, */*;q=0.1"
-    assert csv.accept == "text/csv;q=0.5, */*;q=0.1"
-    assert both.output_schema and not csv.output_schema
-
-
 def test_only_so_many_tools_are_made() -> None:
     made = book({f"/a{n}": {"get": {}} for n in range(5)}, max_tools=2)
 
@@ -271,82 +167,31 @@ def test_all_schemes_of_a_combination_are_needed() -> None:
     assert "no scheme 'oauth' of type apiKey or http" in made.problems[0]
 
 
-def test_forms_are_written_as_their_encoding_says() -> None:
-    form = Body(
-        "body", "form", "application/x-www-form-urlencoded", encodings={"ids": Encoding("pipeDelimited", False)}
+def test_a_header_that_only_the_gateway_sets_cannot_be_needed() -> None:
+    def needing(name: str) -> dict[str, Any]:
+        return operation(parameters=[{"name": name, "in": "header", "required": True}])
+
+    assert "needs the header 'Content-Length'" in book(needing("Content-Length")).problems[0]
+    assert tool(book(needing("Content-Range")))["inputSchema"]["required"] == ["Content-Range"]
+    assert tool(book(needing("Accept")))["inputSchema"]["properties"] == {}
+
+
+def test_servers_have_the_defaults_of_their_variables() -> None:
+    servers = [{"url": "https://{region}.example/{version}", "variables": {"version": {"default": "v2"}, "region": {}}}]
+
+    assert server_urls(servers) == ["https://{region}.example/v2"]
+
+
+def test_what_the_api_calls_itself_is_no_tool() -> None:
+    paths = operation(
+        callbacks={"done": {"{$request.body#/url}": {"post": {"operationId": "called"}}}},
+        responses={"200": {"links": {"next": {"operationId": "other"}}}},
+        deprecated=True,
+        parameters=[{"name": "old", "in": "query", "deprecated": True}],
     )
 
-    made, _ = written(form, {"a": "x&y=z", "ids": [1, 2], "deep": {"b": [{"c": True}]}, "list": ["p", "q"]})
+    made = book({**paths, "x-webhooks": {"new": {"post": {}}}})
 
-    assert made == b"a=x%26y%3Dz&ids=1%7C2&deep[b][0][c]=true&list=p&list=q"
-
-
-async def test_files_are_parts_whose_names_cannot_leave_their_header() -> None:
-    body = Body("body", "multipart", "multipart/form-data", binary=frozenset({"file"}))
-
-    writer, media = written(body, {"file": "AAEC", "note": "x\r\n--y", "meta": {"a": 1}})
-
-    assert not isinstance(writer, bytes)
-    parts = [(part.headers["Content-Disposition"], part.headers["Content-Type"]) for part, _, _ in writer]
-    assert media.startswith("multipart/form-data; boundary=")
-    assert parts == [
-        ('form-data; name="file"; filename="file"', "application/octet-stream"),
-        ('form-data; name="note"', "text/plain; charset=utf-8"),
-        ('form-data; name="meta"', "application/json"),
-    ]
-    for bad in ({'a"\r\nX: y': "1"}, {"file": "no base64!"}):
-        with pytest.raises(Refused):
-            written(body, bad)
-
-
-def test_what_breaks_an_exact_promise_is_an_error_and_a_loose_one_promises_little() -> None:
-    schema = {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}
-    answers = {"200": {"content": {"application/json": {"schema": schema}}}}
-    answer = Answer(200, {"content-type": "application/json"}, b'{"id":null,"more":1}')
-
-    exact = book(operation(responses=answers), output_schemas="exact").operations["do"]
-    loose = book(operation(responses=answers)).operations["do"]
-    none = book(operation(responses=answers), output_schemas="none").operations["do"]
-
-    assert b'"isError":true' in bytes(succeeded(exact, answer).result or b"")
-    assert b'"isError"' not in bytes(succeeded(loose, answer).result or b"")
-    assert mismatch(loose.output_schema, {}) == "" and none.output_schema == b""
-
-
-def test_json_parameters_are_sent_as_json() -> None:
-    parameters = [{"name": "q", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}}]
-
-    made = prepare(book(operation(parameters=parameters)).operations["do"], {"q": {"a": [1]}})
-
-    assert made.query == [("q", "%7B%22a%22%3A%5B1%5D%7D")]
-
-
-@pytest.mark.parametrize(
-    "expression",
-    [
-        *("a[?", "$[", "to_string(@)", "$..a..b", "$[?match(@.a, '(a+)+')]"),
-        *("|".join(["[@,@]"] * 40), "|".join(["[@,@][]"] * 20), "$" + "[*,*]" * 9),
-    ],
-)
-def test_expressions_that_could_cost_too_much_are_refused(expression: str) -> None:
-    with pytest.raises(ValueError, match=r"cannot be read|could make|are allowed"):
-        Shaper(expression)
-
-
-@pytest.mark.parametrize("expression", ["join('', @) | join('', [@, @, @])", "[].[@,@][].[@,@][].[@,@][]", "[][].x"])
-def test_expressions_that_cost_too_much_end_soon(expression: str) -> None:
-    begun = time.process_time()
-
-    with pytest.raises(ShapeFailed):
-        Shaper(expression)(["x" * 10] * 400_000)
-
-    assert time.process_time() - begun < 4
-
-
-def test_expressions_shape_values() -> None:
-    value = {"items": [{"id": 1, "tags": ["a"]}, {"id": 2, "tags": []}], "next": "c"}
-
-    assert Shaper("items[].{id: id, first: tags[0]}")(value) == [{"id": 1, "first": "a"}, {"id": 2, "first": None}]
-    assert Shaper("$.items[?@.id > 1].id")(value) == [2]
-    with pytest.raises(ShapeFailed):
-        Shaper("length(items[0].id)")(value)
+    assert [item.name for item in made.items] == ["do"]
+    assert tool(made)["description"].startswith("Deprecated.")
+    assert tool(made)["inputSchema"]["properties"]["old"]["deprecated"] is True

@@ -60,7 +60,8 @@ def _multipart(body: Body, value: dict[str, Any]) -> aiohttp.MultipartWriter:
             for path, text in deep_pairs(each, name):
                 _append(writer, path, text.encode(), "text/plain; charset=utf-8")
             continue
-        for one in each if isinstance(each, list) and is_binary else [each]:
+        is_json = encoding.content_type.endswith("json")
+        for one in each if isinstance(each, list) and not is_json else [each]:
             data, media = _part(one, encoding.content_type, is_binary=is_binary)
             _append(writer, name, data, media, filename="file" if is_binary else "")
     return writer

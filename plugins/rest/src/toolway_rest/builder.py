@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from toolway.hookspecs.routing import Item
-from toolway_rest.document import Document, Unresolved, mapping, sequence, text
+from toolway_rest.document import Document, Unresolved, mapping, text
+from toolway_rest.media import is_json_media
+from toolway_rest.names import Names
 from toolway_rest.operations import Body, Book, Operation, Parameter, Scheme, Shapers
-from toolway_rest.reading import Described, Unusable, fit, is_json_media, operations, template
+from toolway_rest.reading import Described, Unusable, operations, server_urls, template
 from toolway_rest.schemas import Schemas
 from toolway_rest.selection import selected
-from toolway_rest.settings import Operation as Declared, RestUpstream, Shape
+from toolway_rest.settings import RESERVED, TOKEN, Operation as Declared, RestUpstream, Shape
 from toolway_rest.shaping import Shaper
 
 MAX_DESCRIPTION = 4000
@@ -48,7 +50,7 @@ class Builder:
         self._operations: dict[str, Operation] = {}
         self._schemes: dict[str, Scheme] = {}
         self._problems: list[str] = []
-        self._taken = {each.name for each in settings.operations}
+        self._names = Names(each.name for each in settings.operations)
         self._left_out = 0
 
     def book(self, document: Document | None) -> Book:
@@ -70,14 +72,14 @@ class Builder:
         settings, schemas = self._settings, Schemas(document, self._settings.max_schema)
         self._schemes = dict(self._found_schemes(document))
         self._compare_paths(document)
-        hosts = {_host(text(mapping(each).get("url"))) for each in sequence(document.root.get("servers"))}
+        hosts = set(map(_host, server_urls(document.root.get("servers"))))
         elsewhere: Counter[str] = Counter()
         for path, method, item in operations(document):
             try:
                 described = Described(document, path, method, item)
                 if selected(settings.include, settings.exclude, described.id, described.tags, path, method):
-                    self._add(described, schemas, fit(described.id, self._taken))
-                    elsewhere.update(host for url in described.servers() if (host := _host(url)) not in hosts)
+                    self._add(described, schemas)
+                    elsewhere.update({host for url in described.servers() if (host := _host(url)) not in hosts})
             except (Unresolved, Unusable) as reason:
                 self._complain(f"{method.upper()} {path[:100]} is left out: {reason}")
             except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
@@ -96,10 +98,11 @@ class Builder:
         except Unusable as reason:
             self._complain(f"operation {declared.name!r} is left out: {reason}")
 
-    def _add(self, described: Described, schemas: Schemas, name: str) -> None:
+    def _add(self, described: Described, schemas: Schemas, name: str = "") -> None:
         if len(self._operations) >= self._settings.max_tools:
             self._left_out += 1
             return
+        name = name or self._names.fit(described.id)
         operation, entry = self._made(described, schemas, name)
         self._operations[name] = operation
         self._items.append(Item(self._settings.name, "tool", name, msgspec.json.encode(entry)))
@@ -113,8 +116,7 @@ class Builder:
             properties[parameter.argument] = described.schema_of(raw)
         body = described.body()
         if body is not None:
-            is_binary = body[0].kind == "binary"
-            properties[body[0].argument] = {"type": "string", "format": "binary"} if is_binary else body[1]
+            properties[body[0].argument] = described.body_schema(*body)
         by_name = {each.name: each for each in parameters if each.place == "path"}
         shape = self._settings.shapes.get(name)
         shapers = _shapers(shape)
@@ -128,7 +130,7 @@ class Builder:
             body=body[0] if body else None,
             accept=_accept(described.answers()[1]),
             credentials=self._credentials(described),
-            tags=described.tags[:20],
+            tags=described.tags,
             input_schema=msgspec.json.encode(input_schema),
             output_schema=msgspec.json.encode(output_schema) if output_schema else b"",
             wraps=wraps,
@@ -145,9 +147,9 @@ class Builder:
             return {}, False
         is_loose = self._settings.output_schemas == "loose"
         wraps = not schemas.is_object(schema)
-        wrapped = {"type": "object", "properties": {"result": schema}, "required": ["result"]} if wraps else schema
-        made = schemas.finished(wrapped, "answer", loose=is_loose)
-        return {**schemas.inlined(made), "type": "object"}, wraps
+        wrapped = {"type": "object", "properties": {"result": schema}, "required": ["result"]}
+        made = schemas.finished(wrapped if wraps else described.inlined(schema), "answer", loose=is_loose)
+        return {**made, "type": "object"}, wraps
 
     def _credentials(self, described: Described) -> tuple[str, ...]:
         """The schemes to use: the first combination for which there are all secrets."""
@@ -171,8 +173,7 @@ class Builder:
 
     def _compare_paths(self, document: Document) -> None:
         """Tell when endpoints have another path than all servers of the document: then calls find nothing."""
-        urls = [text(mapping(each).get("url")) for each in sequence(document.root.get("servers"))]
-        paths = [_path(url) for url in urls if "{" not in url]
+        paths = [_path(url) for url in server_urls(document.root.get("servers")) if "{" not in url]
         own = [_path(url) for url in self._settings.endpoints]
         if paths and not set(paths) & set(own):
             self._complain(f"the document's servers have the path {paths[0]!r}, the endpoints have {own[0]!r}")
@@ -186,8 +187,12 @@ def _entry(
     name: str, described: Described, inputs: Mapping[str, Any], output: Mapping[str, Any], arguments: Iterable[str]
 ) -> dict[str, Any]:
     """The list entry of a tool."""
-    summary = text(described.raw.get("summary")).strip()
-    description = text(described.raw.get("description")).strip() or summary or f"{described.method} {described.path}"
+    summary = text(described.raw.get("summary"))[:MAX_DESCRIPTION].strip()
+    description = (
+        text(described.raw.get("description"))[:MAX_DESCRIPTION].strip()
+        or summary
+        or f"{described.method} {described.path}"
+    )
     if described.raw.get("deprecated") is True:
         description = f"Deprecated. {description}"
     if paging := [each for each in arguments if _PAGING.fullmatch(each.lower())]:
@@ -199,7 +204,7 @@ def _entry(
         entry["outputSchema"] = output
     entry["annotations"] = hints(described.method)
     if described.tags:
-        entry["_meta"] = {TAGS: list(described.tags[:20])}
+        entry["_meta"] = {TAGS: list(described.tags)}
     return entry
 
 
@@ -249,9 +254,10 @@ def _path(url: str) -> str:
 
 
 def _scheme(described: Mapping[str, Any]) -> Scheme | None:
-    kind, place = described.get("type"), described.get("in")
+    kind, place, name = described.get("type"), described.get("in"), text(described.get("name"))
     if kind == "apiKey" and place in ("query", "header", "cookie"):
-        return Scheme(place, text(described.get("name"))) if described.get("name") else None
+        is_safe = name if place == "query" else TOKEN.fullmatch(name) and not name.lower().startswith(RESERVED)
+        return Scheme(place, name) if is_safe else None
     if kind == "http" and (
         prefix := {"bearer": "Bearer ", "basic": "Basic "}.get(text(described.get("scheme")).lower())
     ):

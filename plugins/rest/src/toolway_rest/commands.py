@@ -84,9 +84,10 @@ def _path(operation: Operation) -> str:
 
 def _wanted(document: Document) -> list[str]:
     """What the settings of an upstream need besides: where the API is, and who has to be proven how."""
-    from toolway_rest.document import mapping, sequence, text
+    from toolway_rest.document import mapping
+    from toolway_rest.reading import server_urls
 
-    servers = [text(mapping(each).get("url")) for each in sequence(document.root.get("servers"))]
+    servers = server_urls(document.root.get("servers"))
     schemes = mapping(mapping(document.root.get("components")).get("securitySchemes"))
     suggested = [f"security scheme {name}: {suggestion(name, each)}" for name, each in schemes.items()]
     return [f"servers that the document names: {', '.join(servers[:5]) or 'none'}", *suggested[:10]]

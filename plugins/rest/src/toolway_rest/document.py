@@ -8,15 +8,20 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
+from msgspec import Raw
 
 from toolway.plugin import InvalidInput
 
-MAX_UNFOLDED = 200_000
-"""Values that a YAML document may have by its aliases, beyond one for each of its bytes."""
-
-MAX_DEPTH = 200
 MAX_HOPS = 32
 """References that lead to references."""
+
+MAX_POINTER = 2000
+"""Characters of a reference."""
+
+LEVELS = {"paths": 1, "components": 2}
+"""Members of a document whose values are decoded apart: a decoder lets no other thread go on until it is done."""
+
+_RAW = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Unresolved(ValueError):
@@ -43,6 +48,8 @@ class Document:
         """The value that a reference names (RFC 6901 in a URI fragment); raises Unresolved."""
         if not pointer.startswith("#/"):
             raise Unresolved("a reference leads out of the document; bundle it into one")
+        if len(pointer) > MAX_POINTER:
+            raise Unresolved("a reference is too long")
         value: Any = self.root
         for token in pointer[2:].split("/"):
             key = unquote(token).replace("~1", "/").replace("~0", "~")
@@ -85,7 +92,7 @@ def parse(data: bytes) -> Document:
     """A document in JSON or YAML; raises InvalidInput."""
     is_json = data.lstrip()[:1] == b"{"
     try:
-        root = msgspec.json.decode(data) if is_json else _yaml(data)
+        root = _json(data) if is_json else _yaml(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
         what = "JSON" if is_json else "YAML"
         raise InvalidInput(f"the document is no {what} that can be used ({type(error).__name__})") from None
@@ -94,29 +101,25 @@ def parse(data: bytes) -> Document:
     return Document(root)
 
 
+def _json(data: bytes) -> Any:
+    return {name: _opened(raw, LEVELS.get(name, 0)) for name, raw in _RAW.decode(data).items()}
+
+
+def _opened(raw: Raw, levels: int) -> Any:
+    """The value, of which the upper levels are decoded one by one."""
+    if levels and bytes(memoryview(raw)[:1]) == b"{":
+        return {name: _opened(each, levels - 1) for name, each in _RAW.decode(raw).items()}
+    return msgspec.json.decode(raw)
+
+
 def _yaml(data: bytes) -> Any:
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    from toolway_rest.yaml_values import read_yaml
+
     try:
-        return _plain(yaml.load(data, Loader=loader), [len(data) + MAX_UNFOLDED], 0)  # noqa: S506 - both loaders are safe ones
+        return read_yaml(data)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise InvalidInput(f"the document is no YAML{where}") from None
-
-
-def _plain(value: Any, left: list[int], depth: int) -> Any:
-    """The value as JSON would have it; raises ValueError when it is too large with all aliases, or a circle."""
-    left[0] -= 1
-    if left[0] < 0 or depth > MAX_DEPTH:
-        raise ValueError("too large or too deep")
-    if isinstance(value, dict):
-        return {_key(key): _plain(each, left, depth + 1) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each, left, depth + 1) for each in value]
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _key(key: Any) -> str:
-    return str(key).lower() if isinstance(key, bool) else str(key)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
+import threading
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -76,11 +78,11 @@ class Library:
 
     async def _read(self, settings: RestUpstream) -> Book:
         data = await self._loaded(settings) if settings.document else b""
-        digest = hashlib.sha256(data).digest()
+        digest = await asyncio.to_thread(_digest, data)
         kept = await self._found(settings)
         if kept is None or kept.digest != digest:
             try:
-                book = await asyncio.to_thread(_made, settings, data)
+                book = await asyncio.to_thread(made, settings, data)
             except InvalidInput as error:
                 raise UpstreamProtocol(f"upstream {settings.name!r}: {error.message}", sent=False) from None
             kept = self._held[settings.name] = (await self._shelf())[settings.name] = Kept(settings, digest, book)
@@ -120,6 +122,10 @@ async def _empty() -> Shelf:
     return WeakValueDictionary()
 
 
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
 def _file(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(limit + 1)
@@ -128,6 +134,36 @@ def _file(path: Path, limit: int) -> bytes:
     return data
 
 
-def _made(settings: RestUpstream, data: bytes) -> Book:
+class Uncollected:
+    """While documents are read, the collector of cycles rests: it would look at all values while all else waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reading = 0
+        self._was_on = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._was_on = self._was_on if self._reading else gc.isenabled()
+            self._reading += 1
+            gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._reading -= 1
+            if not self._reading and self._was_on:
+                gc.enable()
+
+
+UNCOLLECTED = Uncollected()
+
+
+def made(settings: RestUpstream, data: bytes) -> Book:
+    """The book of a document; raises InvalidInput. For a thread of its own."""
+    with UNCOLLECTED:
+        return _book(settings, data)
+
+
+def _book(settings: RestUpstream, data: bytes) -> Book:
     document: Document | None = parse(data) if settings.document else None
     return build(settings, document)

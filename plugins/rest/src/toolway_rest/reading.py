@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
 from toolway_rest.document import Document, Unresolved, mapping, sequence, text
-from toolway_rest.operations import Body, BodyKind, Encoding, Parameter
+from toolway_rest.media import MEDIA_TYPE, RANK, encodings, is_binary, kind, written_media
+from toolway_rest.names import Names
+from toolway_rest.operations import Body, Parameter
 from toolway_rest.settings import RESERVED, TOKEN
-from toolway_rest.styles import has_dots
+from toolway_rest.styles import DEFAULT_STYLES, STYLES, has_dots
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
-LONGEST = 64
-"""Characters of the name of a tool or an argument: what the function-calling interfaces of models accept."""
+MAX_OPERATIONS = 50_000
+"""Operations that are looked at."""
 
-DEFAULT_STYLES = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
-STYLES = {
-    "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
-    "header": ("simple",),
-    "cookie": ("form",),
-}
+MAX_PARAMETERS = 1000
+MOST = 20
+"""Tags, answers, media types, servers and ways to say who one is, of one operation; what is beyond is not looked at."""
+
 IGNORED = ("accept", "content-type", "authorization")
 """Header parameters that OpenAPI wants ignored."""
 
-MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+*-]+/[A-Za-z0-9!#$&^_.+*-]+")
-_FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _TEMPLATE = re.compile(r"/[^?#\\\x00-\x20\x7f]*")
 
@@ -42,7 +40,7 @@ class Described:
     def __init__(self, document: Document, path: str, method: str, item: Mapping[str, Any]) -> None:
         self.path, self.method = path, method.upper()
         self.raw = document.resolved(item[method])
-        self.tags = tuple(tag for tag in sequence(self.raw.get("tags")) if isinstance(tag, str))
+        self.tags = tuple(tag[:100] for tag in sequence(self.raw.get("tags"))[:MOST] if isinstance(tag, str))
         self._document = document
         self._item = item
 
@@ -54,15 +52,20 @@ class Described:
     def parameters(self) -> Iterator[tuple[Parameter, dict[str, Any]]]:
         """Each parameter that can be given, with its description."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        for each in (*sequence(self._item.get("parameters")), *sequence(self.raw.get("parameters"))):
+        shared, own = sequence(self._item.get("parameters")), sequence(self.raw.get("parameters"))
+        if len(shared) + len(own) > MAX_PARAMETERS:
+            raise Unusable(f"it has more than {MAX_PARAMETERS} parameters")
+        for each in (*shared, *own):
             described = self._document.resolved(each)
             found[text(described.get("in")), text(described.get("name"))] = described
         for name in _PLACEHOLDER.findall(self.path):
             found.setdefault(("path", name), {"name": name, "in": "path", "schema": {"type": "string"}})
-        taken = {"body"} if "requestBody" in self.raw else set[str]()
+        names = Names({"body"} if "requestBody" in self.raw else ())
         for (place, name), described in found.items():
+            if place == "header" and described.get("required") is True and _is_reserved(name):
+                raise Unusable(f"it needs the header {name[:64]!r}, which the gateway sets itself")
             if name and place in STYLES and not _is_left_out(place, name, self.path):
-                argument = _argument(name, place, taken)
+                argument = _argument(name, place, names)
                 yield self._parameter(argument, name, place, described), described
 
     def _parameter(self, argument: str, name: str, place: str, described: Mapping[str, Any]) -> Parameter:
@@ -90,6 +93,8 @@ class Described:
         schema = dict(schema) if isinstance(schema, dict) else {}
         if isinstance(described.get("description"), str):
             schema["description"] = described["description"]
+        if described.get("deprecated") is True:
+            schema["deprecated"] = True
         return schema
 
     def body(self) -> tuple[Body, dict[str, Any]] | None:
@@ -98,52 +103,78 @@ class Described:
             return None
         described = self._document.resolved(self.raw["requestBody"])
         contents = mapping(described.get("content"))
-        for kind, media in sorted(((_kind(name), name) for name in contents), key=lambda each: RANK[each[0]]):
-            written = _written_media(kind, media)
+        for sort, media in sorted(
+            ((kind(name), name) for name in islice(contents, MOST)), key=lambda one: RANK[one[0]]
+        ):
+            written = written_media(sort, media)
             if MEDIA_TYPE.fullmatch(written):
                 content = mapping(contents[media])
                 schema = content.get("schema")
                 schema = schema if isinstance(schema, dict) else {}
-                binary = self._binary(schema) if kind == "multipart" else frozenset[str]()
-                encodings = _encodings(mapping(content.get("encoding")))
-                return Body("body", kind, written, described.get("required") is True, encodings, binary), schema
+                if sort in ("form", "multipart") and self._document.resolved(schema).get("type", "object") != "object":
+                    continue
+                octets = self._octets(schema) if sort == "multipart" else frozenset[str]()
+                how = encodings(mapping(content.get("encoding")))
+                return Body("body", sort, written, described.get("required") is True, how, octets), schema
         raise Unusable("its body has no media type that the gateway can write")
+
+    def body_schema(self, body: Body, schema: dict[str, Any]) -> dict[str, Any]:
+        """What an argument for the body has to be: text where the gateway cannot make the document's values of it."""
+        if body.kind == "binary":
+            return {"type": "string", "format": "binary"}
+        is_text = body.kind != "text" or self._document.resolved(schema).get("type") == "string"
+        return schema if is_text else {"type": "string", "description": f"Text of the type {body.content_type}."}
 
     def answers(self) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
         """The schema of JSON that it answers with when all is well, None if there is none, and its media types."""
         schemas: list[dict[str, Any]] = []
         media: dict[str, None] = {}
-        for status, each in mapping(self.raw.get("responses")).items():
-            if not status.startswith("2"):
-                continue
-            for name, content in mapping(self._document.resolved(each).get("content")).items():
+        good = (each for status, each in mapping(self.raw.get("responses")).items() if status.startswith("2"))
+        for each in islice(good, MOST):
+            for name, content in islice(mapping(self._document.resolved(each).get("content")).items(), MOST):
                 media[name.partition(";")[0].strip()] = None
                 schema = mapping(content).get("schema")
-                if _kind(name) == "json" and isinstance(schema, dict) and schema and schema not in schemas:
+                if kind(name) == "json" and isinstance(schema, dict) and schema and schema not in schemas:
                     schemas.append(schema)
         known = tuple(name for name in media if MEDIA_TYPE.fullmatch(name))
         return (schemas[0] if len(schemas) == 1 else {"anyOf": schemas} if schemas else None), known
 
+    def inlined(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The schema that a reference means: clients look for `type` and `properties` at the top."""
+        return self._document.resolved(schema)
+
     def servers(self) -> list[str]:
         """The servers of this operation alone."""
-        own = sequence(self.raw.get("servers")) or sequence(self._item.get("servers"))
-        return [text(mapping(each).get("url")) for each in own]
+        return server_urls(self.raw.get("servers")) or server_urls(self._item.get("servers"))
 
     def security(self) -> Iterator[set[str]]:
         """The combinations of security schemes of which one is wanted; empty if nobody has to say who they are."""
-        for each in sequence(self.raw.get("security", self._document.root.get("security"))):
+        for each in sequence(self.raw.get("security", self._document.root.get("security")))[:MOST]:
             yield set(mapping(each))
 
-    def _binary(self, schema: dict[str, Any]) -> frozenset[str]:
+    def _octets(self, schema: dict[str, Any]) -> frozenset[str]:
         properties = mapping(self._document.resolved(schema).get("properties"))
-        return frozenset(name for name, each in properties.items() if _is_binary(self._document, each))
+        return frozenset(name for name, each in properties.items() if is_binary(self._document, each))
 
 
-RANK: dict[BodyKind, int] = {"json": 0, "form": 1, "multipart": 2, "text": 3, "binary": 4}
+def server_urls(servers: Any) -> list[str]:
+    """The URLs of servers, with the defaults of their variables."""
+    found: list[str] = []
+    for each in map(mapping, sequence(servers)[:MOST]):
+        variables = mapping(each.get("variables"))
+        parts = _PLACEHOLDER.split(text(each.get("url")))
+        for number in range(1, len(parts), 2):
+            parts[number] = text(mapping(variables.get(parts[number])).get("default")) or f"{{{parts[number]}}}"
+        found.append("".join(parts))
+    return found
 
 
 def operations(document: Document) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Path, method and path item of each operation; a path item that cannot be read is left out."""
+    return islice(_operations(document), MAX_OPERATIONS)
+
+
+def _operations(document: Document) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     for path, each in mapping(document.root.get("paths")).items():
         try:
             item = document.resolved(each)
@@ -169,69 +200,16 @@ def template(path: str, parameters: Mapping[str, Parameter]) -> tuple[str | Para
     return tuple(parts)
 
 
-def fit(name: str, taken: set[str]) -> str:
-    """A name of `[A-Za-z0-9_.-]` that is not taken, and now is."""
-    clean = _FOREIGN.sub("_", name).strip("_")[:LONGEST] or "_"
-    number, unique = 1, clean
-    while unique in taken:
-        number += 1
-        unique = f"{clean[: LONGEST - len(str(number)) - 1]}_{number}"
-    taken.add(unique)
-    return unique
+def _argument(name: str, place: str, names: Names) -> str:
+    return names.fit(name if names.is_free(name) else f"{name[:48]}_{place}")
 
 
-def _argument(name: str, place: str, taken: set[str]) -> str:
-    return fit(name if fit(name, set()) not in taken else f"{name[:48]}_{place}", taken)
+def _is_reserved(name: str) -> bool:
+    lower = name.lower()
+    return lower not in IGNORED and (not TOKEN.fullmatch(name) or lower.startswith(RESERVED) or lower == "cookie")
 
 
 def _is_left_out(place: str, name: str, path: str) -> bool:
     if place == "header":
-        lower = name.lower()
-        return not TOKEN.fullmatch(name) or lower in IGNORED or lower.startswith(RESERVED) or lower == "cookie"
+        return name.lower() in IGNORED or _is_reserved(name)
     return (place == "path" and f"{{{name}}}" not in path) or (place == "cookie" and not TOKEN.fullmatch(name))
-
-
-def is_json_media(media: str) -> bool:
-    """Whether a media type of an answer is JSON, or may be."""
-    return _kind(media) == "json"
-
-
-def _kind(media: str) -> BodyKind:
-    name = media.partition(";")[0].strip().lower()
-    if name in ("application/json", "*/*", "application/*") or name.endswith("+json"):
-        return "json"
-    if name == "application/x-www-form-urlencoded":
-        return "form"
-    if name.startswith("multipart/"):
-        return "multipart"
-    return "text" if name.startswith("text/") or name.endswith(("xml", "yaml")) else "binary"
-
-
-def _written_media(kind: BodyKind, media: str) -> str:
-    """The media type that is sent for one of the document, which may be a range."""
-    if "*" not in media:
-        return media.partition(";")[0].strip()
-    return {"json": "application/json", "text": "text/plain"}.get(kind, "application/octet-stream")
-
-
-def _encodings(described: Mapping[str, Any]) -> dict[str, Encoding]:
-    found: dict[str, Encoding] = {}
-    for name, each in described.items():
-        raw = mapping(each)
-        style = text(raw.get("style")) or "form"
-        explode = raw.get("explode")
-        media = text(raw.get("contentType")).partition(",")[0].strip()
-        found[name] = Encoding(
-            style if style in STYLES["query"] else "form",
-            explode if isinstance(explode, bool) else style in ("form", "deepObject"),
-            media if MEDIA_TYPE.fullmatch(media) and "*" not in media else "",
-        )
-    return found
-
-
-def _is_binary(document: Document, schema: Any) -> bool:
-    found = document.resolved(schema)
-    if found.get("type") == "array" and isinstance(found.get("items"), dict):
-        found = document.resolved(found["items"])
-    is_octets = found.get("contentMediaType") == "application/octet-stream"
-    return found.get("format") in ("binary", "byte") or found.get("contentEncoding") == "base64" or is_octets

@@ -107,8 +107,8 @@ def _add_body(request: Prepared, operation: Operation, values: Mapping[str, Any]
 def authenticate(request: Prepared, scheme: Scheme, secret: str) -> None:
     """Add the secret of a security scheme; it replaces what an argument of the same name said."""
     if scheme.place == "query":
-        name = percent(scheme.name)
-        request.query = [*(pair for pair in request.query if pair[0] != name), (name, percent(secret))]
+        others = (pair for pair in request.query if unquote(pair[0]) != scheme.name)
+        request.query = [*others, (percent(scheme.name), percent(secret))]
     elif scheme.place == "cookie":
         others = (pair for pair in request.cookies if pair[0] != scheme.name)
         request.cookies = [*others, (scheme.name, percent(secret))]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+
+from toolway.plugin import globs
 
 PLACES = ("tag", "path", "method", "id")
 
@@ -26,7 +28,7 @@ def selected(
 
     def matches(pattern: str) -> bool:
         place, rest = _parts(pattern)
-        return any(matcher(rest)(value) for value in values[place])
+        return any(_expression(rest).match(value.lower()) for value in values[place])
 
     return any(map(matches, include)) and not any(map(matches, exclude))
 
@@ -37,8 +39,6 @@ def _parts(pattern: str) -> tuple[str, str]:
 
 
 @lru_cache(maxsize=1024)
-def matcher(pattern: str) -> Callable[[str], bool]:
-    """Whether a text is as the pattern, in which only `*` is special; case does not matter."""
-    runs = re.split(r"\*+", pattern)
-    expression = re.compile("(?s:.*?)".join(map(re.escape, runs)), re.IGNORECASE)
-    return lambda text: expression.fullmatch(text) is not None
+def _expression(pattern: str) -> re.Pattern[str]:
+    """Case does not matter."""
+    return globs([pattern.lower()])

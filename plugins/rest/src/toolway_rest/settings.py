@@ -21,7 +21,20 @@ TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A header's name (RFC 9110 section 5.1)."""
 
 RESERVED = (
-    *("host", "content-", "transfer-", "connection", "keep-alive", "proxy-", "accept-encoding", "expect", "upgrade"),
+    *(
+        "host",
+        "content-length",
+        "content-type",
+        "content-encoding",
+        "content-transfer-",
+        "transfer-",
+        "connection",
+        "keep-alive",
+        "proxy-",
+        "accept-encoding",
+        "expect",
+        "upgrade",
+    ),
     *("te", "trailer", "forwarded", "x-forwarded-", "x-real-ip", "x-http-method", "x-method-override"),
 )
 """How headers begin that neither settings nor arguments may touch."""

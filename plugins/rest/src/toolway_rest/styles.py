@@ -15,6 +15,14 @@ import msgspec
 RESERVED = "/?:@!$'()*,;"
 """What `allowReserved` leaves as it is in a query: all reserved characters but those that end a value."""
 
+DEFAULT_STYLES = {"path": "simple", "query": "form", "header": "simple", "cookie": "form"}
+STYLES = {
+    "path": ("simple", "label", "matrix"),
+    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
+    "header": ("simple",),
+    "cookie": ("form",),
+}
+
 MAX_PARTS = 10_000
 """Most members of one value."""
 
@@ -129,17 +137,22 @@ def query_pairs(value: Any, name: str, style: str, *, explode: bool, reserved: b
     if style == "deepObject" and isinstance(value, list | dict):
         return [(percent(path, "[]"), percent(text, safe)) for path, text in deep_pairs(value, name)]
     if isinstance(value, dict):
-        members = [(percent(each), percent(plain(member), safe)) for each, member in _members(value)]
+        members = [(percent(each), percent(_in_query(member), safe)) for each, member in _members(value)]
         if explode and style == "form":
             return members
         flat = _DELIMITERS.get(style, ",").join(part for member in members for part in member)
         return [(key, flat)] if members else []
     if isinstance(value, list):
-        elements = [percent(plain(each), safe) for each in _elements(value)]
+        elements = [percent(_in_query(each), safe) for each in _elements(value)]
         if explode:
             return [(key, each) for each in elements]
         return [(key, _DELIMITERS.get(style, ",").join(elements))] if elements else []
     return [(key, percent(plain(value), safe))]
+
+
+def _in_query(value: Any) -> str:
+    """A member of a value in a query; what no style has words for is JSON, as most clients write it."""
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict) else plain(value)
 
 
 def deep_pairs(value: Any, name: str) -> list[Pair]:

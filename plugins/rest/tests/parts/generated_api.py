@@ -9,17 +9,19 @@ import json
 import re
 from collections import Counter
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
+import request_values
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from openapi_schema_validator import OAS30Validator, OAS30WriteValidator, OAS31Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from examples import example
+from examples import example, flat
 
-METHODS = ("get", "head", "post", "put", "patch", "delete")
+IGNORED = ("accept", "content-type", "authorization")
+"""Headers that are no parameters (OpenAPI 3.1, section 4.8.12.1)."""
 
 
 class GeneratedApi:
@@ -70,7 +72,7 @@ class GeneratedApi:
         values: tuple[str, ...],
         raw_query: str,
     ) -> web.Response:
-        name = operation["operationId"]
+        name = operation.get("operationId") or f"{request.method} {path}"
         self.calls[name] += 1
         if name in self.fails:
             return web.json_response({"message": "it failed"}, status=self.fails[name], headers={"retry-after": "0"})
@@ -93,9 +95,10 @@ class GeneratedApi:
         return value
 
     def _example(self, operation: dict[str, Any]) -> web.Response:
-        status, answer = next(
-            (code, self.resolved(each)) for code, each in operation["responses"].items() if code.startswith("2")
-        )
+        answers = operation.get("responses", {})
+        status = next((code for code in answers if code.startswith("2")), "")
+        answer = self.resolved(answers[status]) if status else {}
+        status = status if status.isdecimal() else "200"
         for media, content in sorted(answer.get("content", {}).items(), key=lambda each: not each[0].endswith("json")):
             if media.endswith("json"):
                 body = json.dumps(example(content.get("schema", {}), self.resolved, "answer"))
@@ -107,35 +110,29 @@ class GeneratedApi:
         self, request: web.Request, described: dict[str, Any], in_path: dict[str, str], raw_query: str
     ) -> list[str]:
         name, place = described["name"], described["in"]
-        if place == "path":
-            texts = [in_path[name]]
-            value: Any = unquote(in_path[name])
-        elif place == "query":
-            value = self._from_query(described, raw_query)
-            texts = [] if value is None else [""]
-        else:
-            said = request.headers.get(name) if place == "header" else request.cookies.get(name)
-            value, texts = said, [] if said is None else [said]
-        if not texts:
+        if place == "header" and name.lower() in IGNORED:
+            return []
+        value = self._value(request, described, in_path, raw_query)
+        if value is None:
             return [f"{place} parameter {name} is missing"] if described.get("required") else []
-        schema = described.get("schema", {})
-        fitting = [each for each in _readings(value) if not self._faults(schema, each)]
+        schema = self._schema(described)
+        fitting = [each for each in request_values.readings(value) if not self._faults(schema, each)]
         return [] if fitting else [f"{place} parameter {name} is {value!r}: {self._faults(schema, value)}"]
 
-    def _from_query(self, described: dict[str, Any], raw_query: str) -> Any:
-        name, style = described["name"], described.get("style", "form")
-        pairs = parse_qsl(raw_query, keep_blank_values=True)
-        kind = self.resolved(described.get("schema", {})).get("type")
-        is_array = kind == "array"
-        if style == "deepObject":
-            deep = _deep([(key, text) for key, text in pairs if key.startswith(f"{name}[")])
-            return deep.get(name)
-        values = [text for key, text in pairs if key == name]
-        if not values:
-            return None
-        if is_array and not described.get("explode", style == "form"):
-            return values[0].split({"pipeDelimited": "|", "spaceDelimited": " "}.get(style, ","))
-        return values if is_array else values[0]
+    def _schema(self, described: dict[str, Any]) -> dict[str, Any]:
+        contents = [*described.get("content", {}).values(), {}]
+        schema: dict[str, Any] = described.get("schema", contents[0].get("schema", {}))
+        return schema
+
+    def _value(self, request: web.Request, described: dict[str, Any], in_path: dict[str, str], raw_query: str) -> Any:
+        name, place = described["name"], described["in"]
+        flattened = flat(self._schema(described), self.resolved, 0)
+        kind = str(flattened.get("type", "object" if "properties" in flattened else "string"))
+        if place == "query":
+            value = request_values.of_query(raw_query, described, kind, flattened.get("properties", {}))
+            return json.loads(value) if "content" in described and value is not None else value
+        text = {"path": in_path, "header": request.headers, "cookie": request.cookies}[place].get(name)
+        return None if text is None else request_values.one_text(text, described, kind)
 
     async def _body_faults(self, request: web.Request, operation: dict[str, Any]) -> list[str]:
         if "requestBody" not in operation:
@@ -143,25 +140,20 @@ class GeneratedApi:
         described = self.resolved(operation["requestBody"])
         if not request.can_read_body:
             return ["the body is missing"] if described.get("required") else []
-        content = described["content"].get(request.content_type) or described["content"].get("*/*")
+        contents = {media.partition(";")[0].strip(): each for media, each in described["content"].items()}
+        content = contents.get(request.content_type, contents.get("*/*"))
         if content is None:
             return [f"the body is {request.content_type}"]
-        value: Any
-        if request.content_type.startswith("multipart/"):
-            value = _deep([(key, str(text)) for key, text in (await request.post()).items()])
-        elif request.content_type == "application/x-www-form-urlencoded":
-            value = _deep(parse_qsl(await request.text(), keep_blank_values=True))
-        elif request.content_type.endswith("json"):
-            faults = self._faults(content.get("schema", {}), await request.json(), OAS30WriteValidator)
-            return [f"the body {fault}" for fault in faults]
-        else:
-            return []
         schema = content.get("schema", {})
-        return (
-            []
-            if any(not self._faults(schema, each, OAS30WriteValidator) for each in _readings(value))
-            else [f"the form {value!r}"]
-        )
+        if request.content_type.endswith("json"):
+            return [f"the body {fault}" for fault in self._faults(schema, await request.json(), OAS30WriteValidator)]
+        if request.content_type not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+            return []
+        properties = flat(schema, self.resolved, 0).get("properties", {})
+        arrays = {name for name, each in properties.items() if self.resolved(each).get("type") == "array"}
+        form = await request_values.of_form(request, arrays)
+        fits = any(not self._faults(schema, each, OAS30WriteValidator) for each in request_values.readings(form))
+        return [] if fits else [f"the form {form!r}: {self._faults(schema, form, OAS30WriteValidator)}"]
 
     def _faults(self, schema: dict[str, Any], value: Any, old: Any = OAS30Validator) -> list[str]:
         is_old = self.document["openapi"].startswith("3.0")
@@ -176,39 +168,3 @@ def _absolute(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {k: "urn:doc" + v if k == "$ref" and isinstance(v, str) else _absolute(v) for k, v in schema.items()}
     return [_absolute(each) for each in schema] if isinstance(schema, list) else schema
-
-
-def _readings(value: Any) -> list[Any]:
-    """What a text on the wire may have meant: itself, or with all numbers and booleans read."""
-    return [value, _typed(value)]
-
-
-def _typed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _typed(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_typed(each) for each in value]
-    if isinstance(value, str) and re.fullmatch(r"true|false|null|-?\d+(\.\d+)?", value):
-        return json.loads(value)
-    return value
-
-
-def _deep(pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """`a[b][c]=x` as nested objects, `a[0]=x` as arrays."""
-    root: dict[str, Any] = {}
-    for key, text in pairs:
-        first, *rest = re.findall(r"[^\[\]]+", key)
-        node, last = root, first
-        for token in rest:
-            node, last = node.setdefault(last, {}), token
-        node[last] = [*known, text] if isinstance(known := node.get(last), list) else [known, text] if known else text
-    found: dict[str, Any] = _arrays(root)
-    return found
-
-
-def _arrays(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    if value and all(key.isdecimal() for key in value):
-        return [_arrays(each) for each in value.values()]
-    return {key: _arrays(each) for key, each in value.items()}
