@@ -12,7 +12,17 @@ from yarl import URL
 
 from toolway_rest.bodies import Payload, written
 from toolway_rest.operations import Operation, Parameter, Scheme
-from toolway_rest.styles import Pair, Refused, cookie_value, has_dots, header_value, path_value, percent, query_pairs
+from toolway_rest.styles import (
+    Pair,
+    Refused,
+    cookie_value,
+    decoded,
+    has_dots,
+    header_value,
+    path_value,
+    percent,
+    query_pairs,
+)
 
 
 class Prepared(msgspec.Struct):
@@ -45,8 +55,7 @@ def prepare(operation: Operation, arguments: Mapping[str, Any]) -> Prepared:
     values = {name: value for name, value in arguments.items() if value is not None}
     request = Prepared(operation.method, "", [], {"accept": operation.accept}, [])
     request.path = "".join(part if isinstance(part, str) else _in_path(part, values) for part in operation.template)
-    if has_dots(request.path):
-        raise BadArgument("the arguments of the path make a segment of dots together")
+    _check_path(request.path, operation)
     for parameter in operation.parameters:
         if parameter.argument in values:
             _add(request, parameter, values[parameter.argument])
@@ -54,6 +63,18 @@ def prepare(operation: Operation, arguments: Mapping[str, Any]) -> Prepared:
             raise BadArgument(f"argument {parameter.argument!r} is missing")
     _add_body(request, operation, values)
     return request
+
+
+def _check_path(path: str, operation: Operation) -> None:
+    """Raise BadArgument when arguments next to each other make together what none of them has."""
+    fixed = "".join(part for part in operation.template if isinstance(part, str))
+    may_have_more = any(part.slashes for part in operation.template if not isinstance(part, str))
+    try:
+        bare = decoded(path)
+        if has_dots(bare) or (not may_have_more and bare.count("/") != decoded(fixed).count("/")):
+            raise BadArgument("the arguments of the path make another path together")
+    except Refused as refused:
+        raise BadArgument(f"the path {refused}") from None
 
 
 def _in_path(parameter: Parameter, values: Mapping[str, Any]) -> str:

@@ -60,13 +60,7 @@ def path_value(value: Any, name: str, style: str, *, explode: bool, slashes: boo
 
 
 def _segment(text: str, *, slashes: bool) -> str:
-    bare = text
-    for _ in range(8):
-        if (further := unquote(bare)) == bare:
-            break
-        bare = further
-    else:
-        raise Refused("is percent-encoded too often")
+    bare = decoded(text)
     if _CONTROL.search(bare):
         raise Refused("has a control character")
     if "\\" in bare or ("/" in bare and not slashes):
@@ -76,6 +70,15 @@ def _segment(text: str, *, slashes: bool) -> str:
     if slashes and ("//" in bare or bare.startswith("/")):
         raise Refused("has an empty segment, which could lead to another path")
     return percent(text)
+
+
+def decoded(text: str) -> str:
+    """The text as a server reads it that decodes until nothing is encoded; raises Refused when that is not soon."""
+    for _ in range(8):
+        if (further := unquote(text)) == text:
+            return text
+        text = further
+    raise Refused("is percent-encoded too often")
 
 
 def has_dots(path: str) -> bool:
