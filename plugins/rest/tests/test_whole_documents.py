@@ -15,6 +15,7 @@ import whole
 from calling import called, tools_of
 from generated_api import GeneratedApi
 from jsonschema_rs import meta
+from petshop import PETSTORE
 
 from toolway_rest.library import made
 from toolway_rest.settings import RestUpstream
@@ -36,28 +37,37 @@ def test_every_operation_becomes_a_tool_with_schemas_that_can_be_used(name: str)
             assert meta.is_valid({"$schema": DIALECT, **json.loads(schema)})
 
 
+async def test_the_petstore_works(gateway: StartGateway) -> None:
+    assert await faults(gateway, {"petstore": PETSTORE}) == {"petstore": []}
+
+
+@pytest.mark.timeout(180)
 async def test_every_kind_of_operation_works(gateway: StartGateway) -> None:
-    apis = {name: GeneratedApi(whole.loaded(name)) for name in whole.DOCUMENTS}
+    documents = {name: whole.path_of(name) for name in whole.DOCUMENTS}
+
+    assert await faults(gateway, documents) == dict.fromkeys(documents, [])
+
+
+async def faults(gateway: StartGateway, documents: dict[str, Path]) -> dict[str, list[str]]:
+    """What was wrong with calling the sample of each document, as its server and the client see it."""
+    apis = {name: GeneratedApi(whole.loaded(path)) for name, path in documents.items()}
     async with AsyncExitStack() as running:
         for api in apis.values():
             await running.enter_async_context(api.server)
-        upstreams = [upstream(name, api.url) for name, api in apis.items()]
+        upstreams = [upstream(name, path, apis[name].url) for name, path in documents.items()]
         gate = await gateway(enable=["rest"], upstreams=upstreams, servers=[{"name": "default", "access": "public"}])
         tools = await tools_of(gate)
-
-        answers = [await called(gate, tool) for tool in tools]
-
-    assert len(tools) >= 250
-    for name, api in apis.items():
-        assert whole.faults_of(name, api.faults) == []
-        assert sum(api.calls.values()) > 0
-        assert whole.faults_of(name, [fault for fault in answers if fault.startswith(f"{name}__")]) == []
+        answers = {tool["name"]: await called(gate, tool) for tool in tools}
+    assert {name.partition("__")[0] for name in answers} == set(documents)
+    assert sum(sum(api.calls.values()) for api in apis.values()) >= 0.95 * len(tools)
+    told = {name: [each for each in answers.values() if each.startswith(f"{name}__")] for name in documents}
+    return {name: whole.faults_of(name, [*apis[name].faults, *told[name]]) for name in documents}
 
 
-def upstream(name: str, url: str) -> dict[str, Any]:
+def upstream(name: str, path: Path, url: str) -> dict[str, Any]:
     """The sample of a document, with schemas that are whole."""
-    where = {"kind": "rest", "endpoints": [url], "allow_private": True, "document": str(whole.path_of(name))}
-    return {"name": name, **where, "include": whole.sample(name), "slashes": ["path"], "max_schema": 65_536}
+    where = {"kind": "rest", "endpoints": [url], "allow_private": True, "document": str(path)}
+    return {"name": name, **where, "include": whole.sample(path), "slashes": ["path"], "max_schema": 65_536}
 
 
 @pytest.fixture

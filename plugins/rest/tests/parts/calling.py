@@ -25,7 +25,7 @@ async def tools_of(gate: RunningGateway) -> list[dict[str, Any]]:
     def all_up() -> bool:
         return all(view.status == "up" for view in gate.gateway.kernel.catalog.snapshot.upstreams.values())
 
-    await eventually(all_up)
+    await eventually(all_up, timeout=40)
     tools: list[dict[str, Any]] = []
     page: dict[str, Any] = {"nextCursor": None}
     while "nextCursor" in page:

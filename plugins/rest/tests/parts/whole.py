@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import programs
+import yaml
 
 from toolway_rest.builder import build
 from toolway_rest.document import Unresolved, parse
@@ -64,11 +65,11 @@ def book_of(name: str) -> Book:
     return build(settings_of(name), parse(path_of(name).read_bytes()))
 
 
-def sample(name: str) -> list[str]:
+def sample(path: Path) -> list[str]:
     """Patterns for operations to call: one for each kind of operation, or all."""
-    document, kinds = parse(path_of(name).read_bytes()), dict[Any, str]()
-    for path, method, item in operations(document):
-        described = Described(document, path, method, item)
+    document, kinds = parse(path.read_bytes()), dict[Any, str]()
+    for place, method, item in operations(document):
+        described = Described(document, place, method, item)
         with contextlib.suppress(Unusable, Unresolved):
             kinds.setdefault(described.id if ALL else kind(described), described.id.replace(":", "*"))
     return list(kinds.values())
@@ -90,6 +91,7 @@ def faults_of(name: str, faults: list[str]) -> list[str]:
     return [fault[:500] for fault in faults if excused is None or not re.search(excused, fault)]
 
 
-def loaded(name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path_of(name).read_bytes())
+def loaded(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    document: dict[str, Any] = yaml.safe_load(data) if path.suffix == ".yaml" else json.loads(data)
     return document
