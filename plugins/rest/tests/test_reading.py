@@ -62,7 +62,7 @@ def test_yaml_reads_as_json_would() -> None:
         ({"/a?x=1": {"get": {}}}, "has a query"),
         ({"/a/../b": {"get": {}}}, "a segment of dots"),
         ({"/a/%2e%2E/b": {"get": {}}}, "a segment of dots"),
-        ({"http://evil.example/": {"get": {}}}, "has a query, a fragment"),
+        ({"http://evil.example/": {"get": {}}}, "has a query, a backslash"),
         ({"/a\r\nX: y": {"get": {}}}, "has a query"),
         ({"/a": {"get": {"parameters": [{"name": "x", "in": "path", "style": "form"}]}, "parameters": 3}}, ""),
         ({"/{x}": {"get": {"parameters": [{"name": "x", "in": "path", "style": "form"}]}}}, "has the style 'form'"),
@@ -195,3 +195,10 @@ def test_what_the_api_calls_itself_is_no_tool() -> None:
     assert [item.name for item in made.items] == ["do"]
     assert tool(made)["description"].startswith("Deprecated.")
     assert tool(made)["inputSchema"]["properties"]["old"]["deprecated"] is True
+
+
+def test_what_comes_after_a_hash_tells_operations_apart() -> None:
+    made = book({"/#Action=Run": {"post": {"operationId": "run"}}, "/#Action=Stop": {"post": {}}})
+
+    assert [item.name for item in made.items] == ["run", "post__Action_Stop"]
+    assert {each.template for each in made.operations.values()} == {("/",)}

@@ -42,15 +42,17 @@ def tools(
     """Show which tools a document would become, without a gateway; `bytes` is what each adds to a list of tools."""
     from toolway_rest.builder import build
     from toolway_rest.document import parse
+    from toolway_rest.reading import server_urls
     from toolway_rest.settings import RestUpstream
 
     terminal: Terminal = context.obj
     choice = {"include": tuple(include or ("*",)), "exclude": tuple(exclude or ()), "max_schema": max_schema}
+    parsed = parse(_read(document))
+    url = next(iter(server_urls(parsed.root.get("servers"))), "https://api.example")
     try:
-        settings = RestUpstream(name="document", endpoints=("https://api.example",), document=document, **choice)
+        settings = RestUpstream(name="document", endpoints=(url,), document=document, **choice)
     except ValueError as error:
         raise ConfigError(f"the options cannot be used: {_first_line(error)}") from None
-    parsed = parse(_read(document))
     book = build(settings, parsed)
     terminal.show("tools", _rows(book), COLUMNS)
     for line in (*_wanted(parsed), *book.problems):

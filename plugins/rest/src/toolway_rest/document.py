@@ -95,7 +95,7 @@ def parse(data: bytes) -> Document:
         root = _json(data) if is_json else _yaml(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, ValueError) as error:
         what = "JSON" if is_json else "YAML"
-        raise InvalidInput(f"the document is no {what} that can be used ({type(error).__name__})") from None
+        raise InvalidInput(f"the document is no {what} that can be used: {str(error)[:200]}") from None
     if not isinstance(root, dict):
         raise InvalidInput("the document is no object")
     return Document(root)

@@ -35,19 +35,23 @@ class Unusable(ValueError):
 
 
 class Described:
-    """One operation of the document with its path's own parameters; raises Unresolved and Unusable when it is read."""
+    """One operation of the document with its path's own parameters; raises Unresolved and Unusable when it is read.
+
+    What comes after `#` tells operations of one path apart in some documents, such as those of AWS, and is never sent.
+    """
 
     def __init__(self, document: Document, path: str, method: str, item: Mapping[str, Any]) -> None:
-        self.path, self.method = path, method.upper()
+        self.path, self.method = path.partition("#")[0], method.upper()
         self.raw = document.resolved(item[method])
         self.tags = tuple(tag[:100] for tag in sequence(self.raw.get("tags"))[:MOST] if isinstance(tag, str))
         self._document = document
         self._item = item
+        self._place = path
 
     @property
     def id(self) -> str:
         """Its `operationId`, or a name made of method and path."""
-        return text(self.raw.get("operationId")) or f"{self.method.lower()}_{self.path.strip('/') or 'root'}"
+        return text(self.raw.get("operationId")) or f"{self.method.lower()}_{self._place.strip('/') or 'root'}"
 
     def parameters(self) -> Iterator[tuple[Parameter, dict[str, Any]]]:
         """Each parameter that can be given, with its description."""
@@ -188,7 +192,7 @@ def _operations(document: Document) -> Iterator[tuple[str, str, Mapping[str, Any
 def template(path: str, parameters: Mapping[str, Parameter]) -> tuple[str | Parameter, ...]:
     """The path in parts; raises Unusable when it is no plain path."""
     if not _TEMPLATE.fullmatch(path):
-        raise Unusable("its path has a query, a fragment, a backslash or a space")
+        raise Unusable("its path has a query, a backslash or a space")
     parts: list[str | Parameter] = []
     for number, part in enumerate(_PLACEHOLDER.split(path)):
         if number % 2:

@@ -31,9 +31,9 @@ class GeneratedApi:
         self.document = document
         self.faults: list[str] = []
         self.calls: Counter[str] = Counter()
-        self.fails: dict[str, int] = {}
         self._routes = [
-            (re.compile(re.sub(r"\\{[^{}]+\\}", "([^/]+)", re.escape(path))), path) for path in document["paths"]
+            (re.compile(re.sub(r"\\{[^{}]+\\}", "([^/]+)", re.escape(path.partition("#")[0]))), path)
+            for path in document["paths"]
         ]
         self._routes.sort(key=lambda route: route[1].count("{"))
         self._registry = Registry().with_resource("urn:doc", DRAFT202012.create_resource(document))
@@ -45,45 +45,33 @@ class GeneratedApi:
 
     def _app(self) -> web.Application:
         app = web.Application(client_max_size=8 * 1024 * 1024)
-        app.router.add_get("/openapi.json", self._document)
         app.router.add_route("*", "/{tail:.*}", self._serve)
         return app
 
-    async def _document(self, request: web.Request) -> web.Response:
-        return web.json_response(self.document)
-
     async def _serve(self, request: web.Request) -> web.Response:
-        raw_path, _, raw_query = request.raw_path.partition("?")
+        """The answer of the first operation that the request is right for; several may have one path and method."""
+        raw_path, method = request.raw_path.partition("?")[0], request.method.lower()
+        faults = [f"{request.method} {request.raw_path} is nothing in the document"]
         for pattern, path in self._routes:
-            found = pattern.fullmatch(raw_path)
-            item = self.document["paths"][path]
-            if found and request.method.lower() in item:
-                operation = item[request.method.lower()]
-                return await self._answer(request, operation, item, path, found.groups(), raw_query)
-        self.faults.append(f"{request.method} {request.raw_path} is nothing in the document")
-        return web.json_response({"message": "no such operation"}, status=404)
+            found, item = pattern.fullmatch(raw_path), self.document["paths"][path]
+            if found and method in item:
+                name = item[method].get("operationId") or f"{request.method} {path}"
+                wrong = await self._operation_faults(request, item[method], item, path, found.groups())
+                if not wrong:
+                    self.calls[name] += 1
+                    return self._example(item[method])
+                faults = [f"{name}: {fault}" for fault in wrong]
+        self.faults += faults
+        return web.json_response({"message": "; ".join(faults)}, status=400)
 
-    async def _answer(
-        self,
-        request: web.Request,
-        operation: dict[str, Any],
-        item: dict[str, Any],
-        path: str,
-        values: tuple[str, ...],
-        raw_query: str,
-    ) -> web.Response:
-        name = operation.get("operationId") or f"{request.method} {path}"
-        self.calls[name] += 1
-        if name in self.fails:
-            return web.json_response({"message": "it failed"}, status=self.fails[name], headers={"retry-after": "0"})
+    async def _operation_faults(
+        self, request: web.Request, operation: dict[str, Any], item: dict[str, Any], path: str, values: tuple[str, ...]
+    ) -> list[str]:
+        raw_query = request.raw_path.partition("?")[2]
         parameters = [self.resolved(each) for each in (*item.get("parameters", ()), *operation.get("parameters", ()))]
         in_path = dict(zip(re.findall(r"\{([^{}]+)\}", path), values, strict=True))
         faults = [fault for each in parameters for fault in self._parameter_faults(request, each, in_path, raw_query)]
-        faults += await self._body_faults(request, operation)
-        if faults:
-            self.faults += [f"{name}: {fault}" for fault in faults]
-            return web.json_response({"message": "; ".join(faults)}, status=400)
-        return self._example(operation)
+        return faults + await self._body_faults(request, operation)
 
     def resolved(self, value: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in value:

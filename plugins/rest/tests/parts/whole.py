@@ -35,7 +35,7 @@ And bodies that are too large for a whole schema."""
 DOCUMENTS = {
     "adyen": ("api/adyen.com/CheckoutService-v71", 25),
     "asana": ("api/asana.com", 167),
-    "box": ("api/box.com", 241),
+    "box": ("api/box.com", 260),
     "digitalocean": ("api/digitalocean.com", 290),
     "github": ("api/github.com/api.github.com", 845),
     "jira": ("api/atlassian.com/jira", 498),
@@ -43,7 +43,7 @@ DOCUMENTS = {
     "petstore": ("3.0/json/petstore", 20),
     "slack": ("api/slack.com", 174),
     "stripe": ("api/stripe.com", 452),
-    "styles": ("3.1/json/parameters-style", 23),
+    "styles": ("3.1/json/parameters-style", 25),
     "twilio": ("api/twilio.com/api", 195),
     "vercel": ("api/vercel.com", 112),
 }
