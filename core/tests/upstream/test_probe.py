@@ -127,3 +127,10 @@ def test_headers_of_the_gateway_cannot_be_configured(header: str) -> None:
     settings: dict[str, Any] = {"name": "a", "endpoints": ["http://a/"], "headers": {header: "env:X"}}
     with pytest.raises(ValidationError):
         HttpKind(None, Literals()).settings.model_validate(settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("header", ["Tenant-Id", "Hostname", "Expected-Version"])
+def test_headers_that_only_begin_like_those_can_be_configured(header: str) -> None:
+    settings: dict[str, Any] = {"name": "a", "endpoints": ["http://a/"], "headers": {header: "env:X"}}
+
+    HttpKind(None, Literals()).settings.model_validate(settings)  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from toolway_rest.operations import Body, Book, Operation, Parameter, Scheme, Sh
 from toolway_rest.reading import Described, Unusable, operations, server_urls, template
 from toolway_rest.schemas import Schemas
 from toolway_rest.selection import selected
-from toolway_rest.settings import RESERVED, TOKEN, Operation as Declared, RestUpstream, Shape
+from toolway_rest.settings import TOKEN, Operation as Declared, RestUpstream, Shape, is_reserved
 from toolway_rest.shaping import Shaper
 
 MAX_DESCRIPTION = 4000
@@ -256,7 +256,7 @@ def _path(url: str) -> str:
 def _scheme(described: Mapping[str, Any]) -> Scheme | None:
     kind, place, name = described.get("type"), described.get("in"), text(described.get("name"))
     if kind == "apiKey" and place in ("query", "header", "cookie"):
-        is_safe = name if place == "query" else TOKEN.fullmatch(name) and not name.lower().startswith(RESERVED)
+        is_safe = name if place == "query" else TOKEN.fullmatch(name) and not is_reserved(name)
         return Scheme(place, name) if is_safe else None
     if kind == "http" and (
         prefix := {"bearer": "Bearer ", "basic": "Basic "}.get(text(described.get("scheme")).lower())

@@ -12,7 +12,7 @@ from toolway_rest.document import Document, Unresolved, mapping, sequence, text
 from toolway_rest.media import MEDIA_TYPE, RANK, encodings, is_binary, kind, written_media
 from toolway_rest.names import Names
 from toolway_rest.operations import Body, Parameter
-from toolway_rest.settings import RESERVED, TOKEN
+from toolway_rest.settings import TOKEN, is_reserved
 from toolway_rest.styles import DEFAULT_STYLES, STYLES, has_dots
 
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -210,7 +210,7 @@ def _argument(name: str, place: str, names: Names) -> str:
 
 def _is_reserved(name: str) -> bool:
     lower = name.lower()
-    return lower not in IGNORED and (not TOKEN.fullmatch(name) or lower.startswith(RESERVED) or lower == "cookie")
+    return lower not in IGNORED and (not TOKEN.fullmatch(name) or is_reserved(name) or lower == "cookie")
 
 
 def _is_left_out(place: str, name: str, path: str) -> bool:

@@ -20,24 +20,16 @@ Style = Literal["simple", "label", "matrix", "form", "spaceDelimited", "pipeDeli
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A header's name (RFC 9110 section 5.1)."""
 
-RESERVED = (
-    *(
-        "host",
-        "content-length",
-        "content-type",
-        "content-encoding",
-        "content-transfer-",
-        "transfer-",
-        "connection",
-        "keep-alive",
-        "proxy-",
-        "accept-encoding",
-        "expect",
-        "upgrade",
-    ),
-    *("te", "trailer", "forwarded", "x-forwarded-", "x-real-ip", "x-http-method", "x-method-override"),
+RESERVED = frozenset(
+    {
+        *("host", "content-length", "content-type", "content-encoding", "content-transfer-encoding", "connection"),
+        *("keep-alive", "accept-encoding", "expect", "upgrade", "te", "trailer", "transfer-encoding", "forwarded"),
+        *("x-real-ip", "x-http-method", "x-http-method-override", "x-method-override"),
+    }
 )
-"""How headers begin that neither settings nor arguments may touch."""
+"""Headers that neither settings nor arguments may touch, with those of `RESERVED_PREFIXES`."""
+
+RESERVED_PREFIXES = ("proxy-", "x-forwarded-")
 
 BY_ALIAS = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
 """Of models with members that are called as words of Python: they are written as they are read."""
@@ -157,7 +149,7 @@ class RestUpstream(UpstreamSettings):
         for name in headers:
             if not TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
-            if name.lower().startswith(RESERVED):
+            if is_reserved(name):
                 raise ValueError(f"header {name!r} is set by the gateway itself")
         return headers
 
@@ -174,3 +166,8 @@ class RestUpstream(UpstreamSettings):
 def is_url(document: str) -> bool:
     """Whether a document is fetched, not read from a file."""
     return document.lower().startswith(("http://", "https://"))
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a header is the gateway's own."""
+    return name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIXES)

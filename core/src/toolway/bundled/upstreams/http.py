@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 10.0
 """For each way in which an endpoint is greeted."""
 
-RESERVED = ("host", "content-", "transfer-", "connection", "accept", "mcp-", "last-event-id", "expect", "upgrade", "te")
-"""How headers begin that no setting may touch."""
+RESERVED = ("host", "connection", "last-event-id", "expect", "upgrade", "te")
+RESERVED_PREFIXES = ("content-", "transfer-", "accept", "mcp-")
+"""Headers that no setting may touch."""
 
 
 class HttpUpstream(UpstreamSettings):
@@ -45,7 +46,7 @@ class HttpUpstream(UpstreamSettings):
         for name in headers:
             if not TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no header name (RFC 9110 section 5.1)")
-            if name.lower().startswith(RESERVED):
+            if name.lower() in RESERVED or name.lower().startswith(RESERVED_PREFIXES):
                 raise ValueError(f"header {name!r} is set by the gateway itself")
         return headers
 
