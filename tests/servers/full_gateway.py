@@ -20,7 +20,7 @@ from permissions_page import PLUGINS as WITH_OPERATIONS
 
 RECOMMENDED = Path(__file__).resolve().parents[2] / "contrib/recommended.toml"
 NOBODY_LISTENS = "http://127.0.0.1:9"
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 150.0
 PASSWORD = "correct horse battery"
 
 TABLES = f"""

@@ -53,7 +53,7 @@ def _operation(one: Operation, schemas: Schemas) -> dict[str, Any]:
         "operationId": one.id,
         "summary": one.summary,
         "tags": [one.permission.partition(":")[0]],
-        "parameters": _parameters(one, schemas[one.id, "query"]),
+        "parameters": _parameters(one),
         "responses": {str(status): _answer(one, schemas) for status in one.success},
         **({"security": []} if one.permission == PUBLIC else {"x-permission": one.permission}),
     }
@@ -73,8 +73,9 @@ def _answer(one: Operation, schemas: Schemas) -> dict[str, Any]:
     return described | ({"headers": _ETAG} if one.conditional and one.answer else {})
 
 
-def _parameters(one: Operation, query: dict[str, Any]) -> list[dict[str, Any]]:
+def _parameters(one: Operation) -> list[dict[str, Any]]:
     in_path = [{"name": name, "description": f"The {name}.", **_IN_PATH} for name in _PARAMETER.findall(one.path)]
+    query = adapter_of(one.query).json_schema(ref_template="#/components/schemas/{model}")
     must = query.get("required", ())
     in_query = [
         {"name": key, "in": "query", "required": key in must, "schema": it, "description": it.get("description", "")}
