@@ -77,7 +77,7 @@ def test_only_public_operations_answer_without_a_credential(answered: Any) -> No
 
 
 def test_nothing_that_was_sent_was_started(answered: Any) -> None:
-    assert answered["started"] == []
+    assert answered["is_started"] is False
 
 
 def test_every_operation_is_described(answered: Any) -> None:

@@ -35,13 +35,7 @@ MAY_FAIL = {"POST /api/v1/upstreams/{name}/refresh": OF_UPSTREAMS}
 
 Found = dict[str, Any]
 
-CANARY = "started"
-PROGRAM = {"command": "/usr/bin/env", "args": ["touch", CANARY]}
-FOREIGN = [{"mcpServers": {"web": {"url": "https://example.com/mcp"}, "program": PROGRAM}}, {"servers": {"a": PROGRAM}}]
-"""Files of other programs, which ask for something to be started; in the gateway's directory a file would tell."""
-
 KNOWN: dict[str, Any] = {
-    **dict.fromkeys(("upstream", "what"), "demo"),
     **dict.fromkeys(("server", "servers"), "all-of-demo"),
     **dict.fromkeys(("subject", "principal", "user"), "user:bystander"),
     **dict.fromkeys(("ttl", "grace", "max_ttl"), "1h"),
@@ -59,7 +53,9 @@ KNOWN: dict[str, Any] = {
     "prompt": "greet",
     "role": "caller",
     "scopes": "tools:call:*",
+    "upstream": "demo",
     "username": "boss",
+    "what": "upstreams",
 }
 """What to put into members and query parameters, by their names; null takes them away."""
 
@@ -75,9 +71,9 @@ RIGHT: dict[str, Found] = {
 class Fuzz:
     """Asks, and keeps what was answered: how often which status, and what no answer should be like."""
 
-    def __init__(self, full: FullGateway, examples: int, number: int) -> None:
+    def __init__(self, full: FullGateway, canary: Path, examples: int, number: int) -> None:
         self._full, self._examples, self._seed = full, examples, number
-        self._documents = [full.made("POST", "/export", {}), *FOREIGN]
+        self._documents = [full.made("POST", "/export", {}), *_foreign(canary)]
         self._session = ""
         self.document = full.made("GET", "/openapi.json")
         self.statuses: dict[str, Counter[int]] = defaultdict(Counter)
@@ -190,6 +186,13 @@ class Fuzz:
             self._full.forget(kind, case.path_parameters["name"])
 
 
+def _foreign(canary: Path) -> list[Found]:
+    """Files of other programs, which ask for a program to be started; it would make a file."""
+    program = {"command": "/usr/bin/env", "args": ["touch", str(canary)]}
+    web = {"url": "https://example.com/mcp"}
+    return [{"mcpServers": {"web": web, "program": program}}, {"servers": {"program": program}}]
+
+
 def _all(described: Any) -> list[Any]:
     return [result.ok() for result in described.get_all_operations()]
 
@@ -222,7 +225,8 @@ def main(directory: str, report: str, examples: str, number: str, *only: str) ->
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the gateway has to end, too
     raise_loopback()
     with full_gateway(Path(directory)) as full:
-        fuzz = Fuzz(full, int(examples), int(number))
+        canary = Path(directory, "started")
+        fuzz = Fuzz(full, canary, int(examples), int(number))
         fuzz.run([*only])
         found = {
             "document": fuzz.document,
@@ -230,7 +234,7 @@ def main(directory: str, report: str, examples: str, number: str, *only: str) ->
             "failures": fuzz.failures,
             "without": fuzz.without,
             "complaints": fronts.complaints(full.gate),
-            "started": [str(path) for path in Path(directory).rglob(CANARY)],
+            "is_started": canary.exists(),
         }
     Path(report).write_text(json.dumps(found, indent=1))
 
