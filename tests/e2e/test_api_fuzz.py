@@ -21,7 +21,7 @@ from typing import Any
 import loopback
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 EXAMPLES = os.environ.get("TOOLWAY_TEST_API_EXAMPLES", "6")
 SEED = os.environ.get("TOOLWAY_TEST_API_SEED", "0")
