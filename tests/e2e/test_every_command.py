@@ -5,8 +5,10 @@ What a command does in detail is tested where it is written; here none is left o
 
 from __future__ import annotations
 
+import json
 import re
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,6 +268,19 @@ def test_they_work(desk: Desk, session: str) -> None:
             found = re.search(pattern[1], ran.out)
             assert found is not None, f"{line}: {ran.out}"
             known["found"] = found[1]
+
+
+def test_they_ask_for_what_the_openapi_document_describes(desk: Desk) -> None:
+    """Of all that was typed before, by what the gateway told of its requests."""
+    with urllib.request.urlopen(f"{desk.gate.url}/api/v1/openapi.json", timeout=30) as answer:
+        paths = json.load(answer)["paths"]
+    described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    _type(desk, "status", "")
+
+    asked = set(re.findall(r'"http_method":"(\w+)","route":"(/api/[^"]+)"', desk.gate.log.read_text()))
+
+    assert ("GET", "/api/v1/health") in asked
+    assert {f"{method} {route}" for method, route in asked} - described == set()
 
 
 def _filled(text: str, known: dict[str, str]) -> str:

@@ -93,7 +93,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 def _written(location: Sequence[str | int]) -> str:
     """The path as people write it: `upstreams[0].auth.token`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".") or "the configuration"
+    return text.removeprefix(".") or "the whole"
 
 
 def _pointer(location: Location) -> str:

@@ -222,6 +222,7 @@ async def test_the_search_has_filters_and_pages(gate: RunningGateway) -> None:
     assert await found(gate, "&object=upstreams/%25*") == []
     assert (await gate.api("GET", "/audit?cursor=x")).status == 400
     assert (await gate.api("GET", "/audit?since=yesterday")).status == 400
+    assert (await gate.api("GET", "/audit?since=2026")).status == 400
 
 
 async def test_an_export_is_verified_without_the_gateway(gate: RunningGateway) -> None:

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from pydantic import ValidationError
+from jsonschema_rs import Draft202012Validator
+from pydantic import TypeAdapter, ValidationError
 from token_node import Node
 
 from toolway.hookspecs.accounts import Account
 from toolway.plugin import InvalidInput, NotFound
-from toolway_tokens.durations import DAY, LONGEST, duration, seconds
+from toolway_tokens.durations import DAY, LONGEST, Duration, duration, seconds
 from toolway_tokens.lifetimes import Lifetimes, Policy, lifetimes
 from toolway_tokens.plugin import TokensSettings
 
@@ -97,3 +98,17 @@ def test_the_settings_must_fit_together() -> None:
 @given(st.integers(1, LONGEST))
 def test_durations_are_read_as_they_are_written(length: int) -> None:
     assert seconds(duration(length)) == length
+
+
+@pytest.mark.parametrize(
+    ("written", "is_taken"), [("1h", True), (3600, True), ("\u0663h", False), ("1 h", False), (0, False), (1.5, False)]
+)
+def test_the_schema_of_lifetimes_says_how_they_are_written(written: object, is_taken: bool) -> None:
+    adapter = TypeAdapter(Duration)
+
+    assert Draft202012Validator(adapter.json_schema()).is_valid(written) == is_taken
+    if is_taken:
+        assert adapter.validate_python(written, strict=True) == 3600
+    else:
+        with pytest.raises(ValidationError):
+            adapter.validate_python(written, strict=True)

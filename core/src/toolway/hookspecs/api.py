@@ -122,8 +122,9 @@ class Operation:
     """One method on one path, below `/api/v1` or at a well-known place.
 
     `permission` is an action such as `tokens:read`, `SIGNED_IN` or `PUBLIC`. `body`, `query` and `answer` are models;
-    what the handler returns is an `answer` or a whole response. With `filters` the handler itself asks for each object
-    whether the principal may see it; a `conditional` one works with `ETag` and `If-Match`.
+    what the handler returns is an `answer` or a whole response. For an answer that is no JSON, `answer` is its media
+    type, or several as in `Accept`. With `filters` the handler itself asks for each object whether the principal may
+    see it; a `conditional` one works with `ETag` and `If-Match`.
     """
 
     method: str

@@ -21,7 +21,8 @@ ITEM_AREAS = frozenset(action.partition(":")[0] for action in ITEM_ACTIONS)
 REMEMBERED = 10_000
 LONGEST = 256
 """Characters; decisions on longer names, such as URIs that somebody makes up, are not remembered."""
-_PERMISSION = re.compile(r"([a-z][a-z-]*:(?:[a-z][a-z-]*|\*)):([^\s\x00-\x1f]{1,1024})")
+# How one is written, unless it is EVERYTHING.
+PERMISSION = re.compile(r"([a-z][a-z-]*:(?:[a-z][a-z-]*|\*)):([^\s\x00-\x1f]{1,1024})")
 
 Network = IPv4Network | IPv6Network
 
@@ -40,7 +41,7 @@ class Permission(msgspec.Struct, frozen=True, order=True):
         """Read `action:resource-pattern`, or `admin:*`; raises ValueError with what is wrong."""
         if text == EVERYTHING:
             return cls("*", "*")
-        match = _PERMISSION.fullmatch(text)
+        match = PERMISSION.fullmatch(text)
         if match is None:
             what = f"{text!r} is no permission; write action:pattern, such as tools:call:billing/* or admin:*"
             raise ValueError(what)

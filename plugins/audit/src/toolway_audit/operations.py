@@ -28,7 +28,7 @@ class AuditOperations:
         """All of them."""
         return [
             Operation("GET", PATH, READ, self.list, query=AuditQuery, answer=Page[AuditRecord]),
-            Operation("GET", f"{PATH}/export", READ, self.export, query=ExportQuery),
+            Operation("GET", f"{PATH}/export", READ, self.export, query=ExportQuery, answer=LINES),
             Operation("GET", f"{PATH}/verify", VERIFY, self.verify, query=VerifyQuery, answer=Verification),
         ]
 

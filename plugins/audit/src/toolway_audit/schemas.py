@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
 
 from toolway.hookspecs.api import NoQuery, PageQuery
 from toolway_audit.marks import Mark
@@ -19,6 +19,14 @@ def _mark(text: str) -> str:
     return text
 
 
+def _dated(text: Any) -> Any:
+    """A number would be taken as seconds since 1970, which nobody means who writes `2026`."""
+    if isinstance(text, str) and text.strip("+-.0123456789eE_") == "" and text.count("-") < 2:
+        raise ValueError("write a time as in RFC 3339, such as 2026-11-28T12:00:00Z")
+    return text
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_dated)]
 Place = Annotated[str, AfterValidator(_mark), Field(max_length=100)]
 Text = Annotated[str, Field(max_length=1024)]
 
@@ -30,8 +38,8 @@ class Filters(BaseModel):
     action: Text = Field("", description="This action, or `tokens.*`.")
     object: Text = Field("", description="About this object, or `upstreams/*`.")
     outcome: Text = Field("", description="With this outcome.")
-    since: AwareDatetime | None = Field(None, description="Not before this time (RFC 3339).")
-    until: AwareDatetime | None = Field(None, description="Before this time.")
+    since: Time | None = Field(None, description="Not before this time (RFC 3339).")
+    until: Time | None = Field(None, description="Before this time.")
 
     def wanted(self) -> Wanted:
         """For the search."""

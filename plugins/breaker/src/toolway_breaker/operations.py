@@ -14,7 +14,7 @@ from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import UpstreamView
 from toolway.plugin import InvalidInput, Kernel, NotFound, ToolwayError
 from toolway_breaker.breakers import Breakers
-from toolway_breaker.schemas import BreakerReport, Which, report
+from toolway_breaker.schemas import BreakerReport, OneEndpoint, report
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class BreakerOperations:
     def operations(self) -> Iterable[Operation]:
         """All of them."""
         one = f"{PATH}/{{name}}"
-        body, answer = Which, BreakerReport
+        body, answer = OneEndpoint, BreakerReport
         return [
             Operation("GET", PATH, READ, self.list, query=PageQuery, answer=Page[BreakerReport], filters=True),
             Operation("GET", one, READ, self.get, answer=answer, filters=True),
@@ -98,7 +98,7 @@ class BreakerOperations:
 
     async def _do(self, verb: Verb, incoming: Incoming) -> BreakerReport:
         incoming.demand(WRITE, self._resource(incoming.name))
-        body: Which = incoming.body
+        body: OneEndpoint = incoming.body
         present = [each.id for each in self._view(incoming.name).upstream.endpoints]
         if body.endpoint and body.endpoint not in present:
             raise InvalidInput(f"upstream {incoming.name!r} has no endpoint {body.endpoint!r}; it has {present}")

@@ -10,7 +10,7 @@ from toolway.hookspecs.routing import Upstream
 from toolway_breaker.breakers import Breakers, Watched
 
 
-class Which(BaseModel):
+class OneEndpoint(BaseModel):
     """Which endpoint of the upstream."""
 
     model_config = ConfigDict(extra="forbid")

@@ -14,12 +14,12 @@ from toolway_cache.cache import Cache
 from toolway_cache.keeping import Keeping
 from toolway_cache.orders import Order
 from toolway_cache.schemas import (
+    CachedItem,
     CacheReport,
     DroppedOn,
     EntryReport,
     Flush,
     Flushed,
-    ItemReport,
     Named,
     Uses,
     Warm,
@@ -28,7 +28,7 @@ from toolway_cache.schemas import (
 from toolway_cache.settings import CacheSettings
 from toolway_cache.warming import warm
 
-Row = TypeVar("Row", ItemReport, EntryReport)
+Row = TypeVar("Row", CachedItem, EntryReport)
 
 READ, WRITE = "cache:read", "cache:write"
 PATH = "/api/v1/cache"
@@ -44,7 +44,7 @@ class CacheOperations:
 
     def operations(self) -> Iterable[Operation]:
         """All of them."""
-        items, entries = Page[ItemReport], Page[EntryReport]
+        items, entries = Page[CachedItem], Page[EntryReport]
         return [
             Operation("GET", PATH, READ, self.show, answer=CacheReport, filters=True),
             Operation("GET", f"{PATH}/items", READ, self.items, query=PageQuery, answer=items, filters=True),
@@ -76,7 +76,7 @@ class CacheOperations:
             **reports.total(visible.values()),
         )
 
-    async def items(self, incoming: Incoming) -> Page[ItemReport]:
+    async def items(self, incoming: Incoming) -> Page[CachedItem]:
         """List tools, prompts and resources with how often copies of their results were of use on this node."""
         seen = self._seen(incoming, READ)
         found = reports.grouped(self._cache.kept, self._now, reports.line)

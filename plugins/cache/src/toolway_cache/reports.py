@@ -8,7 +8,7 @@ from typing import Any
 from toolway_cache.counts import Count
 from toolway_cache.entries import Entry
 from toolway_cache.kept import Kept
-from toolway_cache.schemas import EntryReport, ItemReport, Uses
+from toolway_cache.schemas import CachedItem, EntryReport, Uses
 
 What = tuple[str, str, str, str]
 Group = Callable[[What], str]
@@ -44,11 +44,11 @@ def line(what: What) -> str:
     return f"{upstream}/{name}\n{server}\n{method}"
 
 
-def item_report(key: str, uses: Uses) -> ItemReport:
+def item_report(key: str, uses: Uses) -> CachedItem:
     """The uses of one item; `key` is its `line`."""
     name, server, method = key.rsplit("\n", 2)
     upstream = name.partition("/")[0]
-    return ItemReport.model_validate(
+    return CachedItem.model_validate(
         {"name": name, "server": server, "upstream": upstream, "method": method, **uses.model_dump()}
     )
 

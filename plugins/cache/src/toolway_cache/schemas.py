@@ -39,7 +39,7 @@ class CacheReport(Uses):
     upstreams: list[Named]
 
 
-class ItemReport(Uses):
+class CachedItem(Uses):
     """Those of one tool, prompt or resource on one server."""
 
     name: str = Field(description="`upstream/item`.")

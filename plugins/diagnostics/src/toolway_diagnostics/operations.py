@@ -20,6 +20,7 @@ from toolway_diagnostics.watch import Watch
 
 READ = "diagnostics:read"
 PATH = "/api/v1/diagnostics"
+ZIP = "application/zip"
 
 
 class Findings(BaseModel):
@@ -40,7 +41,7 @@ class DiagnosticsOperations:
         """All of them."""
         return [
             Operation("GET", f"{PATH}/checks", READ, self.checks, answer=Findings),
-            Operation("GET", f"{PATH}/bundle", READ, self.bundle),
+            Operation("GET", f"{PATH}/bundle", READ, self.bundle, answer=ZIP),
         ]
 
     async def checks(self, incoming: Incoming) -> Findings:
@@ -56,4 +57,4 @@ class DiagnosticsOperations:
             found = await collected(collectors, kernel.redact)
             content = await asyncio.to_thread(archive.packed, found)
         told = {"content-disposition": f'attachment; filename="{archive.name}"', "cache-control": "no-store"}
-        return Response(content, 200, told, "application/zip")
+        return Response(content, 200, told, ZIP)

@@ -9,6 +9,7 @@ from toolway_prometheus.page import Page
 
 READ = "metrics:read"
 PATH = "/metrics"
+TYPES = "text/plain, application/openmetrics-text"
 
 
 def operations(page: Page, *, is_public: bool) -> list[Operation]:
@@ -20,4 +21,4 @@ def operations(page: Page, *, is_public: bool) -> list[Operation]:
         written = await page.write(headers.get("accept", ""), headers.get("accept-encoding", ""))
         return Response(written.body, headers=written.headers)
 
-    return [Operation("GET", PATH, PUBLIC if is_public else READ, read)]
+    return [Operation("GET", PATH, PUBLIC if is_public else READ, read, answer=TYPES)]

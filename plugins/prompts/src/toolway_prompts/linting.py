@@ -15,7 +15,7 @@ from toolway_prompts.prompt import Collection, Prompt
 COLUMN_OF_EXPRESSION = len("{% if (")
 
 
-class Finding(BaseModel):
+class PromptFinding(BaseModel):
     """Something wrong with a prompt. An `error` keeps it from being served, a `warning` does not."""
 
     prompt: str = Field(description="The name of the prompt; empty for the collection.")
@@ -46,17 +46,17 @@ class _Source:
         return Analyse(tuple(source for _, source in self.places), tuple(self.expressions))
 
 
-async def lint(pool: Jobs, prompts: Iterable[Prompt]) -> list[Finding]:
+async def lint(pool: Jobs, prompts: Iterable[Prompt]) -> list[PromptFinding]:
     """All findings, prompt by prompt."""
     return [finding for prompt in prompts for finding in await lint_prompt(pool, prompt)]
 
 
-async def lint_prompt(pool: Jobs, prompt: Prompt) -> list[Finding]:
+async def lint_prompt(pool: Jobs, prompt: Prompt) -> list[PromptFinding]:
     """What is wrong with one version of a prompt."""
     source = _Source(prompt)
     analysed = await pool.analyse(source.job)
     found = [_placed(prompt, source, each) for each in analysed.found]
-    read: dict[str, Finding] = {}
+    read: dict[str, PromptFinding] = {}
     for number, names in enumerate(analysed.variables):
         for name, (line, column) in names.items():
             message = f"{name!r} is no argument of the prompt; declare it or set it in the template"
@@ -68,19 +68,21 @@ async def lint_prompt(pool: Jobs, prompt: Prompt) -> list[Finding]:
     return [*found, *_about(prompt, unused)]
 
 
-def lint_collection(collection: Collection) -> Iterator[Finding]:
+def lint_collection(collection: Collection) -> Iterator[PromptFinding]:
     """What is wrong with the choice of versions."""
     for name, version in collection.serve.items():
         if collection.version(name, version) is None:
             what = f"serve names version {version}, which is not there; nothing of {name!r} is served"
-            yield Finding(prompt=name, version=version, rule="unknown-version", message=what, where=f"serve.{name}")
+            yield PromptFinding(
+                prompt=name, version=version, rule="unknown-version", message=what, where=f"serve.{name}"
+            )
 
 
-def _placed(prompt: Prompt, source: _Source, found: Found) -> Finding:
+def _placed(prompt: Prompt, source: _Source, found: Found) -> PromptFinding:
     where, column = source.places[found.template][0], found.column
     if found.template in source.expressions and found.line == 1 and column:
         column = max(1, column - COLUMN_OF_EXPRESSION)
-    return Finding(
+    return PromptFinding(
         prompt=prompt.name,
         version=prompt.version,
         severity=found.severity,
@@ -92,11 +94,13 @@ def _placed(prompt: Prompt, source: _Source, found: Found) -> Finding:
     )
 
 
-def _about(prompt: Prompt, unused: Sequence[str]) -> Iterator[Finding]:
+def _about(prompt: Prompt, unused: Sequence[str]) -> Iterator[PromptFinding]:
     """What the prompt itself says, or does not."""
 
-    def finding(rule: str, message: str, where: str, severity: Literal["error", "warning"] = "warning") -> Finding:
-        return Finding(
+    def finding(
+        rule: str, message: str, where: str, severity: Literal["error", "warning"] = "warning"
+    ) -> PromptFinding:
+        return PromptFinding(
             prompt=prompt.name, version=prompt.version, rule=rule, message=message, where=where, severity=severity
         )
 
@@ -117,7 +121,7 @@ def _about(prompt: Prompt, unused: Sequence[str]) -> Iterator[Finding]:
     yield from _about_tests(prompt)
 
 
-def _about_tests(prompt: Prompt) -> Iterator[Finding]:
+def _about_tests(prompt: Prompt) -> Iterator[PromptFinding]:
     known = {argument.name for argument in prompt.arguments}
     needed = {argument.name for argument in prompt.arguments if argument.required}
     for number, case in enumerate(prompt.tests):
@@ -126,7 +130,7 @@ def _about_tests(prompt: Prompt) -> Iterator[Finding]:
         wrong = [f"does not give {name!r}, which is required" for name in sorted(needed - case.arguments.keys())]
         wrong += [f"gives {name!r}, which is no argument" for name in sorted(case.arguments.keys() - known)]
         for what in wrong:
-            yield Finding(
+            yield PromptFinding(
                 prompt=prompt.name,
                 version=prompt.version,
                 rule="argument-mismatch",
@@ -135,6 +139,6 @@ def _about_tests(prompt: Prompt) -> Iterator[Finding]:
             )
 
 
-def errors_of(findings: Iterable[Finding]) -> list[Finding]:
+def errors_of(findings: Iterable[PromptFinding]) -> list[PromptFinding]:
     """Those that keep a prompt from being served."""
     return [finding for finding in findings if finding.severity == "error"]

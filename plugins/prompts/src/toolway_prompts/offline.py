@@ -10,7 +10,7 @@ from toolway.plugin import InvalidInput
 from toolway_prompts.cases import run_cases
 from toolway_prompts.comparing import rendered_difference, source_difference
 from toolway_prompts.files import PromptFile, read_files
-from toolway_prompts.linting import Finding, lint
+from toolway_prompts.linting import PromptFinding, lint
 from toolway_prompts.pool import Bounds, Pool
 from toolway_prompts.prompt import Collection, Prompt
 from toolway_prompts.rendering import Renderer
@@ -31,7 +31,7 @@ class Desk:
         findings = []
         for file in self._files:
             if file.prompt is None:
-                found = [Finding(prompt=file.path.stem, rule="bad-file", message=file.problem)]
+                found = [PromptFinding(prompt=file.path.stem, rule="bad-file", message=file.problem)]
             else:
                 found = await lint(self._renderer.pool, [file.prompt])
             findings += [_in_file(file, each) for each in found if name in ("", each.prompt)]
@@ -71,7 +71,7 @@ class Desk:
             if file.prompt is None:
                 raise InvalidInput(f"{file.path}: {file.problem}")
 
-    def _twice(self) -> list[Finding]:
+    def _twice(self) -> list[PromptFinding]:
         known: set[tuple[str, int]] = set()
         findings = []
         for file in self._files:
@@ -80,12 +80,14 @@ class Desk:
             key = file.prompt.name, file.prompt.version
             if key in known:
                 what = f"version {key[1]} of prompt {key[0]!r} is in another file too; give it another version"
-                findings.append(Finding(prompt=key[0], version=key[1], rule="twice", message=what, file=file.path.name))
+                findings.append(
+                    PromptFinding(prompt=key[0], version=key[1], rule="twice", message=what, file=file.path.name)
+                )
             known.add(key)
         return findings
 
 
-def _in_file(file: PromptFile, finding: Finding) -> Finding:
+def _in_file(file: PromptFile, finding: PromptFinding) -> PromptFinding:
     """With the lines of the file in place of those of the template."""
     origin = file.origins.get(finding.where)
     if origin is None or not finding.line:

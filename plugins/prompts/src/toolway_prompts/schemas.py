@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolway.hookspecs.api import NoQuery
 from toolway_prompts.cases import CaseResult
-from toolway_prompts.linting import Finding
+from toolway_prompts.linting import PromptFinding
 from toolway_prompts.prompt import Prompt, PromptName
 
 
@@ -54,10 +54,10 @@ class Report(BaseModel):
 
     errors: int
     warnings: int
-    findings: list[Finding]
+    findings: list[PromptFinding]
 
     @classmethod
-    def of(cls, findings: list[Finding]) -> Report:
+    def of(cls, findings: list[PromptFinding]) -> Report:
         """With counts."""
         errors = sum(each.severity == "error" for each in findings)
         return cls(errors=errors, warnings=len(findings) - errors, findings=findings)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from toolway.hookspecs.accounts import TeamRole
 from toolway.hookspecs.definitions import OWNER, Definition, Name
-from toolway.hookspecs.permissions import Permission
+from toolway.hookspecs.permissions import PERMISSION, Permission
 
 EVERYBODY = "*"
 """The subject that is every principal with a credential."""
@@ -36,8 +36,10 @@ def _subject(text: str) -> str:
     )
 
 
-PermissionText = Annotated[str, AfterValidator(_permission)]
-Subject = Annotated[str, Field(max_length=512), AfterValidator(_subject)]
+_WRITTEN = {"pattern": rf"^(?:admin:\*|{PERMISSION.pattern})$"}
+PermissionText = Annotated[str, AfterValidator(_permission), Field(json_schema_extra=_WRITTEN)]
+_SUBJECT = {"pattern": rf"^(?=.)(?:\*|anonymous|group:.*\S.*|{OWNER.pattern})$"}
+Subject = Annotated[str, Field(max_length=512, json_schema_extra=_SUBJECT), AfterValidator(_subject)]
 
 
 class Role(Definition):

@@ -36,11 +36,13 @@ def _read(value: object) -> object:
     return seconds(value) if isinstance(value, str) else value
 
 
-_READ = BeforeValidator(_read, json_schema_input_type=str)
+Text = Annotated[str, Field(pattern=rf"^{_TEXT.pattern}$")]
+_READ = BeforeValidator(_read, json_schema_input_type=Text | Annotated[int, Field(gt=0, le=LONGEST)])
+_READ_GRACE = BeforeValidator(_read, json_schema_input_type=Text | Annotated[int, Field(ge=0, le=LONGEST_GRACE)])
 _WRITTEN = PlainSerializer(duration, return_type=str)
 
-Duration = Annotated[int, _READ, Field(gt=0, le=LONGEST), _WRITTEN]
+Duration = Annotated[int, Field(gt=0, le=LONGEST), _READ, _WRITTEN]
 """Seconds, written as `1h`."""
 
-Grace = Annotated[int, _READ, Field(ge=0, le=LONGEST_GRACE), _WRITTEN]
+Grace = Annotated[int, Field(ge=0, le=LONGEST_GRACE), _READ_GRACE, _WRITTEN]
 """Seconds, possibly none, written as `24h`."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from toolway.hookspecs.api import PageQuery
 from toolway.hookspecs.definitions import NAME, Name, Owner
-from toolway.hookspecs.permissions import Permission, networks
+from toolway.hookspecs.permissions import PERMISSION, Permission, networks
 from toolway_server_keys.durations import Duration, Grace
 from toolway_server_keys.key import Key, State
 
@@ -23,7 +23,8 @@ def _network(text: str) -> str:
     return str(networks([text])[0])
 
 
-Scope = Annotated[str, AfterValidator(_scope), Field(max_length=512)]
+_WRITTEN = rf"^(?:admin:\*|{PERMISSION.pattern})$"
+Scope = Annotated[str, AfterValidator(_scope), Field(max_length=512, json_schema_extra={"pattern": _WRITTEN})]
 Pattern = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
 Network = Annotated[str, AfterValidator(_network), Field(max_length=64)]
 

@@ -12,7 +12,9 @@ LONGEST = 3650 * DAY
 """Seconds; nothing lives longer."""
 
 _UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": 1}
-_TEXT = re.compile(r"(\d{1,9})([dhms])")
+_TEXT = re.compile(r"([0-9]{1,9})([dhms])")
+Written = Annotated[str, Field(pattern=rf"^{_TEXT.pattern}$")] | Annotated[int, Field(gt=0, le=LONGEST)]
+"""What is taken: such a text, or seconds."""
 
 
 def seconds(text: str) -> int:
@@ -39,8 +41,8 @@ def _read(value: object) -> object:
 
 Duration = Annotated[
     int,
-    BeforeValidator(_read, json_schema_input_type=str),
     Field(gt=0, le=LONGEST),
+    BeforeValidator(_read, json_schema_input_type=Written),
     PlainSerializer(duration, return_type=str),
 ]
 """Seconds, written as `1h`."""

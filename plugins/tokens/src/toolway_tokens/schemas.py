@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from toolway.hookspecs.api import PageQuery
 from toolway.hookspecs.definitions import OWNER
-from toolway.hookspecs.permissions import Permission, networks
+from toolway.hookspecs.permissions import PERMISSION, Permission, networks
 from toolway_tokens.claims import MAX_SCOPES
 from toolway_tokens.durations import Duration
 from toolway_tokens.token import State, Token
@@ -24,7 +24,8 @@ def _network(text: str) -> str:
     return str(networks([text])[0])
 
 
-Scope = Annotated[str, AfterValidator(_scope), Field(max_length=512)]
+_WRITTEN = rf"^(?:admin:\*|{PERMISSION.pattern})$"
+Scope = Annotated[str, AfterValidator(_scope), Field(max_length=512, json_schema_extra={"pattern": _WRITTEN})]
 Pattern = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s\x00-\x1f]+$")]
 Network = Annotated[str, AfterValidator(_network), Field(max_length=64)]
 
@@ -87,7 +88,7 @@ class TokenQuery(PageQuery):
     subject: str = Field("", max_length=64, description="Of this account only.")
 
 
-class KeyView(BaseModel):
+class SigningKeyView(BaseModel):
     """A key that verifies tokens."""
 
     kid: str
@@ -97,7 +98,7 @@ class KeyView(BaseModel):
 class KeysView(BaseModel):
     """The keys that verify tokens; the first one signs."""
 
-    items: list[KeyView]
+    items: list[SigningKeyView]
 
 
 class JsonWebKeys(BaseModel):

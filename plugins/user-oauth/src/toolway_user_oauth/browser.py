@@ -63,9 +63,9 @@ class Browser:
         """Public, as browsers come without a credential: the ticket and the state say what this is about."""
         link = f"{CONNECT}/{{ticket}}"
         return [
-            Operation("GET", link, PUBLIC, self.ask),
-            Operation("POST", link, PUBLIC, self.leave),
-            Operation("GET", CALLBACK, PUBLIC, self.come_back, query=CallbackQuery),
+            Operation("GET", link, PUBLIC, self.ask, answer="text/html"),
+            Operation("POST", link, PUBLIC, self.leave, answer="text/html"),
+            Operation("GET", CALLBACK, PUBLIC, self.come_back, query=CallbackQuery, answer="text/html"),
         ]
 
     async def ask(self, incoming: Incoming) -> Response:

@@ -18,7 +18,7 @@ from toolway.plugin import Kernel, NotFound
 READ, WRITE = "teams:read", "teams:write"
 
 
-class Role(BaseModel, extra="forbid"):
+class MemberRole(BaseModel, extra="forbid"):
     """What a member is to be."""
 
     role: TeamRole = Field(description="`owner` (may change members), `member` or `viewer`.")
@@ -42,7 +42,7 @@ class Memberships:
         one = f"{every}/{{account}}"
         return [
             Operation("GET", every, SIGNED_IN, self.list, answer=Members),
-            Operation("PUT", one, SIGNED_IN, self.put, Role, success=(204,)),
+            Operation("PUT", one, SIGNED_IN, self.put, MemberRole, success=(204,)),
             Operation("DELETE", one, SIGNED_IN, self.delete, success=(204,)),
         ]
 
