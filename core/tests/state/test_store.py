@@ -148,6 +148,27 @@ async def test_a_cancelled_write_changes_nothing_and_blocks_nobody(store: Store)
     assert await names(store) == ["b"]
 
 
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_write_that_is_cancelled_at_any_moment_leaves_no_lock(store: Store) -> None:
+    async def write() -> None:
+        async with store.write() as tx:
+            tx.session.add(RevisionRow(part="any", number=1))
+            await tx.session.flush()
+            await tx.session.exec(select(RevisionRow))
+            await tx.session.rollback()
+
+    for number in range(40):
+        writing = [asyncio.create_task(write()) for _ in range(3)]
+        for _ in range(number):
+            await asyncio.sleep(0)
+        for task in writing:
+            task.cancel()
+        await asyncio.gather(*writing, return_exceptions=True)
+
+        async with asyncio.timeout(2):
+            await write()
+
+
 async def test_sqlite_runs_in_wal_mode_with_foreign_keys(tmp_path: Path, connect: Connect) -> None:
     store = connect(f"sqlite+aiosqlite:///{tmp_path / 'a.db'}")
     async with store.read() as tx:

@@ -70,6 +70,7 @@ class Store:
             self._read, self._write = "BEGIN", "BEGIN IMMEDIATE"
             event.listen(engine.sync_engine, "do_connect", _make_private)
             event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+            event.listen(engine.sync_engine, "invalidate", _let_go)
         else:
             # Travels with BEGIN: it costs no message of its own, and holds behind a pooler, where the next transaction
             # may be on another connection.
@@ -209,10 +210,14 @@ def _make_private(_: Any, __: Any, arguments: Sequence[str], ___: Any) -> None:
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
-    cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=NORMAL"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _let_go(connection: Any, *_: Any) -> None:
+    """Of a transaction that was cancelled: SQLite closes a connection, and ends its lock, with its last cursor only."""
+    with suppress(Exception):
+        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:
