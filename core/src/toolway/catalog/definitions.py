@@ -72,7 +72,8 @@ class Definitions:
         def read(value: Any, _: Callable[[Any], Any]) -> UpstreamSettings:
             return self.settings(value, accept)
 
-        adapted: Any = Annotated[self.union(for_api=True), WrapValidator(read)]
+        # `typing` would remember it, and with it this gateway, unless part of it cannot be hashed: the list
+        adapted: Any = Annotated[self.union(for_api=True), WrapValidator(read), []]
         return TypeAdapter(adapted)
 
     def union(self, *, for_api: bool) -> Any:
