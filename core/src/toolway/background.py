@@ -30,6 +30,7 @@ class Background:
     def hand_over(self, task: asyncio.Task[Any], to: Background) -> None:
         """From now on it belongs to another one."""
         self.running.discard(task)
+        task.remove_done_callback(self.running.discard)
         to.running.add(task)
         task.add_done_callback(to.running.discard)
 

@@ -153,10 +153,9 @@ class Catalog:
         """Go on with the discovery of those upstreams of another catalog that are the same here; it ends."""
         other._is_running = False
         for name, mine in self._watchers.items():
-            known = other._watchers.get(name)
-            if known is None or known.task is None or known.view.upstream != mine.view.upstream:
+            known, upstream = other._watchers.get(name), mine.view.upstream
+            if known is None or known.task is None or known.view.upstream != upstream:
                 continue
-            upstream = known.view.upstream
             known.move(self._definitions.kinds[upstream.kind], self._authorize(upstream), self._news.set, self.hear)
             other._background.hand_over(known.task, self._background)
             self._watchers[name] = known
