@@ -21,7 +21,7 @@ def reload(context: typer.Context, dry_run: DryRun = False, last: Last = False) 
     terminal: Terminal = context.obj
     if last:
         rows = [{**each, "at": _time(each["at"])} for each in terminal.api("GET", "/reload")["items"]]
-        terminal.show("reloads", rows, ("at", "by", "outcome", "problem"))
+        terminal.show("reloads", rows, ("at", "by", "dry_run", "outcome", "problem"))
         return
     report = terminal.api("POST", "/reload", {"dry_run": dry_run})
     terminal.show("differences", report["differences"], ("what", "path", "needs_restart"))
@@ -38,8 +38,13 @@ def _sentence(report: dict[str, Any]) -> str:
     if report["outcome"] == "in part":
         return f"in force on some nodes only, mend the others and reload: {report['problem']}"
     if report["outcome"] == "only checked":
-        return f"{where} can use it; nothing changed yet"
-    return f"in force on {where}"
+        return f"{where} can use it; nothing changed yet{_later(report)}"
+    return f"in force on {where}{_later(report)}"
+
+
+def _later(report: dict[str, Any]) -> str:
+    paths = ", ".join(each["path"] for each in report["differences"] if each["needs_restart"])
+    return f"; only a restart changes {paths}" if paths else ""
 
 
 def _time(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What nodes tell each other: one asks, all build and answer, the one decides, all say that it is done."""
+"""What nodes tell each other: one asks, all build and answer, the one decides, all say that it is done, it sums up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ class Message(msgspec.Struct, tag=True):
 
 
 class Ask(Message):
-    """Build a gateway of your configuration and say whether you could."""
+    """Build a gateway of your configuration and say whether you could; it may be that nothing follows from it."""
+
+    dry_run: bool = False
 
 
 class Answer(Message):
@@ -37,6 +39,12 @@ class Done(Message):
     problem: str = ""
 
 
-AnyMessage = Ask | Answer | Decide | Done
+class Over(Message):
+    """How it ended, for the history of every node: a report as JSON."""
+
+    report: str
+
+
+AnyMessage = Ask | Answer | Decide | Done | Over
 DECODER = msgspec.json.Decoder(AnyMessage)
 ENCODE = msgspec.json.Encoder().encode

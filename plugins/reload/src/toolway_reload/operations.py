@@ -27,7 +27,7 @@ class Reloads:
     def __init__(self, kernel: Kernel, settings: ReloadSettings) -> None:
         self._kernel = kernel
         self._follower = Follower(kernel, settings.patience)
-        self._leader = Leader(kernel, self._follower, settings.patience)
+        self._leader = Leader(kernel, settings.patience)
         self._triggers = Triggers(kernel, self._leader, settings)
 
     def operations(self) -> Iterable[Operation]:
@@ -38,12 +38,14 @@ class Reloads:
         ]
 
     async def last(self, incoming: Incoming) -> ReloadHistory:
-        """Show how the last reloads that the answering node led ended."""
+        """Show how the last reloads ended, as far as the answering node was there."""
         return ReloadHistory(items=list(self._leader.history.reports))
 
     async def reload(self, incoming: Incoming) -> ReloadReport:
         """Read the configuration anew on every node and put it in force; or only check it."""
-        return await self._leader.reload(incoming.principal.id, dry_run=incoming.body.dry_run)
+        return await self._leader.history.lead(
+            self._leader.reload(incoming.principal.id, dry_run=incoming.body.dry_run)
+        )
 
     async def collect(self) -> list[ReloadReport]:
         """See `Diagnostic`."""

@@ -39,6 +39,7 @@ class ReloadReport(BaseModel):
     at: float = Field(description="When it was asked for, in seconds since 1970 (UTC).")
     by: str = Field(description="Who or what asked for it: a principal, `SIGHUP`, or `the files changed`.")
     outcome: Outcome = Field(description="How it ended; `in part`: on some nodes only.")
+    dry_run: bool = Field(False, description="Whether it was only to be checked.")
     problem: str = Field("", description="Why a node did not put it in force, and which one.")
     differences: list[DifferenceReport] = Field([], description="As the node that was asked sees them.")
     nodes: list[NodeReport] = Field([], description="Every node that took part.")

@@ -7,8 +7,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from toolway.plugin import Kernel, ToolwayError
-from toolway_reload.history import look
+from toolway.plugin import Conflict, Kernel, ToolwayError, beside
+from toolway_reload.history import Seen, look
 from toolway_reload.leader import Leader
 from toolway_reload.settings import ReloadSettings
 
@@ -28,13 +28,11 @@ class Triggers:
         hangups = self._kernel.control.hangups
         hangups.append(self._hung_up.set)
         work = [self._follow_hangups(), *([self._follow_files()] if self._settings.watch else [])]
-        tasks = [asyncio.create_task(each) for each in work]
         try:
-            yield
+            async with beside("reload", *work):
+                yield
         finally:
             hangups.remove(self._hung_up.set)
-            for task in tasks:
-                task.cancel()
 
     async def _follow_hangups(self) -> None:
         while True:
@@ -48,20 +46,27 @@ class Triggers:
         Workers see the same at once; one of them leads. Each has then seen what it read itself, and asks again for what
         it has not.
         """
-        history, files = self._leader.history, self._kernel.control.files
-        before = await asyncio.to_thread(look, files())
+        history = self._leader.history
+        before = await self._look()
         history.seen = history.seen or before
         while True:
             await asyncio.sleep(self._settings.watch_interval)
-            now = await asyncio.to_thread(look, files())
+            now = await self._look()
             if now == before and now != history.seen:
                 await self._ask("the files changed", wait=False)
             before = now
+
+    async def _look(self) -> Seen:
+        return await asyncio.to_thread(look, self._kernel.control.files)
 
     async def _ask(self, by: str, *, wait: bool = True) -> None:
         if self._kernel.phase != "serving":
             return
         try:
             await self._leader.history.lead(self._leader.reload(by, wait=wait))
+        except Conflict as error:
+            log.log(logging.WARNING if wait else logging.INFO, "no reload for %s from this node: %s", by, error.message)
         except ToolwayError as error:
-            log.info("no reload for %s from this node: %s", by, error.message)
+            log.error("no reload for %s: %s; what was changed is not in force, ask again", by, error.message)
+        except Exception:
+            log.exception("no reload for %s: it failed unexpectedly; what was changed is not in force", by)
