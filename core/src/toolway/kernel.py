@@ -97,6 +97,7 @@ class GatewayKernel:
         """
         kernel = cls.bare(config, holder, metrics)
         kernel.host = plugins
+        kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
         gateway = config.gateway
         prepare_directory(gateway.data_dir)
         kernel.database = await kernel.connect(plugins)
