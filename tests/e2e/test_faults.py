@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import canary
+import checks
 import faults
 import pytest
 from breakages import BREAKAGES
 from canary_stage import read
-from theatre import BUILDS, INSTALLED, PACKAGES, Theatre, chosen, opened
+from theatre import BUILDS, INSTALLED, PACKAGES, Theatre, chosen, opened, toml
+
+from toolway_testing.ports import free_port
 
 pytest.importorskip("toolway_masking")
 pytest.importorskip("toolway_json_logging")
@@ -52,3 +59,45 @@ def test_no_secret_is_in_the_log(theatre: Theatre) -> None:
     lines = theatre.stage.log.read_text().splitlines()
 
     assert [line for line in lines if theatre.stage.found(line)] == []
+
+
+@pytest.fixture
+def formed(tmp_path: Path) -> dict[str, str]:
+    """Secrets that are known by their form before any is resolved, and the file of a gateway."""
+    known = {
+        "port": free_port(),
+        "url": "http://127.0.0.1:9/",
+        "closed": "http://127.0.0.1:9",
+        "collector": "http://127.0.0.1:9",
+    }
+    secrets = {name: f"ghp_{canary.planted('')}" for name in ("Env", "File", "Literal", "Form", "Odd")}
+    (tmp_path / "toolway.toml").write_text(toml(INSTALLED, {**known, "folder": tmp_path, "form": "json", **secrets}))
+    return secrets
+
+
+def test_a_gateway_that_cannot_be_built_is_refused_without_secrets(tmp_path: Path, formed: dict[str, str]) -> None:
+    done = ran(tmp_path, [str(Path(checks.__file__))], faults.installed(tmp_path / "installed", 0, formed))
+
+    assert done.count("broken: ") == 1 + len({*INSTALLED} | {name for name in PACKAGES if faults.is_bundled(name)})
+    assert done.count("ended with 1") == done.count("broken: ") - 1, done
+    assert [line for line in done.splitlines() if any(each[4:] in line for each in formed.values())] == []
+    assert "[redacted]" in done
+
+
+@pytest.mark.parametrize("kind", ["value", "unusable", "group"])
+def test_a_gateway_that_cannot_begin_ends_without_secrets(tmp_path: Path, formed: dict[str, str], kind: str) -> None:
+    where = "toolway.bundled.accounts.bookkeeping:Bookkeeping:run"
+    program = ["-c", "from toolway.cli import main; main()", "serve", "--config"]
+
+    done = ran(tmp_path, program, faults.installed(tmp_path / "installed", 0, formed, {where: kind}))
+
+    assert "toolway: it" in done
+    assert [line for line in done.splitlines() if any(each[4:] in line for each in formed.values())] == []
+
+
+def ran(directory: Path, program: list[str], environment: dict[str, str]) -> str:
+    """What a program writes that gets the configuration as its last argument."""
+    command = [sys.executable, *program, str(directory / "toolway.toml")]
+    known = {**os.environ, "CANARY_ENV": "resolved-at-last", "CANARY_ODD": "resolved-too", **environment}
+    done = subprocess.run(command, env=known, capture_output=True, text=True, timeout=120, check=False)
+    return f"{done.stdout}\n{done.stderr}"

@@ -81,9 +81,10 @@ class Faults:
         return happened
 
 
-def install(port: int, secrets: Mapping[str, str]) -> Faults:
-    """Break what is imported from now on; orders come to this port."""
+def install(port: int, secrets: Mapping[str, str], order: Mapping[str, str]) -> Faults:
+    """Break what is imported from now on; further orders come to this port, if there is one."""
     faults = Faults(secrets)
+    faults.order = order
     setattr(builtins, HOOK, faults)
     sys.meta_path.insert(0, Finder())
     if port:
@@ -143,13 +144,15 @@ def _break(node: ast.AST, name: str) -> None:
             child.body.insert(at, statement)
 
 
-def installed(directory: Path, port: int, secrets: Mapping[str, str]) -> dict[str, str]:
-    """What a process needs in its environment to be one that can be broken."""
+def installed(
+    directory: Path, port: int, secrets: Mapping[str, str], order: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """What a process needs in its environment to be one that can be broken; `order` is the first one."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "sitecustomize.py").write_text("import faults\n\nfaults.begin()\n")
     path = os.pathsep.join([str(directory), str(Path(__file__).parent), str(Path(wire.__file__).parent)])
     return {
-        VARIABLE: json.dumps({"port": port, "secrets": dict(secrets)}),
+        VARIABLE: json.dumps({"port": port, "secrets": dict(secrets), "order": dict(order or {})}),
         "PYTHONPATH": os.pathsep.join([path, os.environ.get("PYTHONPATH", "")]),
     }
 

@@ -56,7 +56,8 @@ def _work(
             _serve(config, Life(load, Instruments(metrics, post.number), _admit, files, in_force, demo=demo), post)
         )
     except Exception as error:  # noqa: BLE001 - told; of what is unexpected without its text
-        note(f"toolway: {sentence(error)}")
+        tell = log.critical if logging.getLogger().handlers else note  # a log is redacted
+        tell(f"toolway: {sentence(error)}")
         return FAILED
     return 0
 
@@ -176,8 +177,7 @@ class Logs:
             return
         plain = logging.StreamHandler()
         plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handlers = gateway.log_handlers or (plain,)
-        for handler in handlers:
+        for handler in (handlers := gateway.log_handlers or (plain,)):
             inner = handler.formatter or logging.Formatter()
             handler.setFormatter(RedactingFormatter(inner, gateway.kernel.redact))
         self._root.handlers[:] = handlers
