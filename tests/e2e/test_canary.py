@@ -19,7 +19,7 @@ import canary
 import pytest
 import running
 import wire
-from canary_stage import TOOLWAY, Stage, read
+from canary_stage import TOOLWAY, Stage, commands, look
 
 from toolway_testing.polling import eventually_now
 from toolway_testing.ports import free_port
@@ -93,7 +93,8 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             for name in ("env", "file", "literal", "sealed"):
                 eventually_now(lambda name=name: b'"up"' in built.ask("GET", f"/api/v1/upstreams/{name}").body)  # type: ignore[misc]
             provoke(built)
-            read(built)
+            look(built)
+            commands(built)
         built.answers += [f"exported\n{each}" for each in exported]
         yield built
 

@@ -8,8 +8,8 @@ import json
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,16 +87,16 @@ def _text(body: bytes) -> str:
         return "\n".join(archive.read(name).decode() for name in archive.namelist())
 
 
-def _forms(value: str) -> Iterator[str]:
+@cache
+def _forms(value: str) -> tuple[str, ...]:
     """Its beginning and pieces of it, for somebody may have cut it, and base64, which is one of three texts."""
-    yield from {value[at : at + PIECE] or value for at in range(max(0, len(value) - 2 * PIECE), len(value) - PIECE, 4)}
-    yield value[: max(PIECE, len(value) - 18)]
-    for before in ("", "x", "xx"):
-        yield base64.b64encode(f"{before}{value}".encode()).decode()[4:-4]
+    pieces = [value[at : at + PIECE] for at in range(max(0, len(value) - 2 * PIECE), len(value) - PIECE, 4)]
+    encoded = [base64.b64encode(f"{before}{value}".encode()).decode()[4:-4] for before in ("", "x", "xx")]
+    return value[: max(PIECE, len(value) - 18)], *pieces, *encoded
 
 
-def read(stage: Stage) -> None:
-    """Everything that can be read, and what commands say."""
+def look(stage: Stage) -> None:
+    """Everything that can be read."""
     paths = json.loads(stage.ask("GET", "/api/v1/openapi.json").body)["paths"]
     for path, methods in paths.items():
         if "get" in methods and "{" not in path:
@@ -105,6 +105,10 @@ def read(stage: Stage) -> None:
         stage.ask("GET", f"/api/v1/upstreams/{name}")
     for what in ([], ["upstreams/env", "upstreams/literal", "upstreams/odd"]):
         stage.ask("POST", "/api/v1/export", {"what": what})
+
+
+def commands(stage: Stage) -> None:
+    """What commands say."""
     for command in (
         ["upstreams", "list"],
         ["call", "env__echo_raw"],
