@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions
 from textwrap import shorten
+from traceback import TracebackException
 from typing import Any
 
 import msgspec
@@ -94,5 +95,6 @@ def configure(origin: Origin, plugin_class: type[Plugin[Any]], table: Mapping[st
 
 def cause(error: BaseException, kernel: object = None) -> str:
     """Type and first line of an exception, for operators; at most 200 characters, without what the kernel redacts."""
-    text = getattr(kernel, "redact", str)(f"{type(error).__name__}: {error}")
+    said = TracebackException.from_exception(error)  # also of one whose text cannot be made
+    text = getattr(kernel, "redact", str)(f"{type(error).__name__}: {said}")
     return shorten(text.splitlines()[0], 200, placeholder=" …")  # cuts no word: it may be known to be secret later
