@@ -20,7 +20,7 @@ from toolway_testing.ports import free_port
 pytest.importorskip("toolway_masking")
 pytest.importorskip("toolway_json_logging")
 pytest.importorskip("toolway_reload")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 MOST = int(os.environ.get("TOOLWAY_TEST_FAULTS", "5"))
 """Functions of each plugin that fail; a thousand are all of them, which takes minutes."""
