@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +15,8 @@ from toolway_masking.values import REDACTED
 
 DEEPEST = 3
 """What is encoded more often is not looked at."""
-BASE64 = r"[A-Za-z0-9+/_-]{12,}={0,2}"
+BASE64 = re.compile(r"[I-Za-f](?<![\w+/-].)[\w+/-]{3}[I-Za-f][\w+/-]{7,}={0,2}", re.ASCII)
+"""A word that begins as ASCII does; few identifiers look like that. Nothing in it is tried twice."""
 PERCENT = r"[^\s\"<>\\]*%[0-9A-Fa-f]{2}[^\s\"<>\\]*"
 _STANDARD = str.maketrans("-_", "+/")
 
@@ -25,7 +27,7 @@ class Encoded:
     def __init__(self, redact: Callable[[str], str]) -> None:
         """`redact` is asked about what was decoded."""
         self._redact, self._depth = redact, threading.local()
-        self._base64, self._percent = compiled(BASE64), compiled(PERCENT)
+        self._percent = compiled(PERCENT)
 
     def redact(self, text: str) -> str:
         """The text without such words; takes time in proportion to it, for it looks at most `DEEPEST` times."""
@@ -36,7 +38,7 @@ class Encoded:
         try:
             if "%" in text:
                 text = self._percent.sub(self._of_url, text)
-            return str(self._base64.sub(self._of_base64, text))
+            return BASE64.sub(self._of_base64, text)
         finally:
             self._depth.now = depth
 
@@ -44,8 +46,8 @@ class Encoded:
         word: str = found.group(0)
         return REDACTED if any(map(self._is_secret, {unquote(word), unquote_plus(word)} - {word})) else word
 
-    def _of_base64(self, found: Any) -> str:
-        word: str = found.group(0)
+    def _of_base64(self, found: re.Match[str]) -> str:
+        word = found[0]
         said = decoded(word)
         return REDACTED if said is not None and self._is_secret(said) else word
 
