@@ -81,7 +81,7 @@ def formed(tmp_path: Path) -> dict[str, str]:
 def test_a_gateway_that_cannot_be_built_is_refused_without_secrets(tmp_path: Path, formed: dict[str, str]) -> None:
     done = ran(tmp_path, [str(Path(checks.__file__))], faults.installed(tmp_path / "installed", 0, formed))
 
-    assert done.count("broken: ") > 8
+    assert done.count("broken: ") > 5
     assert done.count("ended with 1") == done.count("broken: ") - 1, done
     assert [line for line in done.splitlines() if any(each[4:] in line for each in formed.values())] == []
     assert "[redacted]" in done

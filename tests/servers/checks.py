@@ -1,4 +1,4 @@
-"""A program: `toolway check` once for each plugin, with one of its hooks broken; prints what it would print."""
+"""A program: `toolway check` for every other plugin, with one of its hooks broken; prints what it would print."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ if __name__ == "__main__":
     wired: Faults = getattr(builtins, HOOK)
     check(wired)
     kinds = [*BREAKAGES]
-    for number, hook in enumerate(one_hook_each([*wired.entered]).values()):
+    for number, hook in enumerate([*one_hook_each([*wired.entered]).values()][::2]):
         check(wired, hook, kinds[number % len(kinds)])
