@@ -96,9 +96,15 @@ class Answer:
         return str(self.result["content"][0]["text"])
 
 
-def send(url: str, method: str = "GET", body: bytes | None = None, headers: Headers | None = None) -> Answer:
-    """One request on a connection of its own."""
-    connection = connect(url)
+def send(
+    url: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Headers | None = None,
+    seconds: float = SECONDS,
+) -> Answer:
+    """One request on a connection of its own, which waits for at most so long."""
+    connection = connect(url, seconds)
     with contextlib.closing(connection):
         connection.request(method, _target(url), body, dict(headers or {}))
         response = connection.getresponse()
@@ -116,9 +122,9 @@ def raw(url: str, request: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def connect(url: str) -> http.client.HTTPConnection:
+def connect(url: str, seconds: float = SECONDS) -> http.client.HTTPConnection:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=SECONDS)
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=seconds)
     connection.connect()
     return connection
 

@@ -6,15 +6,11 @@ What a client sends as arguments, and gets as a result, is its own: it is passed
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import re
 import subprocess
-import sys
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ import canary
 import pytest
 import running
 import wire
+from canary_stage import TOOLWAY, Stage, commands, look
 
 from toolway_testing.polling import eventually_now
 from toolway_testing.ports import free_port
@@ -33,76 +30,12 @@ pytest.importorskip("toolway_json_logging")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 HERE = Path(canary.__file__).parent
-TOOLWAY = str(Path(sys.executable).with_name("toolway"))
 TRICKS = ("echoing_fault", "echoing_status", "echoing_challenge", "echoing_nonsense")
 OPTIONAL = (
     *("audit", "otel", "prometheus", "tokens", "server-keys", "breaker", "balancer", "reload", "transfer"),
     "diagnostics",
 )
 UPSTREAM = '[[upstreams]]\nname = "a"\nkind = "http"\nendpoints = ["http://x/"]\n'
-JSON = {"content-type": "application/json"}
-
-
-@dataclass
-class Stage:
-    """A gateway with secrets in it, and everything that it told: `answers` to somebody who had sent no secret."""
-
-    url: str
-    upstream: str
-    token: str
-    log: Path
-    file: Path
-    secrets: dict[str, str]
-    environment: dict[str, str]
-    answers: list[str] = field(default_factory=list)
-
-    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> wire.Answer:
-        """As the administrator."""
-        sent = None if body is None else json.dumps(body).encode()
-        return self.send(method, path, sent, {**JSON, "authorization": f"Bearer {self.token}", **headers})
-
-    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> wire.Answer:
-        """Keeps the answer, its head too."""
-        answer = wire.send(self.url + path, method, body, headers)
-        self.answers.append(
-            f"{method} {path.partition('?')[0]} {answer.status}\n{answer.headers}\n{_text(answer.body)}"
-        )
-        return answer
-
-    def call(
-        self, tool: str, headers: dict[str, str], arguments: dict[str, Any] | None = None, path: str = "/mcp"
-    ) -> None:
-        """A call in the new era."""
-        params = {"name": tool, "arguments": arguments or {}, "_meta": MODERN_META}
-        told = {"mcp-protocol-version": wire.MODERN, "mcp-method": "tools/call", "mcp-name": tool}
-        self.send("POST", path, wire.message("tools/call", params, 1), {**wire.JSON_HEADERS, **told, **headers})
-
-    def order(self, trick: str | None, method: str | None = None) -> None:
-        """Let the upstream misbehave."""
-        wanted = {"trick": trick, "method": method}
-        wire.send(f"{self.upstream}/_order", "PUT", json.dumps(wanted).encode(), JSON)
-
-    def found(self, text: str) -> set[str]:
-        """The names of those secrets that a text has, as they are or in base64."""
-        return {name for name, value in self.secrets.items() for each in _forms(value) if each in text}
-
-
-MODERN_META = {f"{wire.PREFIX}/protocolVersion": wire.MODERN, f"{wire.PREFIX}/clientCapabilities": {}}
-
-
-def _text(body: bytes) -> str:
-    """What somebody can read; of an archive each file in it."""
-    if not body.startswith(b"PK"):
-        return body.decode()
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        return "\n".join(archive.read(name).decode() for name in archive.namelist())
-
-
-def _forms(value: str) -> Iterator[str]:
-    """Base64 of what begins with something else is one of three texts, but for its ends."""
-    yield value
-    for before in ("", "x", "xx"):
-        yield base64.b64encode(f"{before}{value}".encode()).decode()[4:-4]
 
 
 def toml(folder: Path, secrets: dict[str, str], url: str, port: int, form: str, collector: str) -> str:
@@ -160,7 +93,8 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             for name in ("env", "file", "literal", "sealed"):
                 eventually_now(lambda name=name: b'"up"' in built.ask("GET", f"/api/v1/upstreams/{name}").body)  # type: ignore[misc]
             provoke(built)
-            read(built)
+            look(built)
+            commands(built)
         built.answers += [f"exported\n{each}" for each in exported]
         yield built
 
@@ -218,34 +152,6 @@ def bodies(secret: str) -> Iterator[Any]:
     auth = {"type": "bearer", "token": {"value": secret}, "secret": secret}
     yield {"name": "odd", "kind": "http", "endpoints": ["http://127.0.0.1:1/mcp"], "auth": auth}
     yield {"password": [secret], "token": {secret: secret}}
-
-
-def read(stage: Stage) -> None:
-    """Everything that can be read, and what commands say."""
-    paths = json.loads(stage.ask("GET", "/api/v1/openapi.json").body)["paths"]
-    for path, methods in paths.items():
-        if "get" in methods and "{" not in path:
-            stage.ask("GET", path)
-    for name in ("env", "file", "literal", "sealed", "broken"):
-        stage.ask("GET", f"/api/v1/upstreams/{name}")
-    for what in ([], ["upstreams/env", "upstreams/literal", "upstreams/odd"]):
-        stage.ask("POST", "/api/v1/export", {"what": what})
-    for command in (
-        ["upstreams", "list"],
-        ["call", "env__echo_raw"],
-        ["plugins"],
-        ["check", "--config", str(stage.file)],
-        ["doctor"],
-        ["doctor", "--config", str(stage.file)],
-    ):
-        stage.answers.append(ran(stage, *command))
-
-
-def ran(stage: Stage, *command: str) -> str:
-    """What a command writes."""
-    known = {**stage.environment, "TOOLWAY_URL": stage.url, "TOOLWAY_TOKEN": stage.token}
-    done = subprocess.run([TOOLWAY, *command], env=known, capture_output=True, text=True, timeout=60, check=False)
-    return f"{command} ends with {done.returncode}\n{done.stdout}\n{done.stderr}"
 
 
 def test_no_secret_is_in_the_log(stage: Stage) -> None:

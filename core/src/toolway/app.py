@@ -104,7 +104,6 @@ async def build_gateway(
     plugins.refuse_broken()
     kernel = await GatewayKernel.open(config, plugins, holder, metrics=metrics)
     kernel.control = control or kernel.control
-    kernel.redact.redactors = plugins.collect(telemetry.toolway_redactors, kernel)
     kernel.metrics.read_by(plugins.collect(telemetry.toolway_metric_readers, kernel))
 
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}

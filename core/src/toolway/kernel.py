@@ -100,7 +100,7 @@ class GatewayKernel:
         gateway = config.gateway
         prepare_directory(gateway.data_dir)
         kernel.database = await kernel.connect(plugins)
-        await migrate(kernel.database, [kernel_history(), *plugins.collect(system.toolway_migrations, None)])
+        await migrate(kernel.database, [kernel_history(), *plugins.collect(system.toolway_migrations, kernel)])
         root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
         kernel.seal = await open_ring(kernel.database, root, kernel.clock)
         kernel.secrets.use(kernel._schemes(plugins))
@@ -115,6 +115,7 @@ class GatewayKernel:
 
     async def connect(self, plugins: Plugins) -> Store:
         """The database; nothing is opened or made yet. Raises ConfigError and SecretUnavailable."""
+        self.redact.redactors = plugins.collect(telemetry.toolway_redactors, self)
         self.secrets.use(self._schemes(plugins))
         url = await self.address()
         place = CREDENTIALS.sub("", url, count=1)

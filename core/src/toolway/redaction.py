@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, groupby
 
@@ -40,12 +40,14 @@ class RedactingFormatter(logging.Formatter):
 
     def __init__(self, inner: logging.Formatter, redaction: Callable[[str], str]) -> None:
         super().__init__()
-        self._inner = inner
-        self._redact = redaction
+        self._inner, self._redact = inner, redaction
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without secrets."""
-        return self._redact(self._inner.format(record))
+        """The line without secrets; of one that cannot be made nothing is told, for `logging` would tell all of it."""
+        try:
+            return self._redact(self._inner.format(record))
+        except Exception as error:  # noqa: BLE001 - of whatever is to be logged
+            return f"[redacted: a line of {record.name} failed with {type(error).__name__}]"
 
 
 def redact(text: str, secrets: frozenset[str]) -> str:
@@ -64,12 +66,15 @@ def redact(text: str, secrets: frozenset[str]) -> str:
 
 @lru_cache(8)
 def _forms(secrets: frozenset[str]) -> tuple[Sequence[str], Mapping[str, Sequence[str]]]:
-    """Every secret, and what `repr` and JSON make of it, the longest first; and the same by their beginnings."""
-    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in (secret, *_escaped(secret))}
+    """Every secret, and what `repr` and JSON make of it, also of each other; the longest first, and by beginnings."""
+    forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _escaped(secret)}
     starts = {start: [*found] for start, found in groupby(sorted(forms), lambda form: form[:SHORTEST])}
     return sorted(forms, key=len, reverse=True), starts
 
 
 @lru_cache(16_384)
-def _escaped(secret: str) -> Sequence[str]:
-    return repr(secret)[1:-1], json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+def _escaped(secret: str) -> Collection[str]:
+    found = {secret, repr(secret)[1:-1], repr(f'"{secret}')[2:-1], repr(secret.encode(errors="replace"))[2:-1]}
+    for is_ascii in (True, False):
+        found |= {json.dumps(each, ensure_ascii=is_ascii)[1:-1] for each in found}
+    return found

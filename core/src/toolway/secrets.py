@@ -17,12 +17,9 @@ class SecretResolver:
     """Implements `plugin.Secrets`: one resolution at a time per reference; there is no fallback to old values."""
 
     def __init__(self, clock: Clock) -> None:
-        self._schemes: dict[str, SecretScheme] = {}
-        self._clock = clock
-        self._current: dict[str, Secret] = {}
-        self._resolving: dict[str, asyncio.Task[Secret]] = {}
-        self._recent: list[str] = []
-        self._known = frozenset[str]()
+        self._clock, self._schemes = clock, dict[str, SecretScheme]()
+        self._current, self._resolving = dict[str, Secret](), dict[str, asyncio.Task[Secret]]()
+        self._recent, self._known = list[str](), frozenset[str]()
         self.told: Callable[[str, str], None] = lambda scheme, outcome: None
 
     def use(self, schemes: Sequence[SecretScheme]) -> None:

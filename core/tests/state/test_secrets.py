@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from time import process_time
 from typing import cast
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from toolway.bundled.defaults.references import FILE_SECONDS, EnvironmentScheme, FileScheme, LiteralScheme
 from toolway.bundled.upstreams.auth import BasicAuth, BasicProvider
@@ -145,9 +147,11 @@ def logged(secrets: SecretResolver, write: Callable[[logging.Logger], None]) -> 
     handler.setFormatter(RedactingFormatter(logging.Formatter("%(message)s"), Redaction(secrets.known)))
     logger = logging.getLogger("test.redaction")
     logger.addHandler(handler)
+    logger.propagate = False
     try:
         write(logger)
     finally:
+        logger.propagate = True
         logger.removeHandler(handler)
     return stream.getvalue()
 
@@ -172,6 +176,52 @@ def test_secrets_are_found_in_their_quoted_forms_and_longer_ones_first() -> None
     secrets = ("a\nb\"c'ä\\", "secret", "secret-longer")
     line = redact(f"{secrets[0]!r} {secrets[2]} x", frozenset(secrets))
     assert line == f"'{REDACTED}' {REDACTED} x"
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        repr,
+        lambda secret: repr(f'"{secret}'),
+        lambda secret: repr({"x": [secret]}),
+        lambda secret: repr(secret.encode()),
+        json.dumps,
+        lambda secret: json.dumps(repr(secret)),
+        lambda secret: json.dumps({"exception": repr(("it's", secret))}, ensure_ascii=False),
+        lambda secret: json.dumps(json.dumps([secret])),
+        lambda secret: json.dumps(json.dumps([secret]), ensure_ascii=False),
+        lambda secret: repr(KeyError(secret)),
+        lambda secret: str(ExceptionGroup(secret, [ValueError()])),
+    ],
+)
+@settings(max_examples=30)
+@given(st.text(min_size=8, alphabet=st.sampled_from("abcdefgh'\"\\\n é漢/%")))
+def test_a_secret_is_found_however_it_is_quoted(quoted: Callable[[str], str], secret: str) -> None:
+    text = quoted(secret)
+
+    told = redact(text, frozenset({secret}))
+
+    assert secret not in told
+    assert REDACTED in told
+
+
+async def test_a_line_that_cannot_be_made_says_nothing_of_what_was_to_be_logged(secrets: SecretResolver) -> None:
+    value = await secrets.get("literal:hunter2-hunter2")
+
+    class Unsayable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError(value)
+
+    output = logged(secrets, lambda logger: logger.warning("%d of %s", Unsayable(value), value))
+    output += logged(secrets, lambda logger: logger.warning("%s", Unsayable(value)))
+    output += logged(secrets, lambda logger: logger.warning("%s%s", value[:5], value[5:]))
+
+    assert value[:5] not in output
+    assert output.splitlines() == [
+        "[redacted: a line of test.redaction failed with TypeError]",
+        "[redacted: a line of test.redaction failed with RuntimeError]",
+        REDACTED,
+    ]
 
 
 def test_of_thousands_those_are_found_that_are_there_in_little_time(secrets: SecretResolver) -> None:

@@ -102,6 +102,16 @@ def test_lines_are_bounded_by_bytes_and_errors_are_kept_apart() -> None:
     assert len(lines.logs.lines()[0]) < LINE_BYTES + 50
 
 
+def test_of_a_line_that_cannot_be_formatted_nothing_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    lines = RecentLines()
+    lines.redact = hushed
+
+    lines.handle(logging.LogRecord("x", logging.ERROR, "", 1, "%d", ("hunter2",), None))
+
+    assert lines.errors.lines() == ["a line of x could not be formatted: TypeError"]
+    assert "hunter2" not in capfd.readouterr().err
+
+
 async def test_equal_tasks_are_told_once_with_where_they_wait() -> None:
     async def inner() -> None:
         await asyncio.Event().wait()

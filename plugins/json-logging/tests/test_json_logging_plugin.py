@@ -163,6 +163,18 @@ async def test_every_line_of_a_request_has_its_id_and_its_principal(gateway: Sta
     assert line["principal"] == "admin"
 
 
+async def test_of_a_line_that_cannot_be_made_nothing_is_told(
+    gateway: StartGateway, lines: Lines, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gate = await started(gateway)
+
+    handler_of(gate).handle(logging.LogRecord("x", logging.ERROR, "", 1, "%d", ("hunter2",), None))
+
+    line = await lines.one(event="a log line of x could not be made: TypeError")
+    assert line["level"] == "ERROR"
+    assert "hunter2" not in f"{lines.all()} {capfd.readouterr().err}"
+
+
 async def test_only_failures_are_told_when_that_is_wanted(gateway: StartGateway, lines: Lines) -> None:
     gate = await started(gateway, access="failed")
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import re
 import time
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -158,6 +161,39 @@ def test_patterns_that_cannot_be_used_are_refused(expression: str, what: str) ->
     assert "plugins.masking.patterns.mine" in refused.value.message
 
 
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
+        lambda secret: base64.urlsafe_b64encode(f"so?>ü{secret}".encode()).decode().rstrip("="),
+        lambda secret: base64.b64encode(base64.b64encode(secret.encode())).decode(),
+        lambda secret: quote(secret, safe=""),
+        lambda secret: re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+        lambda secret: quote(quote(secret, safe=""), safe=""),
+        lambda secret: quote(secret, safe="!'()*"),
+        quote_plus,
+        lambda secret: "".join(f"%{byte:02X}" for byte in secret.encode()),
+        lambda secret: quote(base64.b64encode(f":{secret}".encode()).decode(), safe=""),
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "sent {} to it", '{{"event": "x {}"}}'])
+def test_what_others_know_is_removed_in_what_is_encoded(encoded: Callable[[str], str], around: str) -> None:
+    secret = 'it\'s a "plain" one, + 100% é'
+    masker = Masker(redact=lambda text: masker.redact(text.replace(secret, REDACTED)))
+
+    told = masker.redact(around.format(encoded(secret)))
+
+    assert told == around.format(REDACTED)
+    assert masker.redact(told) == told
+
+
+def test_what_says_nothing_secret_stays_encoded() -> None:
+    harmless = base64.b64encode(b"nothing that anybody has to know").decode()
+
+    assert MASKER.redact(f"a%20b {harmless} {quote('/é')} 100%") == f"a%20b {harmless} {quote('/é')} 100%"
+    assert MASKER.redact(base64.b64encode(SECRETS["GitHub"].encode()).decode()) == REDACTED
+
+
 def served(headers: dict[str, str], query: str = "") -> Served:
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     return Served({"headers": pairs, "query_string": query.encode()}, [])
@@ -231,6 +267,7 @@ def test_the_check_digit_decides_about_cards(digits: list[int]) -> None:
 
 
 HOSTILE = [
+    *("%41", "%25", "aGVsbG8gaGVsbG8g", "%61GVs", "bearer%20"),
     *("a", "4", "4 ", "4111111111111111 ", "://", "://x:", "bearer ", "password", "password=x ", "password:'\\"),
     *('password:"', 'password="\\"', "\\", '\\"', "é", "-----BEGIN PRIVATE KEY-----", "eyJaaaaaaa.", "sk-", "a@", "["),
 ]

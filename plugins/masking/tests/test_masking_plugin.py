@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+import threading
 from typing import Any
 
 import pytest
 
 from toolway.plugin import ConfigError, PluginError
+from toolway_masking.outcries import Outcries
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
 
@@ -53,6 +57,32 @@ async def test_a_redactor_that_fails_lets_nothing_through(gateway: StartGateway)
     masker.presented.values = lambda: 1 / 0  # type: ignore[attr-defined]
 
     assert gate.gateway.kernel.redact("harmless") == "[redacted: the redactor failed with ZeroDivisionError]"
+
+
+async def test_what_python_itself_would_tell_is_logged_while_a_gateway_runs(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("of a thread")
+
+    class Failing:
+        def __del__(self) -> None:
+            raise ValueError("of a finalizer")
+
+    before = threading.excepthook, sys.unraisablehook
+    async with Outcries().run():
+        async with Outcries().run():
+            pass  # a reload, whose new gateway did not stay
+        thread = threading.Thread(target=fail, name="failing")
+        thread.start()
+        await asyncio.to_thread(thread.join)
+        del thread
+        Failing()
+
+    assert {str(each.exc_info[1]) for each in caplog.records if each.exc_info} == {"of a thread", "of a finalizer"}
+    assert "the thread failing failed" in caplog.text
+    assert "of a" not in capfd.readouterr().err
+    assert (threading.excepthook, sys.unraisablehook) == before
 
 
 async def test_requests_are_answered_as_before(gateway: StartGateway) -> None:

@@ -16,8 +16,7 @@ from toolway.cli import accounts, calls, declared, objects, own
 from toolway.cli.client import FAILED, INTERRUPTED, REFUSED, WRONG_USE, Failure, mcp_path
 from toolway.cli.extensions import Commands, Terminal
 from toolway.cli.profile import load_profile, options
-from toolway.cli.show import as_json, note, show
-from toolway.errors import ToolwayError
+from toolway.cli.show import as_json, note, sentence, show
 
 VALUED = ("--url", "--token", "--profile")
 WATCH_SECONDS = 2.0
@@ -162,17 +161,16 @@ def _done(arguments: Sequence[str]) -> int:
     except Failure as failure:
         note(f"toolway: {failure}")
         return failure.exit_code
-    except ToolwayError as error:
-        note(f"toolway: {error.message}")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else FAILED * bool(ended.code)
+    except Exception as error:  # noqa: BLE001 - told; of what is unexpected without its text
+        note(f"toolway: {sentence(error)}")
     return FAILED
 
 
 def _options_first(arguments: Sequence[str]) -> list[str]:
     """The options for every command, which may stand anywhere, before the command's name."""
-    first, rest = [], []
-    words = iter(arguments)
+    first, rest, words = list[str](), list[str](), iter(arguments)
     for word in words:
         if word == "--":
             rest += [word, *words]

@@ -87,9 +87,9 @@ async def _spared(config: Config, holder: Holder, scratch: Path, findings: list[
     """The configuration with something temporary in place of what serving would make or migrate."""
     gateway, plugins = config.gateway, load_plugins(config)
     plugins.refuse_broken()
-    store = await GatewayKernel.bare(config, holder).connect(plugins)
+    store = await (kernel := GatewayKernel.bare(config, holder)).connect(plugins)
     is_new = store.is_sqlite and not Path(str(store.engine.url.database)).exists()  # noqa: ASYNC240 - nothing else runs
-    sources = [kernel_history(), *plugins.collect(system.toolway_migrations, None)]
+    sources = [kernel_history(), *plugins.collect(system.toolway_migrations, kernel)]
     if due := [] if is_new else await pending(store, sources):
         findings.append(Finding("warning", f"migrations of {', '.join(due)} are pending; the next start makes them"))
     url = f"sqlite+aiosqlite:///{scratch / 'toolway.db'}" if due or is_new else store.engine.url.render_as_string(False)

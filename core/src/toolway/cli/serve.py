@@ -8,20 +8,20 @@ import json
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from toolway.app import Gateway, is_guarded, load_plugins
 from toolway.bundled.defaults.admin_token import ensure_first_token
+from toolway.cli.show import note, sentence
 from toolway.config import Config, config_files, load_config
 from toolway.edge import serve
 from toolway.edge.edge import Edge
 from toolway.edge.metrics import Instruments, Memory
 from toolway.edge.names import is_loopback
 from toolway.edge.workers import Post, Supervisor
-from toolway.errors import ConfigError, ToolwayError
+from toolway.errors import ConfigError
 from toolway.hookspecs.auth import toolway_authenticators
 from toolway.keyring import prepare_directory
 from toolway.lifecycle import InForce, Life
@@ -33,20 +33,17 @@ FAILED = 1
 
 
 def run(config_file: Path | None, *, demo: bool = False) -> int:
-    """`toolway serve`: until Ctrl-C or SIGTERM; the exit code."""
-    try:
-        config = load_config(config_file)
-        gateway = config.gateway
-        refuse_open_doors(config, lambda: _may_be_guarded(config))
-        serve.raise_file_limit()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        work = partial(_work, config, config_file, demo, [Memory() for _ in range(gateway.workers)], InForce())
-        if gateway.workers > 1:
-            return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
-        claim_data_directory(config)
-        return work(Post(serve.listen(gateway.bind)))
-    except ToolwayError as error:
-        return _complain(error)
+    """`toolway serve`: until Ctrl-C or SIGTERM; the exit code. Raises ToolwayError when it cannot begin."""
+    config = load_config(config_file)
+    gateway = config.gateway
+    refuse_open_doors(config, lambda: _may_be_guarded(config))
+    serve.raise_file_limit()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    work = partial(_work, config, config_file, demo, [Memory() for _ in range(gateway.workers)], InForce())
+    if gateway.workers > 1:
+        return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
+    claim_data_directory(config)
+    return work(Post(serve.listen(gateway.bind)))
 
 
 def _work(
@@ -58,14 +55,11 @@ def _work(
         serve.run(
             _serve(config, Life(load, Instruments(metrics, post.number), _admit, files, in_force, demo=demo), post)
         )
-    except ToolwayError as error:
-        return _complain(error)
+    except Exception as error:  # noqa: BLE001 - told; of what is unexpected without its text
+        tell = log.critical if logging.getLogger().handlers else note  # a log is redacted
+        tell(f"toolway: {sentence(error)}")
+        return FAILED
     return 0
-
-
-def _complain(error: ToolwayError) -> int:
-    print(f"toolway: {error.message}", file=sys.stderr)
-    return FAILED
 
 
 def _admit(gateway: Gateway) -> None:
@@ -183,8 +177,7 @@ class Logs:
             return
         plain = logging.StreamHandler()
         plain.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        handlers = gateway.log_handlers or (plain,)
-        for handler in handlers:
+        for handler in (handlers := gateway.log_handlers or (plain,)):
             inner = handler.formatter or logging.Formatter()
             handler.setFormatter(RedactingFormatter(inner, gateway.kernel.redact))
         self._root.handlers[:] = handlers

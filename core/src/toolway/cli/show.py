@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from traceback import format_tb
 from typing import Any
 
 from toolway.cli.profile import options
+from toolway.errors import ToolwayError
 
 STYLES = {"up": "green", "enabled": "green", "pending": "yellow", "down": "red", "broken": "red", "quarantined": "red"}
 UNFOLDED = 10_000
@@ -59,6 +61,14 @@ def _cell(one: Any, column: str) -> str:
 def note(text: str) -> None:
     """Tell a person something that is not the result."""
     print(text, file=sys.stderr)
+
+
+def sentence(error: Exception) -> str:
+    """What to tell of an error; of an unexpected one only where it happened, for its text may have a secret in it."""
+    if isinstance(error, ToolwayError):
+        return error.message
+    places = "".join(format_tb(error.__traceback__))
+    return f"it failed unexpectedly with {type(error).__name__}; report this to whose code it is:\n{places}"
 
 
 class Progress:

@@ -50,8 +50,7 @@ class Hook:
     """One hook as its hookspec declares it: the arguments, and the type of the providers."""
 
     def __init__(self, hookspec: Callable[..., Any]) -> None:
-        self.name = hookspec.__name__
-        self.arguments = list(inspect.signature(hookspec).parameters)
+        self.name, self.arguments = hookspec.__name__, list(inspect.signature(hookspec).parameters)
         self.type: type = get_args(get_type_hints(hookspec, localns={"Kernel": object})["return"])[0]
         self.members = _members(self.type)
         self.naming = next((each for each in ("scheme", "type", "kind") if each in self.members), "name")
@@ -77,17 +76,15 @@ class Hook:
             raise
         except (Exception, SystemExit) as error:
             todo = "see its documentation or report it to its author"
-            raise PluginError(f"hook {self.name!r} failed: {cause(error)}; {todo}") from error
+            raise PluginError(f"hook {self.name!r} failed: {cause(error, kernel)}; {todo}") from error
         if found is None:
-            expected = f"a list of {self.type.__name__}"
-            raise PluginError(f"hook {self.name!r} must return {expected}, not {_type(returned)}")
+            raise PluginError(f"hook {self.name!r} must return a list of {self.type.__name__}, not {_type(returned)}")
         return [(self._name(provider), provider) for provider in found]
 
     def _name(self, provider: Any) -> str:
         if complaint := self._complaint(provider):
             raise PluginError(f"hook {self.name!r} returned {_type(provider)}, {complaint}")
-        name: str = getattr(provider, self.naming)
-        return name
+        return str(getattr(provider, self.naming))
 
     def _complaint(self, provider: Any) -> str:
         """Why it is not a provider of this type, or nothing."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions
+from textwrap import shorten
+from traceback import TracebackException
 from typing import Any
 
 import msgspec
@@ -91,6 +93,8 @@ def configure(origin: Origin, plugin_class: type[Plugin[Any]], table: Mapping[st
         raise PluginError(f"{origin} failed while it was made: {cause(error)}; report it to its author") from error
 
 
-def cause(error: BaseException) -> str:
-    """Type and first line of an exception, for operators; at most 200 characters."""
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+def cause(error: BaseException, kernel: object = None) -> str:
+    """Type and first line of an exception, for operators; at most 200 characters, without what the kernel redacts."""
+    said = TracebackException.from_exception(error)  # also of one whose text cannot be made
+    text = getattr(kernel, "redact", str)(f"{type(error).__name__}: {said}")
+    return shorten(text.splitlines()[0], 200, placeholder=" …")  # cuts no word: it may be known to be secret later

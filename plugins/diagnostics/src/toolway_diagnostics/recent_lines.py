@@ -53,9 +53,8 @@ class RecentLines(logging.Handler):
             return
         try:
             line = self.redact(self.format(record))
-        except Exception:  # noqa: BLE001 - what logging does with lines that cannot be formatted
-            self.handleError(record)
-            return
+        except Exception as error:  # noqa: BLE001 - `logging` would tell the arguments as they are
+            line = f"a line of {record.name} could not be formatted: {type(error).__name__}"
         self.logs.add(line)
         if record.levelno >= logging.WARNING:
             self.errors.add(line)

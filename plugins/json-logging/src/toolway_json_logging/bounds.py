@@ -39,7 +39,9 @@ def ending(text: str, limit: int, redact: Redact) -> str:
     first, _, rest = text.partition("\n")
     known = redact(rest[-READ:])
     cut = known[-limit:].partition("\n")[2] or known[-limit:]
-    return f"{first[:100]}\n…\n{cut}"
+    if len(rest) > READ and len(known) <= limit:
+        cut = known.partition("\n")[2]  # before it is what may be half of a secret
+    return f"{shortened(first, 100, redact)}\n…\n{cut}"
 
 
 def simple(value: Any, limit: int, redact: Redact) -> Any:

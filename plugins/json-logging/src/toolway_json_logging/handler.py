@@ -39,8 +39,8 @@ class QueuedHandler(logging.Handler):
                 record.msg, record.args = record.getMessage(), None
             setattr(record, SERVED_FIELD, SERVED.get())
             self.writer.put(record)
-        except Exception:  # noqa: BLE001 - as `logging` does it
-            self.handleError(record)
+        except Exception as error:  # noqa: BLE001 - `logging` would tell the arguments as they are
+            self.writer.put(self._failed(f"a log line of {record.name} could not be made: {type(error).__name__}"))
 
     def tell(self, access: Access) -> None:
         """A line of the access log: put together at once if it is like another one, else made in the thread."""

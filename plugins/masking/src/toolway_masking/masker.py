@@ -8,13 +8,11 @@ from typing import Any
 
 import re2  # type: ignore[import-untyped]
 
-from toolway.plugin import ConfigError
 from toolway_masking import cards, forms, names
+from toolway_masking.encoded import Encoded
+from toolway_masking.expressions import LONGEST, checked, compiled
 from toolway_masking.presented import Presented
 from toolway_masking.values import REDACTED, masked
-
-LONGEST = 1_000
-"""Most characters of an expression."""
 
 
 class Masker:
@@ -29,8 +27,11 @@ class Masker:
         *,
         with_cards: bool = True,
         with_emails: bool = False,
+        redact: Callable[[str], str] | None = None,
     ) -> None:
         """`own` are expressions by name; `more_names` are names whose values are secret.
+
+        `redact` is asked about what was encoded, if others know more about it.
 
         Raises:
             ConfigError: an expression cannot be used.
@@ -48,6 +49,7 @@ class Masker:
         self._name = compiled(f".*{names.expression(literal)}")
         self.is_secret: Callable[[str], bool] = lru_cache(1_000)(self._is_secret)
         self.presented = Presented(self.is_secret)
+        self._encoded = Encoded(redact or self.redact)
 
     def redact(self, text: str, key: str | None = None) -> str:
         """See `Redactor`."""
@@ -57,8 +59,9 @@ class Masker:
             text = text.replace(value, REDACTED)
         if not text.isascii():
             text = text.encode("utf-8", "backslashreplace").decode()
-        if self._any.search(text) is None:
-            return text
+        return self._encoded.redact(text if self._any.search(text) is None else self._plain(text))
+
+    def _plain(self, text: str) -> str:
         text = self._assigned(text)
         text = self._userinfo.sub(f"://{REDACTED}@", text)
         text = self._scheme.sub(_after_scheme, text)
@@ -96,28 +99,3 @@ def _after_scheme(found: Any) -> str:
     scheme, value = found.groups()
     is_word = len(value) < 16 and value.rstrip(".-").isalpha() and value.islower()
     return str(found.group(0)) if is_word else f"{scheme}{REDACTED}"
-
-
-def checked(name: str, expression: str) -> str:
-    """An expression of the configuration, if it can be used. Raises ConfigError."""
-    where = f"plugins.masking.patterns.{name}"
-    if len(expression) > LONGEST:
-        raise ConfigError(f"{where} has {len(expression)} characters; {LONGEST} are the most, so write several")
-    try:
-        found = compiled(expression)
-    except re2.error as error:
-        what = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
-        raise ConfigError(
-            f"{where} is no expression of RE2: {what}; it has no lookaround and no references to groups, see "
-            "https://github.com/google/re2/wiki/Syntax"
-        ) from None
-    if found.search("") is not None or found.search(REDACTED) is not None:
-        raise ConfigError(f"{where} matches an empty text or {REDACTED} itself; let it begin with what is special")
-    return f"(?:{expression})"
-
-
-def compiled(expression: str) -> Any:
-    """For use in any thread."""
-    options = re2.Options()
-    options.log_errors = False
-    return re2.compile(expression, options)

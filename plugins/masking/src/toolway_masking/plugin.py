@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from toolway.hookspecs.system import Service
 from toolway.hookspecs.telemetry import Redactor, RequestWatcher
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
 
@@ -28,7 +29,7 @@ class MaskingSettings(Settings):
 
 
 class MaskingPlugin(Plugin[MaskingSettings]):
-    """Registers the redactor, and the watcher that lets it see which request is being served."""
+    """Registers the redactor, the watcher that shows it requests, and the service that hears Python itself."""
 
     _made: tuple[Kernel, Masker] | None = None
 
@@ -42,11 +43,18 @@ class MaskingPlugin(Plugin[MaskingSettings]):
         """Lets the redactor know what the request that is being served presents."""
         return [self._masker(kernel).presented]
 
+    @hookimpl
+    def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
+        """Has logged what Python would write by itself."""
+        from toolway_masking.outcries import Outcries
+
+        return [Outcries()]
+
     def _masker(self, kernel: Kernel) -> Masker:
         from toolway_masking.masker import Masker
 
         if self._made is None or self._made[0] is not kernel:
             asked = self.settings
-            masker = Masker(asked.patterns, asked.names, with_cards=asked.cards, with_emails=asked.emails)
-            self._made = kernel, masker
+            chosen = {"with_cards": asked.cards, "with_emails": asked.emails}
+            self._made = kernel, Masker(asked.patterns, asked.names, redact=kernel.redact, **chosen)
         return self._made[1]

@@ -109,7 +109,7 @@ class Follower:
         try:
             prepared = await self._built()
         except ToolwayError as error:
-            problem = error.message
+            problem = self._kernel.redact(error.message)
             log.error("the new configuration cannot be used: %s", problem)
         except Exception:
             problem = "building a gateway failed unexpectedly; the log of the node says why"
@@ -143,9 +143,12 @@ class Follower:
         try:
             await prepared.commit()
         except Exception as error:
-            problem = error.message if isinstance(error, ToolwayError) else "the log of the node says why"
+            problem = self._problem(error)
             log.exception("the new configuration did not come into force, the one before stays")
         await self._say(Done(reload, self._kernel.node, problem))
+
+    def _problem(self, error: Exception) -> str:
+        return self._kernel.redact(error.message) if isinstance(error, ToolwayError) else "the log of the node says why"
 
     async def _cancel(self, reload: str) -> None:
         if (found := self._prepared.pop(reload, None)) is not None:

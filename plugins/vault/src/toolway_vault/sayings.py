@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Shorter ones would blot out ordinary words; the gateway has the same bound."""
@@ -15,8 +17,8 @@ class Unsaid:
         self._values: dict[str, None] = {}
 
     def add(self, *values: str) -> None:
-        """Do not tell these."""
-        for value in values:
+        """Do not tell these, as they are or as Python and JSON write them in quotation marks."""
+        for value in {form for each in values for form in _forms(each)}:
             self._values.pop(value, None)
             if len(value) >= SHORTEST:
                 self._values[value] = None
@@ -28,3 +30,11 @@ class Unsaid:
         for value in sorted((each for each in self._values if each in text), key=len, reverse=True):
             text = text.replace(value, REDACTED)
         return text
+
+
+def _forms(value: str) -> set[str]:
+    """The value, and in quotation marks twice: what is logged as JSON was often written by `repr` before."""
+    found = {value, repr(value)[1:-1], repr(f'"{value}')[2:-1], repr(value.encode(errors="replace"))[2:-1]}
+    for is_ascii in (True, False):
+        found |= {json.dumps(each, ensure_ascii=is_ascii)[1:-1] for each in found}
+    return found
