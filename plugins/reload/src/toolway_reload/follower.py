@@ -49,8 +49,9 @@ class Follower:
         finally:
             for reload in list(self._prepared):
                 await self._cancel(reload)
-            with contextlib.suppress(ToolwayError):  # then it is only known a little longer
-                await self._kernel.keyvalue.compare_and_set(self._key, self._mark, b"gone", ttl=0.01)
+            if self._is_first or kernel.phase != "starting":  # else the one that it should have replaced goes on
+                with contextlib.suppress(ToolwayError):  # then it is only known a little longer
+                    await kernel.keyvalue.compare_and_set(self._key, self._mark, b"gone", ttl=0.01)
 
     async def _stay_known(self) -> None:
         while True:
