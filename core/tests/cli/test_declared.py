@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -191,6 +192,22 @@ async def test_a_command_that_only_looks_can_be_watched(gate: RunningGateway, tm
     changing = await started(gate, tmp_path, "servers", "remove", "any", "--watch")
     _, err = await changing.communicate()
     assert (changing.returncode, b"only look" in err) == (2, True)
+
+
+async def test_what_is_watched_ends_with_ctrl_c_also_while_it_waits_for_an_answer(
+    gate: RunningGateway, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = await started(gate, tmp_path, "upstreams", "list", "--watch", TOOLWAY_URL=url)
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(10):
+                await process.communicate()
+
+    assert process.returncode == 130
 
 
 async def test_the_shell_completes_live_names(typed: Typed) -> None:

@@ -144,7 +144,7 @@ def run() -> None:
     arguments = _options_first(sys.argv[1:])
     try:
         exit_code = _done(arguments)
-        while options.watch and exit_code not in (WRONG_USE, REFUSED):
+        while options.watch and exit_code not in (WRONG_USE, REFUSED, INTERRUPTED):
             sys.stdout.flush()
             time.sleep(WATCH_SECONDS)
             if sys.stdout.isatty():
