@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import gc
+import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
+from msgspec import Raw
 
-from toolway.gateway.watching import methods
-from toolway.hookspecs.routing import Call
-from toolway.hookspecs.telemetry import RequestWatcher, Served
+from toolway.gateway.watching import Watchers, methods
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply
+from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher, Served
 from toolway_testing import telling
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.telling import TOLD
+from toolway_testing.uncollected import without_collector
 
 
 @pytest.fixture
@@ -86,40 +90,66 @@ async def test_watchers_that_fail_change_nothing_and_are_told(
 
 
 async def test_a_call_that_was_watched_is_freed_without_the_collector(gate: RunningGateway) -> None:
-    def calls() -> dict[int, Call]:
-        return {id(each): each for each in gc.get_objects() if isinstance(each, Call)}
-
-    gc.collect()
-    before = calls()
-    gc.disable()
-    try:
+    with without_collector(Call) as left:
         for _ in range(5):
             await gate.call("demo__add", {"a": 1, "b": 2})
         for told in (TOLD.requests, TOLD.calls, TOLD.attempts):
             told.clear()
-        left = calls().keys() - before.keys()
-    finally:
-        gc.enable()
 
-    assert not left
+        assert left() == 0
 
 
-def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_backwards() -> None:
-    class Ends(RequestWatcher):
-        def __init__(self, name: str) -> None:
-            self.name = name
+class Named(RequestWatcher):
+    """Hears of ends only."""
 
-        def done(self, request: Served) -> None:
-            told.append(self.name)
+    def __init__(self, name: str, told: list[str]) -> None:
+        self.name, self._told = name, told
 
+    def done(self, request: Served) -> None:
+        self._told.append(self.name)
+
+
+async def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_backwards() -> None:
     told: list[str] = []
+    watchers = [Named("first", told), Named("second", told)]
 
-    begins, ends = methods([Ends("first"), Ends("second")], RequestWatcher)
-    for done in ends:
-        done(None)
+    begins, ends = methods(watchers, RequestWatcher)
+    Watchers(watchers).done(Served({}, []))
+    await asyncio.sleep(0)
 
     assert begins == ()
+    assert [each.__self__.name for each in ends] == ["first", "second"]  # type: ignore[attr-defined]
     assert told == ["second", "first"]
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome"),
+    [
+        (b'{"content":[]}', "ok"),
+        (b'{"isError":false}', "ok"),
+        (b'{"isError":true}', "tool_error"),
+        (b'{"isError":"yes"}', "error"),
+        (b"[]", "error"),
+        (None, "ok"),
+    ],
+)
+async def test_the_outcome_of_a_call_is_known_when_its_end_is_told(result: bytes | None, outcome: str) -> None:
+    told: list[str] = []
+
+    class Outcomes(CallWatcher):
+        name = "outcomes"
+
+        def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
+            told.append(call.outcome)
+
+    watchers, nobody = Watchers([], [Outcomes()]), cast("Peer", None)
+    call = Call("tools/call", {}, {}, "all", Principal("user:alice"), ClientProfile("2026-07-28"), nobody, 0.0)
+
+    watchers.done_call(call, Reply(result=None if result is None else Raw(result)), watchers.begin_call(call))
+    await asyncio.sleep(0)
+
+    assert told == [outcome]
+    assert call.served is None
 
 
 async def test_what_is_read_is_counted(gate: RunningGateway) -> None:

@@ -12,8 +12,10 @@ import aiohttp
 import pytest
 from receiver import Receiver
 
+from toolway.hookspecs.routing import Call
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
+from toolway_testing.uncollected import without_collector
 
 RAW = Path(__file__).resolve().parents[3] / "tests/fixtures/raw_upstream.py"
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -57,6 +59,19 @@ async def last_call(url: str) -> Any:
 async def spans(receiver: Receiver, count: int) -> list[dict[str, Any]]:
     await eventually(lambda: len(receiver.spans) >= count)
     return sorted(receiver.spans, key=lambda each: each["start"])
+
+
+async def test_a_call_that_is_traced_is_freed_without_the_collector(
+    gateway: StartGateway, receiver: Receiver, upstream: str
+) -> None:
+    gate = await started(gateway, receiver, upstream)
+    await call(gate, traceparent=PARENT)
+
+    with without_collector(Call) as left:
+        for _ in range(5):
+            await call(gate, traceparent=PARENT)
+
+        await eventually(lambda: left() <= 1)  # a timer may have the context of the last request
 
 
 async def test_a_sampled_call_is_a_trace_of_three_spans_and_goes_on_upstream(

@@ -9,6 +9,8 @@ from contextvars import Context
 from time import monotonic
 from typing import Any
 
+from msgspec import DecodeError, Raw
+
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
 from toolway.mcp.messages import says_error
@@ -29,8 +31,9 @@ class Watchers:
 
     def __init__(self, requests: Sequence[RequestWatcher], calls: Sequence[CallWatcher] = ()) -> None:
         self.sees_requests, self.sees_calls = bool(requests), bool(calls)
-        self._begin, self._done = methods(requests, RequestWatcher)
-        self._begin_call, self._done_call = methods(calls, CallWatcher)
+        self._begin, done = methods(requests, RequestWatcher)
+        self._begin_call, done_call = methods(calls, CallWatcher)
+        self._done, self._done_call = done[::-1], done_call[::-1]
         self._requests: list[tuple[Served]] = []
         self._calls: list[tuple[Call, Reply | None, float]] = []
 
@@ -75,14 +78,18 @@ class Watchers:
             call.outcome = _outcome(call.method, reply)
         _tell_each(self._done_call, calls)
         for call, _, _ in calls:
-            call.attempts = None  # each of them knows its call, and only a collector would free them
+            call.attempts = call.served = None  # they lead back to it, and only a collector would free them
         _tell_each(self._done, requests)
 
 
 def methods(watchers: Sequence[Any], protocol: Any) -> tuple[Methods, Methods]:
-    """What is told of beginnings and, in reverse, of ends; the methods of the protocol itself do nothing."""
-    begins = (each.begin for each in watchers if type(each).begin is not protocol.begin)
-    return tuple(begins), tuple(each.done for each in reversed(watchers) if type(each).done is not protocol.done)
+    """What is told of beginnings and of ends; the methods of the protocol itself do nothing, and are left out."""
+    begins = tuple(each.begin for each in watchers if _function(each.begin) is not protocol.begin)
+    return begins, tuple(each.done for each in watchers if _function(each.done) is not protocol.done)
+
+
+def _function(method: Callable[..., None]) -> object:
+    return getattr(method, "__func__", method)
 
 
 def _tell_each(watchers: Methods, ended: Iterable[tuple[Any, ...]]) -> None:
@@ -100,4 +107,7 @@ def _outcome(method: str, reply: Reply | None) -> str:
     """See `telemetry.OUTCOMES`."""
     if reply is None or reply.fault is not None:
         return "cancelled" if reply is None else "error"
-    return "tool_error" if method == "tools/call" and says_error(reply.result) else "ok"
+    try:
+        return "tool_error" if method == "tools/call" and says_error(reply.result or Raw(b"{}")) else "ok"
+    except DecodeError:
+        return "error"

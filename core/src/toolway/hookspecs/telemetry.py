@@ -70,7 +70,7 @@ class RequestWatcher(Protocol):
         return
 
     def done(self, request: Served) -> None:
-        """The answer is over, or the client is gone; told after the done calls of it, and not within the request."""
+        """The answer is over, or the client is gone; told after the ends of its calls, and not within the request."""
         return
 
 

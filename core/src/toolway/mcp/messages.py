@@ -154,14 +154,9 @@ def result_kind(result: Raw) -> str:
         return "complete"
 
 
-def says_error(result: Raw | None) -> bool:
-    """Whether a tool says of itself that it failed (`isError`), or says nothing that can be read."""
-    if result is None or b'"isError"' not in bytes(result):
-        return False
-    try:
-        return _tool_result.decode(result).is_error
-    except msgspec.DecodeError:
-        return True
+def says_error(result: Raw) -> bool:
+    """Whether a tool says of itself that it failed (`isError`); raises msgspec.DecodeError when that cannot be read."""
+    return _tool_result.decode(result).is_error
 
 
 def split_meta(params: Mapping[str, Raw] | None) -> tuple[dict[str, Raw], dict[str, Raw] | None]:
