@@ -33,18 +33,19 @@ class AccessLog:
         self,
         tell: Callable[[Access], None],
         now: Callable[[], float],
+        monotonic: Callable[[], float],
         *,
         share: float,
         quiet: Collection[str],
     ) -> None:
         """`share` of the requests that are fine is told, none of the `quiet` paths."""
-        self._tell, self._now = tell, now
+        self._tell, self._now, self._monotonic = tell, now, monotonic
         self._share, self._quiet = share, frozenset(quiet)
-        self._young: dict[Served, None] = {}
+        self._young: dict[Served, float] = {}
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        self._young[request] = None
+        self._young[request] = self._monotonic()
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
@@ -54,13 +55,13 @@ class AccessLog:
 
     def look(self) -> None:
         """Tell of the answers that have become streams."""
-        now = self._now()
-        for request in list(self._young):
-            if now - request.began < YOUNG:
+        now = self._monotonic()
+        for request, began in list(self._young.items()):
+            if now - began < YOUNG:
                 break
             del self._young[request]
             if request.status and self._wants(request):
-                self._tell(Access(now, "stream begins", request, now - request.began))
+                self._tell(Access(self._now(), "stream begins", request, now - began))
 
     def _wants(self, request: Served) -> bool:
         if request.error is not None or not 0 < request.status < 400:

@@ -33,8 +33,6 @@ def parse(traceparent: str) -> Remote | None:
 
 def of_headers(known: Mapping[bytes, bytes]) -> tuple[Remote | None, dict[str, str]]:
     """The remote parent, and what is passed on beside it."""
-    if known.keys().isdisjoint(HEADERS):
-        return None, {}
     traceparent = known.get(b"traceparent")
     carried = {
         name.decode(): known[name].decode("latin-1")

@@ -72,6 +72,12 @@ class Trace(msgspec.Struct, eq=False):
         request.trace_id, request.is_sampled = self.id, self.is_sampled
 
 
+def is_passed_on(request: Served) -> bool:
+    """Whether it came from elsewhere, or with something that belongs to it."""
+    found: Trace | None = request.__dict__.get(TRACE)
+    return found is not None and (found.is_remote or bool(found.carried))
+
+
 def trace_of(request: Served) -> Trace:
     """The trace of a request that has ids."""
     found: Trace | None = request.__dict__.get(TRACE)

@@ -14,7 +14,7 @@ from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Ser
 from toolway_otel.attributes import root_of, spans_of
 from toolway_otel.context import HEADERS, of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
-from toolway_otel.trace import CALLS, FAILED, KEPT, TRACE, Ended, Span, Trace, trace_of
+from toolway_otel.trace import CALLS, FAILED, KEPT, TRACE, Ended, Span, Trace, is_passed_on, trace_of
 
 AT_ONCE = 64
 """Requests whose ids are made, and whose sampling is decided, together."""
@@ -112,9 +112,7 @@ class Attempts(AttemptWatcher):
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
         served = SERVED.get()
-        if served is None or not (served.is_sampled or self._always or TRACE in served.__dict__):
-            return
-        if not served.trace_id:
+        if served is None or not served.trace_id or not (served.is_sampled or self._always or is_passed_on(served)):
             return
         call, trace = attempt.call, trace_of(served)
         carried = {"traceparent": trace.traceparent(attempt), **trace.carried}
