@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from configurations import INSTALLED, configurations
 from emptying import Emptied
-from hypothesis import HealthCheck, Phase, given, settings
+from generated import generated
+from hypothesis import given
 from transferring import KEY, PASSPHRASE, exported, imported
 
 from toolway_testing.gateway import RunningGateway, StartGateway
@@ -47,13 +48,7 @@ async def test_any_configuration_comes_through_unchanged(gateway: StartGateway) 
         await empty()
         assert formatted(first) == formatted(second) and credentials == again
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @generated(EXAMPLES)
     @given(configurations())
     def every(file: dict[str, Any]) -> None:
         asyncio.run_coroutine_threadsafe(check(file), loop).result(120)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from configurations import NAUGHTY
-from hypothesis import HealthCheck, Phase, given, settings, strategies as some
+from generated import generated
+from hypothesis import given, strategies as some
 from places import places
 from transferring import document, exported
 
@@ -204,13 +205,7 @@ async def test_no_change_of_a_file_gives_rights_or_is_an_error_of_the_gateway(ga
         declared = [*found["objects"].get("upstreams", ()), *found["objects"].get("servers", ())]
         assert [one for one in declared if not opens_no_door(one, is_trusted=is_trusted)] == []
 
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
+    @generated(EXAMPLES)
     @given(some.sampled_from(FILES), MUTATIONS, ORDERS, some.booleans())
     def every(file: dict[str, Any], mutations: list[Any], order: dict[str, Any], is_bob: bool) -> None:
         asyncio.run_coroutine_threadsafe(check(at_rest(mutated(file, mutations)), order, is_bob), loop).result(60)

@@ -21,8 +21,8 @@ ITEM_AREAS = frozenset(action.partition(":")[0] for action in ITEM_ACTIONS)
 REMEMBERED = 10_000
 LONGEST = 256
 """Characters; decisions on longer names, such as URIs that somebody makes up, are not remembered."""
-# How one is written, unless it is EVERYTHING.
 PERMISSION = re.compile(r"([a-z][a-z-]*:(?:[a-z][a-z-]*|\*)):([^\s\x00-\x1f]{1,1024})")
+"""How one is written, unless it is `EVERYTHING`."""
 
 Network = IPv4Network | IPv6Network
 

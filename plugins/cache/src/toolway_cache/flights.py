@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -38,12 +39,17 @@ class Flight(msgspec.Struct, eq=False):
 
     async def wait(self) -> Entry | Alone:
         """What became of it. Nobody waits for a person who is asked by somebody else's call."""
-        can_be_asked = not self.call.client.capabilities.keys().isdisjoint(QUESTIONS)
-        while not self.landed.done():
-            await asyncio.wait((self.landed,), timeout=LOOK_SECONDS if can_be_asked else None)
-            if self.call.is_asked:
-                return Alone.GO
-        return self.landed.result()
+        return self.landed.result() if await is_done(self.landed, self.call) else Alone.GO
+
+
+async def is_done(work: asyncio.Future[Any], call: Call) -> bool:
+    """Wait for the end of some work for a call; False as soon as its client is asked for something."""
+    can_be_asked = not call.client.capabilities.keys().isdisjoint(QUESTIONS)
+    while not work.done():
+        await asyncio.wait((work,), timeout=LOOK_SECONDS if can_be_asked else None)
+        if call.is_asked:
+            return False
+    return True
 
 
 class Flights:

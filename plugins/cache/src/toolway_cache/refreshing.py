@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from toolway.hookspecs.routing import Call, ClientProfile
 from toolway.plugin import Kernel
-from toolway_cache.flights import LOOK_SECONDS, QUESTIONS
+from toolway_cache.flights import is_done
 from toolway_cache.keys import PROGRESS
 from toolway_cache.nobody import CLIENT_INFO, Nobody
 from toolway_cache.wanted import Wanted
@@ -52,12 +52,8 @@ class Refreshes:
     async def _run(self, call: Call) -> None:
         """Failures are the business of the middleware; a call whose client is asked for something is given up."""
         work = asyncio.ensure_future(self._kernel.call(call))
-        can_be_asked = not call.client.capabilities.keys().isdisjoint(QUESTIONS)
         try:
-            while not work.done():
-                await asyncio.wait((work,), timeout=LOOK_SECONDS if can_be_asked else None)
-                if call.is_asked:
-                    work.cancel()
+            await is_done(work, call)
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)

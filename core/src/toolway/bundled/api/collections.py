@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
@@ -41,6 +41,11 @@ class Member(BaseModel):
     meta: Meta
 
 
+class _Seen(TypedDict):
+    filters: bool
+    conditional: bool
+
+
 class Collection:
     """The operations on one entity; after each change the snapshot is made anew before the answer."""
 
@@ -52,7 +57,7 @@ class Collection:
         """What the API offers for it."""
         path, read, write = f"/api/v1/{self._kind}", self._reading, self._writing
         one, schema = f"{path}/{{name}}", self._entity.schema
-        put, seen = (200, 201), cast("Any", {"filters": True, "conditional": True})
+        put, seen = (200, 201), _Seen(filters=True, conditional=True)
         return [
             Operation("GET", path, read, self.list, None, PageQuery, Page[Member], filters=True),
             Operation("POST", path, write, self.create, schema, answer=Member, success=(201,), filters=True),

@@ -33,8 +33,8 @@ def openapi(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     }
 
 
-# By an operation's id and the role of the schema there: `body`, `answer` or `query`.
 Schemas = dict[tuple[str, str], Any]
+"""By an operation's id and the role of the schema there: `body`, `answer` or `query`."""
 
 
 def _schemas(operations: Iterable[Operation]) -> tuple[Schemas, dict[str, Any]]:
