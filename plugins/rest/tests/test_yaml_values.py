@@ -46,6 +46,17 @@ def test_a_long_number_takes_no_time() -> None:
     assert time.process_time() - begun < 4
 
 
+def test_many_merge_keys_take_time_in_proportion_to_what_they_bring() -> None:
+    parts = "".join(f"- &m{n} {{{', '.join(f'k{n}_{each}: 1' for each in range(100))}}}\n" for n in range(1_500))
+    text = f"parts:\n{parts}whole:\n  <<: [{', '.join(f'*m{n}' for n in range(1_500))}]\n"
+    begun = time.process_time()
+
+    value = read_yaml(text.encode())
+
+    assert len(value["whole"]) == 150_000
+    assert time.process_time() - begun < 4
+
+
 def test_types_are_those_of_yaml_1_2() -> None:
     text = "[no, On, true, NULL, ~, 12, -1.5e3, 010, 1:30, 2026-01-02, .inf, 1_000, 'yes', !!str 5, 0x10]"
 

@@ -63,10 +63,13 @@ class Container(msgspec.Struct):
 
     def finished(self) -> Node:
         """The value, with what merge keys bring where it says nothing itself."""
-        for each in self.merged:
-            if not isinstance(each, dict) or not isinstance(self.value, dict):
-                raise ValueError("a merge key without an object")
-            self.value = {**each, **self.value}
+        if self.merged:
+            found: dict[str, Any] = {}
+            for each in (*reversed(self.merged), self.value):
+                if not isinstance(each, dict):
+                    raise ValueError("a merge key without an object")
+                found.update(each)
+            self.value = found
         return Node(self.value, self.size, self.height)
 
 
