@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import re
+import string
 import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -244,7 +245,16 @@ def test_a_json_value_is_removed_at_any_depth_and_json_stays_json(user: str, sec
     assert told["last"] == 1
 
 
-@given(st.dictionaries(st.sampled_from(["user", "token", "Set-Cookie"]), st.text(min_size=1), min_size=1))
+def _names_nothing_secret(value: str) -> bool:
+    return not MASKER.is_secret(value.rstrip(string.punctuation + string.whitespace))
+
+
+NAMES = st.sampled_from(["user", "token", "Set-Cookie"])
+PLAIN = st.text(min_size=1).filter(_names_nothing_secret)
+"""After `'password', ` comes its value, as in a pair: what follows would be removed."""
+
+
+@given(st.dictionaries(NAMES, PLAIN, min_size=1))
 def test_a_python_dictionary_stays_one(fields: dict[str, str]) -> None:
     told = ast.literal_eval(MASKER.redact(repr(fields)))
 
