@@ -75,3 +75,6 @@ USERINFO = r"://[^\s/?#\"'\\]*:[^\s/?#\"'\\]*@"
 
 CARD = r"[2-6](?:[ -]?[0-9]){12,18}"
 """What may be the number of a payment card (ISO/IEC 7812: 13 to 19 digits, the last one a check digit)."""
+
+DIGITS = r"[0-9](?:[ -]?[0-9]){12,}"
+"""Among which there may be one."""

@@ -42,7 +42,7 @@ class Masker:
         self._whole = compiled("|".join(whole))
         self._scheme = compiled(f"({forms.SCHEME})({forms.CREDENTIAL})")
         self._userinfo = compiled(forms.USERINFO)
-        self._card = compiled(forms.CARD) if with_cards else None
+        self._digits, self._with_cards = compiled(forms.DIGITS), with_cards
         self._assignment = compiled(names.assignment(literal))
         every = [*whole, forms.SCHEME + forms.CREDENTIAL, forms.USERINFO, names.assignment(literal)]
         self._any = compiled("|".join(f"(?:{each})" for each in (*every, *([forms.CARD] if with_cards else ()))))
@@ -66,7 +66,7 @@ class Masker:
         text = self._userinfo.sub(f"://{REDACTED}@", text)
         text = self._scheme.sub(_after_scheme, text)
         text = self._whole.sub(REDACTED, text)
-        return text if self._card is None else self._without_cards(text)
+        return self._without_cards(text) if self._with_cards else text
 
     def _is_secret(self, name: str) -> bool:
         return self._name.fullmatch(name.encode("utf-8", "replace").decode()) is not None
@@ -86,9 +86,8 @@ class Masker:
 
     def _without_cards(self, text: str) -> str:
         parts, at = list[str](), 0
-        for found in self._card.finditer(text) if self._card else ():
-            start, end = found.span()
-            if cards.stands_alone(text, start, end) and cards.is_card(text[start:end]):
+        for found in self._digits.finditer(text):
+            for start, end in cards.numbers(text, *found.span()):
                 parts += (text[at:start], REDACTED)
                 at = end
         return "".join([*parts, text[at:]])
