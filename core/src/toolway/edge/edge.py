@@ -18,7 +18,8 @@ from toolway.edge.head import CODINGS, DIGITS, Fields, bad_length, check_codings
 from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
-from toolway.hookspecs.serving import CLOSE, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
+from toolway.hookspecs.serving import CLOSE, FIELDS, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
+from toolway.hookspecs.telemetry import Served
 
 log = logging.getLogger("toolway.edge")
 
@@ -62,10 +63,9 @@ class Edge:
         self._loop = self._loop or asyncio.get_running_loop()  # asks the system each time
         exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop), scope.get(WHOLE))
         self.in_flight.add(exchange)
-        if exchange.whole is not None:
-            scope[WHOLE] = exchange
+        scope[WHOLE] = exchange
         try:
-            fields = check_head(scope, self.limits)
+            fields = scope[FIELDS] = check_head(scope, self.limits)
             is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
             if (is_known and not (self.draining or self._root_path)) or self._admits(exchange, fields):
                 length = fields.get(b"content-length", b"0")
@@ -86,7 +86,7 @@ class Edge:
             await exchange.fail(error)
         finally:
             self.in_flight.discard(exchange)
-            scope.pop(WHOLE, None)  # each refers to the other: together they would wait for the collector
+            del scope[WHOLE]  # each refers to the other: together they would wait for the collector
 
     def _admits(self, exchange: Exchange, fields: Fields) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
@@ -159,7 +159,8 @@ class Exchange(msgspec.Struct, eq=False):
     """One request on its way through the door: `receive` and `send` for the application behind it.
 
     `answered` are the headers of an answer that has begun, `gone` says that the client has left. `asked` is when the
-    application began to wait for a piece of the body, in monotonic seconds, `first_asked` for the first one.
+    application began to wait for a piece of the body, in monotonic seconds, `first_asked` for the first one. `served`
+    is for who watches and gets the status; its `own` headers go out too.
     """
 
     edge: Edge
@@ -168,6 +169,8 @@ class Exchange(msgspec.Struct, eq=False):
     send_raw: Send
     task: asyncio.Task[Any] | None
     whole: Whole | None
+    served: Served | None = None
+    own: Sequence[tuple[bytes, bytes]] = ()
     answered: HeaderList | None = None
     finished: bool = False
     gone: bool = False
@@ -219,9 +222,11 @@ class Exchange(msgspec.Struct, eq=False):
         if self.whole is None or self.refusal is not None or self.answered is not None:
             return False
         self.answered = headers
-        self.finished = self.whole.answer(status, [*headers, *self.cors, *self.edge.headers], body)
+        self.finished = self.whole.answer(status, [*headers, *self.own, *self.cors, *self.edge.headers], body)
         if not self.finished:
             self.answered = None
+        elif self.served is not None:
+            self.served.status = status
         return self.finished
 
     def is_late(self, now: float) -> bool:
@@ -240,7 +245,9 @@ class Exchange(msgspec.Struct, eq=False):
             if self.refusal is not None:
                 return
             self.answered = headers = message.get("headers") or []
-            message = {**message, "headers": [*headers, *self.cors, *self.edge.headers]}
+            message = {**message, "headers": [*headers, *self.own, *self.cors, *self.edge.headers]}
+            if self.served is not None:
+                self.served.status = message["status"]
         elif self.answered is None:
             return
         elif not message.get("more_body", False):

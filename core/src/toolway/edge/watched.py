@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import monotonic
 
-import msgspec
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from toolway.hookspecs.serving import WHOLE, HeaderList, Whole
+from toolway.edge.edge import Exchange
+from toolway.hookspecs.serving import FIELDS, WHOLE
 from toolway.hookspecs.telemetry import SERVED, RequestWatcher, Served
 
 
 class Watched:
-    """An ASGI application, with each request shown to a watcher."""
+    """An ASGI application behind the edge, with each request shown to a watcher."""
 
     def __init__(self, app: ASGIApp, watcher: RequestWatcher, now: Callable[[], float]) -> None:
         self._app, self._watcher, self._now = app, watcher, now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        request, started, whole = Served(scope, []), monotonic(), scope.get(WHOLE)
-        request.began, request.fields = self._now(), dict(scope["headers"])
-        told = SERVED.set(request)
-        if whole is not None:
-            scope[WHOLE] = _Whole(whole, request)
+        exchange: Exchange = scope[WHOLE]
+        started, request = monotonic(), Served(scope, [], began=self._now(), fields=scope[FIELDS])
+        exchange.served, exchange.own, told = request, request.headers, SERVED.set(request)
         self._watcher.begin(request)
         try:
-            await self._app(scope, receive, _noting(request, send))
+            await self._app(scope, receive, send)
         except BaseException as error:
             request.error = error
             raise
         finally:
             SERVED.reset(told)
-            scope[WHOLE] = whole
+            exchange.served, exchange.own = None, ()
             request.seconds = monotonic() - started
             self._watcher.done(request)
 
@@ -50,33 +48,3 @@ class WatchedApi(Watched):
             await self._app(scope, receive, send)
         finally:
             self._watcher.done(request)
-
-
-class _Whole(msgspec.Struct):
-    """The short way of an answer, noted."""
-
-    inner: Whole
-    request: Served
-
-    def take(self) -> bytes | None:
-        """See `Whole`."""
-        return self.inner.take()
-
-    def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
-        """See `Whole`."""
-        if own := self.request.headers:
-            headers = [*headers, *own]
-        if not self.inner.answer(status, headers, body):
-            return False
-        self.request.status = status
-        return True
-
-
-def _noting(request: Served, send: Send) -> Callable[[Message], Awaitable[None]]:
-    async def noted(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            request.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *request.headers]}
-        await send(message)
-
-    return noted

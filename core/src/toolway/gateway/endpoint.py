@@ -21,7 +21,7 @@ from toolway.gateway.plane import DataPlane
 from toolway.gateway.transports import HttpWithSse, StreamableHttp
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.challenge import Challenges
-from toolway.hookspecs.serving import WHOLE, Refusal
+from toolway.hookspecs.serving import FIELDS, WHOLE, Refusal
 from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError, redacted
@@ -68,9 +68,9 @@ class Endpoint:
         if place is None:
             return await self._otherwise(scope, receive, send)
         server, leaf, method = *place, scope["method"]
-        headers = served.fields if (served := SERVED.get()) is not None else dict(scope["headers"])
+        headers: dict[bytes, bytes] = scope[FIELDS]
         request = Request(scope, receive, send, headers, server)
-        if served is not None:
+        if (served := SERVED.get()) is not None:
             served.route, served.server = f"/servers/{{server}}/{leaf}", server
         try:
             if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):

@@ -25,6 +25,8 @@ CLOSE: Final = (b"connection", b"close")
 NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 WHOLE: Final = "toolway.whole"
 """A key of the ASGI scope, beside what ASGI says: the `Whole` of the request, from a server that has it."""
+FIELDS: Final = "toolway.fields"
+"""Another one, for applications behind the edge: the header fields, repeated ones joined (RFC 9110 section 5.3)."""
 
 
 class Limits(BaseModel, extra="forbid", frozen=True):

@@ -28,7 +28,7 @@ class Served(msgspec.Struct, eq=False, dict=True):
 
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)
     are MCP's, `server` is the virtual server. `status` is 0 when nothing was answered. It `began` at that time, in
-    seconds since 1970; `fields` are its headers, the last of each name. `identified` is when its principal was known,
+    seconds since 1970; `fields` are its headers, repeated ones joined. `identified` is when its principal was known,
     in nanoseconds since 1970. `told` is what it did that is no administrative change, such as signing in: actor, action
     and object. `request_id`, `trace_id` and `span_id` are a watcher's to set, and whether the trace `is_sampled`;
     `headers` go out with the answer if they are there before it begins.

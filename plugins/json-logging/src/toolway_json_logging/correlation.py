@@ -21,18 +21,13 @@ class Correlation(RequestWatcher):
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        if _HEADER in request.fields and self._trust and (given := _given(request)) is not None:
+        given = request.fields.get(_HEADER)
+        if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()
             request.__dict__[GIVEN] = True
         else:
             request.request_id = self._new(request.began)
         request.headers.append((_HEADER, request.request_id.encode()))
-
-
-def _given(request: Served) -> bytes | None:
-    """The one that it has, if it has one that is fine."""
-    found: list[bytes] = [value for name, value in request.scope["headers"] if name == _HEADER]
-    return found[0] if len(found) == 1 and is_fine(found[0]) else None
 
 
 class Passing(AttemptWatcher):

@@ -13,7 +13,7 @@ _FINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
 def is_fine(given: bytes) -> bool:
-    """Whether it can be used as it is: a token (RFC 9110 section 5.6.2) of at most 128 characters."""
+    """Whether it can be used as it is: one token (RFC 9110 section 5.6.2) of at most 128 characters."""
     return _FINE.fullmatch(given) is not None
 
 
