@@ -1,4 +1,4 @@
-"""Every test runs on both event loops, and those of the contract with both transports."""
+"""Every test runs on both event loops, alone and among other requests; those of the contract with both transports."""
 
 from __future__ import annotations
 
@@ -16,11 +16,19 @@ from yarl import URL
 from toolway.bundled.upstreams.aio import AiohttpTransport
 from toolway.bundled.upstreams.pool import Pool
 from toolway.plugin.http import ClientTls, EgressGuard, OutgoingHttp
+from toolway_testing.crowd import MANY, crowd
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The gateway runs on uvloop, where there is one."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest_asyncio.fixture(params=[0, MANY], ids=["alone", "crowded"], autouse=True)
+async def others(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """How many requests are in flight beside those of the test."""
+    async with crowd(request.param):
+        yield
 
 
 @pytest_asyncio.fixture

@@ -16,6 +16,7 @@ from upstream_parts import until
 from toolway.bundled.upstreams import http1, pool
 from toolway.errors import UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.plugin.http import ClientTls, EgressGuard, EgressRefused
+from toolway_testing.crowd import crowd
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 FRAMED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -54,6 +55,20 @@ async def test_surplus_bytes_end_a_connection_not_its_answer(
     assert await ask(lean) == BODY
     server.answers(SIZED.replace(b"true", b"null"))
     assert await ask(lean) == BODY.replace(b"true", b"null")
+
+
+async def test_bytes_before_the_request_went_out_are_no_answer_to_it(server: Hostile, pool_to: Connect) -> None:
+    lean = pool_to(server.url)
+    assert await ask(lean) == BODY
+    async with crowd():
+        answer = lean.begin({}, b"{}", 5)
+        answer.connection.data_received(SIZED)
+
+        with pytest.raises(UpstreamError, match="before it was asked") as raised:
+            await answer.head
+    assert not raised.value.sent
+    assert await ask(lean) == BODY
+    assert len(server.requests) == 2, "it was never sent"
 
 
 async def test_bytes_before_any_request_end_a_connection(server: Hostile, pool_to: Connect) -> None:

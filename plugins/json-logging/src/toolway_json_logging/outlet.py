@@ -30,7 +30,7 @@ class Outlet:
         self._room = _room(self._descriptor)
         return self._room
 
-    def write(self, batch: bytes, until: float) -> bool:
+    def write(self, batch: bytes | bytearray, until: float) -> bool:
         """Write it; False when that is not possible, at all or until that time (monotonic seconds)."""
         view = memoryview(batch)
         try:

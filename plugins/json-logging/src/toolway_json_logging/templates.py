@@ -18,6 +18,7 @@ MARK, PART, LENGTH = secrets.token_hex(16), secrets.token_hex(16), float(secrets
 """Stand for what differs; nobody outside knows them, so nothing that was sent looks like one."""
 
 Likeness = tuple[object, ...]
+Template = tuple[str, str, str, str, str]
 
 
 class Templates:
@@ -28,7 +29,7 @@ class Templates:
 
     def __init__(self) -> None:
         self._second = 0
-        self._known: dict[Likeness, str] = {}
+        self._known: dict[Likeness, Template] = {}
 
     def filled(self, access: Access) -> str | None:
         """The line, if one like it was made in this second."""
@@ -39,10 +40,12 @@ class Templates:
         if template is None or served.error is not None or GIVEN in served.__dict__:
             return None
         if served.trace_id:
-            if not f"{served.trace_id}{served.span_id}".isalnum():
+            if not (served.trace_id.isalnum() and served.span_id.isalnum()):
                 return None
             trace = f'"trace_id":"{served.trace_id}","span_id":"{served.span_id}",'
-        return template % (access.at % 1 * 1e6, served.request_id, trace, access.seconds)
+        begin, to_id, to_trace, to_duration, end = template
+        micro, seconds = str(int(access.at % 1 * 1e6)).zfill(6), f"{access.seconds:.6f}"
+        return f"{begin}{micro}{to_id}{served.request_id}{to_trace}{trace}{to_duration}{seconds}{end}"
 
     def learn(self, access: Access, fields: AccessFields, line: Callable[[AccessFields], str]) -> None:
         """Lines like the one with these fields need not be made again, unless something had to be hidden."""
@@ -54,13 +57,16 @@ class Templates:
             self._known[_likeness(access)] = _template(fields, line)
 
 
-def _template(fields: AccessFields, line: Callable[[AccessFields], str]) -> str:
-    """For microseconds, id, trace and duration; the whole seconds are those of all lines that it is for."""
+def _template(fields: AccessFields, line: Callable[[AccessFields], str]) -> Template:
+    """The parts around microseconds, id, trace and duration; the whole seconds are those of all lines."""
     fields.timestamp = f"{fields.timestamp[: len('2026-07-28T00:00:00.')]}{PART}Z"
     fields.request_id = fields.trace_id = fields.span_id = MARK
     fields.duration = LENGTH
-    made = line(fields).replace("%", "%%").replace(f'"trace_id":"{MARK}","span_id":"{MARK}",', "%s")
-    return made.replace(PART, "%06d").replace(MARK, "%s").replace(msgspec.json.encode(LENGTH).decode(), "%.6f")
+    begin, rest = line(fields).split(PART)
+    to_id, rest = rest.split(MARK, 1)
+    to_trace, rest = rest.split(f'"trace_id":"{MARK}","span_id":"{MARK}",')
+    to_duration, end = rest.split(msgspec.json.encode(LENGTH).decode())
+    return begin, to_id, to_trace, to_duration, end
 
 
 def _likeness(access: Access) -> Likeness:

@@ -88,23 +88,19 @@ class Writer(Generic[T]):
                 if not self._outlet.write(batch, self._until):
                     self._lost += batch.count(b"\n")
 
-    def _batches(self) -> Iterator[bytes]:
+    def _batches(self) -> Iterator[bytearray]:
         """Lines in pieces that are written at once, last the one about what was dropped."""
-        batch, size, most = list[bytes](), 0, self._outlet.room()
-        while self._queue or self.dropped > self._told_of:
-            line = self._line()
-            size += len(line)
-            if batch and size > most:
-                yield b"".join(batch)
-                batch, size, most = [], len(line), self._outlet.room()
-            batch.append(line)
+        queue, batch, most = self._queue, bytearray(), self._outlet.room()
+        while queue or self.dropped > self._told_of:
+            line = (self._make(queue.popleft()) if queue else self._missing()).encode("utf-8", "backslashreplace")
+            if batch and len(batch) + len(line) >= most:
+                yield batch
+                batch, most = bytearray(), self._outlet.room()
+            batch += line
+            batch += b"\n"
         if batch:
-            yield b"".join(batch)
+            yield batch
 
-    def _line(self) -> bytes:
-        if self._queue:
-            line = self._make(self._queue.popleft())
-        else:
-            dropped, self._told_of = self.dropped - self._told_of, self.dropped
-            line = self._told(dropped)
-        return line.encode("utf-8", "backslashreplace") + b"\n"
+    def _missing(self) -> str:
+        dropped, self._told_of = self.dropped - self._told_of, self.dropped
+        return self._told(dropped)

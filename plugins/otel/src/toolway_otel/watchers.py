@@ -112,7 +112,9 @@ class Attempts(AttemptWatcher):
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
         served = SERVED.get()
-        if served is None or not served.trace_id or not (served.is_sampled or self._always or is_passed_on(served)):
+        if served is None or not served.trace_id:
+            return
+        if not (served.is_sampled or self._always or (TRACE in served.__dict__ and is_passed_on(served))):
             return
         call, trace = attempt.call, trace_of(served)
         carried = {"traceparent": trace.traceparent(attempt), **trace.carried}

@@ -16,14 +16,8 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolway.hookspecs.serving import (
-    WHOLE,
-    ClientConnection,
-    Limits,
-    Refusal,
-    Silence,
-    unreadable,
-)
+from toolway.hookspecs.serving import WHOLE, ClientConnection, Limits, Refusal, Silence, unreadable
+from toolway.plugin import outbox
 from toolway_uvicorn.cycle import Cycle
 
 if TYPE_CHECKING:
@@ -71,6 +65,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._task: asyncio.Task[None] | None = None
         self._requests = self._head_size = self._ahead = 0
         self._is_over = False
+        self.outbox = outbox()
 
     def connection_made(self, transport: Any) -> None:
         """The handshake, if any, is done."""
@@ -192,6 +187,11 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._running = cycle
         self._task = self.loop.create_task(cycle.run(self.app))  # nothing else keeps it from being collected
 
+    def write(self, *data: bytes) -> None:
+        """Send at once, after what waits."""
+        self.outbox.send()
+        self.transport.writelines(data)
+
     def answered(self, cycle: Cycle) -> None:
         """An answer is complete: the next request of the connection, if it is here already and may follow."""
         if not cycle.keep_alive:
@@ -211,6 +211,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._is_over = True
         self._disconnect()
         self.flow.resume_reading()
+        self.outbox.send()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
@@ -239,7 +240,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
 
     def refuse(self, refusal: Refusal) -> None:
         """See `ClientConnection`."""
-        self.transport.write(refusal.message())
+        self.write(refusal.message())
         self.hang_up()
 
     def abort(self) -> None:

@@ -61,20 +61,22 @@ class Cycle:
 
     async def run(self, app: ASGIApp) -> None:
         """Let the application answer; what it leaves undone ends the connection."""
+        self._connection.outbox.in_flight += 1
         try:
             await app(self.scope, self.receive, self.send)
         except Exception:
             log.exception("the application failed")
         finally:
+            self._connection.outbox.in_flight -= 1
             if not (self.response_complete or self.disconnected):
-                self._connection.transport.write(self._head)
+                self._connection.write(self._head)
                 self._connection.hang_up()
 
     async def receive(self) -> dict[str, Any]:
         """ASGI `receive`."""
         if not self.is_news:
             if self._may_expect and dict(self.scope["headers"]).get(b"expect", b"").lower() == b"100-continue":
-                self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
+                self._connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
             self._may_expect = False
             self._connection.flow.resume_reading()
             self.waiter = self._connection.loop.create_future()
@@ -118,7 +120,7 @@ class Cycle:
             return False
         if self.scope["method"] == "HEAD":
             return False
-        connection.transport.write(_head(status, headers) + body)
+        connection.outbox.put(connection.transport, _head(status, headers) + body)
         self.response_started = True
         self._end()
         return True
@@ -136,12 +138,18 @@ class Cycle:
         else:
             self._left = left
         if len(data) <= _JOINED:
-            connection.transport.write(self._head + data)
+            connection.outbox.put(connection.transport, self._head + data)
         else:
-            connection.transport.writelines((self._head, data))
+            connection.write(self._head, data)
         self._head = b""
         if not more:
             self._end()
+
+    def _begin(self) -> None:
+        """A stream that has nothing to say yet."""
+        head, self._head = self._head, b""
+        if head and not self.disconnected:
+            self._connection.outbox.put(self._connection.transport, head)
 
     def _end(self) -> None:
         connection, self.response_complete = self._connection, True
@@ -163,10 +171,9 @@ class Cycle:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         head = _head(status, headers)
         self.response_started, self._may_expect = True, False
+        self._head = head  # goes out together with the body, or with its first piece if that comes at once
         if self._chunked:
-            self._connection.transport.write(head)
-        else:
-            self._head = head  # goes out together with the body
+            self._connection.loop.call_soon(self._begin)
 
 
 def _head(status: int, headers: HeaderList) -> bytes:

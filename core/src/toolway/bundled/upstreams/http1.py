@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
-from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout, outbox
 
 MAX_HEAD = 64 * 1024
 """Most bytes of a head, of trailers, or around a chunk, in which no body is."""
@@ -133,6 +133,7 @@ class Http1Connection(asyncio.Protocol):
         self._is_complete = False
         self._is_paused = False
         self._stays = False
+        self._outbox, self._turn = outbox(), -1
 
     def send(self, head: bytes, body: bytes, due: float) -> Answer:
         """Begin an exchange; the head of the answer is due at that time."""
@@ -141,7 +142,7 @@ class Http1Connection(asyncio.Protocol):
         self._is_complete = False
         answer = self._answer = Answer(self, self._loop.create_future())
         if len(body) <= WRITTEN_AT_ONCE:
-            self._transport.write(head + body)
+            self._turn = self._outbox.put(self._transport, head + body)
         else:
             self._transport.write(head)
             self._transport.write(body)
@@ -171,6 +172,8 @@ class Http1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        if self._turn == self._outbox.turn:  # the request waits still: this is no answer to it
+            return self.abandon(UpstreamError(f"{self._who} spoke before it was asked", sent=False))
         self._bare += len(data)
         try:
             if self._answer is None:

@@ -239,7 +239,7 @@ class Pool:
 
 @lru_cache(maxsize=256)
 def _line(name: str, value: str) -> bytes:
-    if not _VALUE.fullmatch(value):
+    if not value.isprintable() and not _VALUE.fullmatch(value):
         raise ValueError
     return f"{_begun(name)}{value}\r\n".encode()
 

@@ -1,0 +1,62 @@
+"""What is sent in one turn of the event loop goes out together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextvars import Context
+from weakref import WeakKeyDictionary
+
+log = logging.getLogger(__name__)
+
+MANY = 3
+"""So many requests are in flight before anything waits for another: until then a turn of the loop costs more."""
+
+
+class Outbox:
+    """Sends what can wait until the event loop comes to it, one after the other.
+
+    A system call between other code costs the code behind it more than it takes itself, and readers are woken up more
+    often. `in_flight` are the requests that are being answered; whoever answers them counts them. Before anything else
+    is done with a transport, what waits has to be sent.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.in_flight = 0
+        self.turn = 0
+        self._call_soon, self._context = loop.call_soon, Context()
+        self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
+
+    def put(self, transport: asyncio.WriteTransport, data: bytes) -> int:
+        """Send it soon; at once while few requests are in flight. The turn: until `turn` is another one, it waits."""
+        if self._waiting:
+            self._waiting.append((transport, data))
+        elif self.in_flight < MANY:
+            transport.write(data)
+            return -1
+        else:
+            self._waiting.append((transport, data))
+            self._call_soon(self.send, context=self._context)
+        return self.turn
+
+    def send(self) -> None:
+        """Send now what waits."""
+        waiting, self._waiting = self._waiting, []
+        self.turn += 1
+        for transport, data in waiting:
+            try:
+                if not transport.is_closing():
+                    transport.write(data)
+            except Exception:
+                log.exception("sending failed")
+
+
+_OUTBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+
+
+def outbox() -> Outbox:
+    """That of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if (found := _OUTBOXES.get(loop)) is None:
+        found = _OUTBOXES[loop] = Outbox(loop)
+    return found
