@@ -57,12 +57,18 @@ async def test_surplus_bytes_end_a_connection_not_its_answer(
     assert await ask(lean) == BODY.replace(b"true", b"null")
 
 
-async def test_bytes_before_the_request_went_out_are_no_answer_to_it(server: Hostile, pool_to: Connect) -> None:
+@pytest.mark.parametrize("said", [SIZED, b""])
+async def test_bytes_or_an_end_before_the_request_went_out_are_no_answer_to_it(
+    said: bytes, server: Hostile, pool_to: Connect
+) -> None:
     lean = pool_to(server.url)
     assert await ask(lean) == BODY
     async with crowd():
         answer = lean.begin({}, b"{}", 5)
-        answer.connection.data_received(SIZED)
+        if said:
+            answer.connection.data_received(said)
+        else:
+            answer.connection.eof_received()
 
         with pytest.raises(UpstreamError, match="before it was asked") as raised:
             await answer.head

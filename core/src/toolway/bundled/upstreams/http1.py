@@ -172,8 +172,8 @@ class Http1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
-        if self._turn == self._outbox.turn:  # the request waits still: this is no answer to it
-            return self.abandon(UpstreamError(f"{self._who} spoke before it was asked", sent=False))
+        if self._turn == self._outbox.turn:
+            return self._unasked()
         self._bare += len(data)
         try:
             if self._answer is None:
@@ -195,10 +195,16 @@ class Http1Connection(asyncio.Protocol):
             else:  # its request is not written yet, or it has more to say
                 self.abandon(None)
 
+    def _unasked(self) -> None:
+        """The request waits still in the outbox: this is no answer to it, and it can go elsewhere."""
+        self.abandon(UpstreamError(f"{self._who} spoke or left before it was asked", sent=False))
+
     def eof_received(self) -> None:
         """The end of a body without length, or of the connection."""
         answer = self._answer
-        if answer is not None and answer.status and not answer.is_delimited:
+        if self._turn == self._outbox.turn:
+            self._unasked()
+        elif answer is not None and answer.status and not answer.is_delimited:
             self.abandon(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
