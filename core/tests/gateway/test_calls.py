@@ -42,6 +42,15 @@ async def test_two_credentials_of_one_kind_are_refused(gate: RunningGateway) -> 
         assert "authorization more than once" in (await response.json())["error"]["message"]
 
 
+async def test_a_header_in_two_lines_is_one_list(gate: RunningGateway) -> None:
+    params = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    message = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    headers = [("accept", "application/json"), ("accept", "text/event-stream")]
+
+    async with gate.http.post(f"{gate.url}/mcp", json=message, headers=headers) as response:
+        assert response.status == 200, "RFC 9110 section 5.3"
+
+
 async def test_a_session_is_unknown_on_another_server_and_without_its_record(gate: RunningGateway) -> None:
     headers = await initialized(gate)
     ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}

@@ -160,7 +160,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     `answered` are the headers of an answer that has begun, `gone` says that the client has left. `asked` is when the
     application began to wait for a piece of the body, in monotonic seconds, `first_asked` for the first one. `served`
-    is for who watches and gets the status; its `own` headers go out too.
+    is for who watches: it gets the status, and its headers go out too.
     """
 
     edge: Edge
@@ -170,7 +170,6 @@ class Exchange(msgspec.Struct, eq=False):
     task: asyncio.Task[Any] | None
     whole: Whole | None
     served: Served | None = None
-    own: Sequence[tuple[bytes, bytes]] = ()
     answered: HeaderList | None = None
     finished: bool = False
     gone: bool = False
@@ -222,12 +221,16 @@ class Exchange(msgspec.Struct, eq=False):
         if self.whole is None or self.refusal is not None or self.answered is not None:
             return False
         self.answered = headers
-        self.finished = self.whole.answer(status, [*headers, *self.own, *self.cors, *self.edge.headers], body)
+        self.finished = self.whole.answer(status, self._completed(status, headers), body)
         if not self.finished:
             self.answered = None
-        elif self.served is not None:
-            self.served.status = status
         return self.finished
+
+    def _completed(self, status: int, headers: HeaderList) -> HeaderList:
+        if self.served is None:
+            return [*headers, *self.cors, *self.edge.headers]
+        self.served.status = status
+        return [*headers, *self.served.headers, *self.cors, *self.edge.headers]
 
     def is_late(self, now: float) -> bool:
         """Whether the application waits for a piece of the body for too long."""
@@ -245,9 +248,7 @@ class Exchange(msgspec.Struct, eq=False):
             if self.refusal is not None:
                 return
             self.answered = headers = message.get("headers") or []
-            message = {**message, "headers": [*headers, *self.own, *self.cors, *self.edge.headers]}
-            if self.served is not None:
-                self.served.status = message["status"]
+            message = {**message, "headers": self._completed(message["status"], headers)}
         elif self.answered is None:
             return
         elif not message.get("more_body", False):

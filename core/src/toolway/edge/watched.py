@@ -22,7 +22,7 @@ class Watched:
         """Answer one request."""
         exchange: Exchange = scope[WHOLE]
         started, request = monotonic(), Served(scope, [], began=self._now(), fields=scope[FIELDS])
-        exchange.served, exchange.own, told = request, request.headers, SERVED.set(request)
+        exchange.served, told = request, SERVED.set(request)
         self._watcher.begin(request)
         try:
             await self._app(scope, receive, send)
@@ -31,7 +31,7 @@ class Watched:
             raise
         finally:
             SERVED.reset(told)
-            exchange.served, exchange.own = None, ()
+            exchange.served = None
             request.seconds = monotonic() - started
             self._watcher.done(request)
 

@@ -114,8 +114,7 @@ class Endpoint:
         envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         if (served := SERVED.get()) is not None:
-            served.method, params = envelope.method or "", envelope.params
-            served.meta = bytes(params.get("_meta", b"")) if isinstance(params, dict) else b""
+            served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
         version = headers.get(b"mcp-protocol-version")
         if version is not None and version not in LEGACY:
             is_modern = b"mcp-session-id" not in headers or version >= b"2026-07-28"

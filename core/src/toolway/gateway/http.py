@@ -34,7 +34,7 @@ SSE_HEADERS = [
 
 
 class Request(msgspec.Struct, eq=False):
-    """One HTTP request for a virtual `server`; a repeated header has its last value.
+    """One HTTP request for a virtual `server`; `headers` are the `FIELDS` of the edge.
 
     `principal` is set once it is known who asks, `id` once the body is read; `started` and `streamed` say that the
     response has begun, and that it is events.

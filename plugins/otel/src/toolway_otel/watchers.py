@@ -114,7 +114,7 @@ class Attempts(AttemptWatcher):
         served = SERVED.get()
         if served is None or not served.trace_id:
             return
-        if not (served.is_sampled or self._always or (TRACE in served.__dict__ and is_passed_on(served))):
+        if not (served.is_sampled or self._always or is_passed_on(served)):
             return
         call, trace = attempt.call, trace_of(served)
         carried = {"traceparent": trace.traceparent(attempt), **trace.carried}
