@@ -13,6 +13,8 @@ from toolway.hookspecs.telemetry import Redactor
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
+DEPTH = 3
+"""Of texts in texts: the `repr` of an error that quotes a document, in a line of JSON."""
 FEW = 100
 """So many are looked for one by one, which is what most gateways need."""
 
@@ -66,7 +68,7 @@ def redact(text: str, secrets: frozenset[str]) -> str:
 
 @lru_cache(8)
 def _forms(secrets: frozenset[str]) -> tuple[Sequence[str], Mapping[str, Sequence[str]]]:
-    """Every secret, and what `repr` and JSON make of it, also of each other; the longest first, and by beginnings."""
+    """Every secret, and what `repr` and JSON make of it and of each other; the longest first, and by beginnings."""
     forms = {form for secret in secrets if len(secret) >= SHORTEST for form in _escaped(secret)}
     starts = {start: [*found] for start, found in groupby(sorted(forms), lambda form: form[:SHORTEST])}
     return sorted(forms, key=len, reverse=True), starts
@@ -74,7 +76,9 @@ def _forms(secrets: frozenset[str]) -> tuple[Sequence[str], Mapping[str, Sequenc
 
 @lru_cache(16_384)
 def _escaped(secret: str) -> Collection[str]:
-    found = {secret, repr(secret)[1:-1], repr(f'"{secret}')[2:-1], repr(secret.encode(errors="replace"))[2:-1]}
-    for is_ascii in (True, False):
-        found |= {json.dumps(each, ensure_ascii=is_ascii)[1:-1] for each in found}
+    found = {secret}
+    for _ in range(DEPTH):
+        for text in [*found]:
+            found |= {repr(text)[1:-1], repr(f'"{text}')[2:-1], repr(text.encode(errors="replace"))[2:-1]}
+            found |= {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
     return found

@@ -191,6 +191,9 @@ def test_secrets_are_found_in_their_quoted_forms_and_longer_ones_first() -> None
         lambda secret: json.dumps(json.dumps([secret])),
         lambda secret: json.dumps(json.dumps([secret]), ensure_ascii=False),
         lambda secret: repr(KeyError(secret)),
+        lambda secret: repr(OSError(5, json.dumps(secret))),
+        lambda secret: json.dumps(repr([repr(secret.encode())])),
+        lambda secret: repr(ExceptionGroup("several", [ValueError(f'"{json.dumps(secret)}')])),
         lambda secret: str(ExceptionGroup(secret, [ValueError()])),
     ],
 )

@@ -201,3 +201,8 @@ async def serving(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         await runner.cleanup()
+
+
+def opened() -> set[str]:
+    """The descriptors of this process."""
+    return {each.name for each in Path("/proc/self/fd").iterdir()}

@@ -222,9 +222,8 @@ class Watcher:
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        try:
-            await connection.close()
-        except Exception:
-            log.warning("closing the connection to upstream %s failed", self.name, exc_info=True)
+        if connection is not None:
+            try:
+                await connection.close()
+            except Exception:
+                log.warning("closing the connection to upstream %s failed", self.name, exc_info=True)

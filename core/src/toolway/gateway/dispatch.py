@@ -57,8 +57,7 @@ class Dispatch:
         watchers: Watchers,
         redact: Callable[[str], str],
     ) -> None:
-        self._lists, self._access = lists, lists.access
-        self._allowed, self.calls = lists.access.allowed, quota
+        self._access, self._allowed, self.calls = lists.access, lists.access.allowed, quota
         self._watchers, self.redact = watchers if watchers.sees_calls else None, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}

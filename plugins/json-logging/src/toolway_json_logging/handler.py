@@ -33,14 +33,14 @@ class QueuedHandler(logging.Handler):
         self.writer: Writer[Entry] = Writer(descriptor, most, self._line, self._told)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler`: arguments are put into the message now, for they may change."""
+        """See `logging.Handler`: arguments are put into the message now, for they may change. Never raises."""
         try:
             if record.args:
                 record.msg, record.args = record.getMessage(), None
             setattr(record, SERVED_FIELD, SERVED.get())
             self.writer.put(record)
         except Exception as error:  # noqa: BLE001 - `logging` would tell the arguments as they are
-            self.writer.put(self._failed(f"a log line of {record.name} could not be made: {type(error).__name__}"))
+            self._put_failed(f"a log line of {record.name} could not be made: {type(error).__name__}")
 
     def tell(self, access: Access) -> None:
         """A line of the access log: put together at once if it is like another one, else made in the thread."""
@@ -68,6 +68,12 @@ class QueuedHandler(logging.Handler):
             SERVED.set(None)
         is_whole = line.startswith("{") or isinstance(self._lines, TextLines)
         return line if is_whole else self._failed(line)
+
+    def _put_failed(self, what: str) -> None:
+        try:
+            self.writer.put(self._failed(what))
+        except Exception:  # noqa: BLE001 - such as no thread to be had; whoever logs cannot help it
+            self.writer.lose()
 
     def _failed(self, what: str) -> str:
         return self._lines.told("ERROR", what, _now())

@@ -58,6 +58,10 @@ class Writer(Generic[T]):
         elif not self._some.is_set():
             self._some.set()
 
+    def lose(self) -> None:
+        """Count a line that cannot be put."""
+        self._refused += 1
+
     def flush(self, seconds: float = 1.0) -> None:
         """Wait until everything is written, at most that long."""
         until = monotonic() + seconds

@@ -70,15 +70,24 @@ class Browser:
 
     async def ask(self, incoming: Incoming) -> Response:
         """Show the consent page of a link; changes nothing."""
-        return await _as_page(self._ask(incoming))
+        return await self._as_page(self._ask(incoming))
 
     async def leave(self, incoming: Incoming) -> Response:
         """Consent: on to the authorization server."""
-        return await _as_page(self._leave(incoming))
+        return await self._as_page(self._leave(incoming))
 
     async def come_back(self, incoming: Incoming) -> Response:
         """Take the answer of the authorization server."""
-        return await _as_page(self._come_back(incoming))
+        return await self._as_page(self._come_back(incoming))
+
+    async def _as_page(self, work: Awaitable[Response]) -> Response:
+        """What people see of a failure: the sentence, never more, and no secret in it."""
+        try:
+            return await work
+        except ToolwayError as error:
+            log.info("an account was not connected: %s", error.message)
+            sentence = self._kernel.redact(error.message)
+            return told("Not connected", f"{sentence[:1].upper()}{sentence[1:]}.", error.status)
 
     async def _ask(self, incoming: Incoming) -> Response:
         ticket = await self._tickets.open(incoming.path["ticket"])
@@ -122,7 +131,7 @@ class Browser:
         query: CallbackQuery = incoming.query
         name = cookie_name(query.state)
         flow = await self._tickets.end(query.state, incoming.request.cookies.get(name, ""))
-        answer = await _as_page(self._finish(query, flow))
+        answer = await self._as_page(self._finish(query, flow))
         answer.delete_cookie(name, path="/", secure=True, httponly=True, samesite="lax")
         return answer
 
@@ -205,12 +214,3 @@ async def _form(incoming: Incoming) -> dict[str, str]:
     except ValueError:
         raise InvalidInput("the form cannot be read; open the link again") from None
     return {name: values[0] for name, values in fields.items() if len(values) == 1}
-
-
-async def _as_page(work: Awaitable[Response]) -> Response:
-    """What people see of a failure: the sentence, never more."""
-    try:
-        return await work
-    except ToolwayError as error:
-        log.info("an account was not connected: %s", error.message)
-        return told("Not connected", f"{error.message[:1].upper()}{error.message[1:]}.", error.status)

@@ -53,8 +53,10 @@ class Conversation(ABC):
 
     async def close(self) -> None:
         """See `Connection.close`."""
-        await self._tasks.close()
-        await self._channel.close()
+        try:
+            await self._tasks.close()
+        finally:
+            await self._channel.close()
 
     async def _ask(self, method: str, params: dict[str, Raw]) -> Reply:
         return await self.request(self._own(method, params))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -16,7 +15,7 @@ from toolway.bundled.upstreams.repeat import Tasks
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
 from toolway.mcp.versions import SUBSCRIPTION_ID_KEY
-from toolway.plugin import SessionLost, ToolwayError, UpstreamError, UpstreamProtocol, UpstreamTimeout
+from toolway.plugin import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +113,9 @@ class Duplex:
 
     async def close(self) -> None:
         """End the stream and what waits on it."""
-        await self._tasks.close()
-        with contextlib.suppress(ToolwayError):
+        try:
+            await self._tasks.close()
+        finally:
             await self.disconnect()
         self.ended(UpstreamError(f"the conversation with upstream {self.upstream!r} was closed"))
 

@@ -79,9 +79,8 @@ class Process:
         process = cls(name, _popen(command, environment or {}, cwd))
         connecting = asyncio.create_task(process._connect())
         try:
-            await asyncio.shield(connecting)
-        except asyncio.CancelledError:  # it is finished first: a loop may lose the pipe that it was connecting
-            await asyncio.wait({connecting})
+            await _to_the_end(connecting)  # else a loop may lose the pipe that it was connecting
+        except asyncio.CancelledError:
             if not connecting.cancelled() and connecting.exception() is None:
                 process._popen.kill()
                 await process.stop()
@@ -158,11 +157,7 @@ class Process:
         """End it and its descendants: close its input, after `STOP_SECONDS` SIGTERM, after as long again SIGKILL."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
-        try:
-            await asyncio.shield(self._stopping)
-        except asyncio.CancelledError:
-            await asyncio.wait({self._stopping})  # whoever gives up waits too: the loop must not end before it
-            raise
+        await _to_the_end(self._stopping)  # the loop must not end before it
 
     async def _stop(self) -> None:
         self._stdin.close()
@@ -202,6 +197,15 @@ class Process:
         except (ProcessLookupError, PermissionError):
             return False
         return True
+
+
+async def _to_the_end(task: asyncio.Task[None]) -> None:
+    """Wait for it; who is cancelled waits too."""
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 async def copy_to_log(stderr: asyncio.StreamReader, name: str) -> None:

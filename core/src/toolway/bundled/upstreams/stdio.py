@@ -76,7 +76,6 @@ class ProcessDuplex(Duplex):
             self._follower.cancel()
         if process is not None and self._reader is not None:
             self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
             await process.stop()
 
     async def _environment(self) -> dict[str, str]:
