@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 
 import pytest
@@ -48,6 +49,21 @@ def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
 
     assert take(pipe[0], []) == [*(str(number) for number in range(500)), ""]
     assert made.dropped == 0
+
+
+def test_without_a_thread_to_be_had_lines_wait(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    made = writer(pipe[1])
+
+    def start(thread: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(Thread, "start", start)
+        made.put("first")
+    made.put("second")
+    made.close()
+
+    assert take(pipe[0], []) == ["first", "second", ""]
 
 
 def test_a_line_longer_than_a_pipe_takes_at_once_is_whole(pipe: tuple[int, int]) -> None:

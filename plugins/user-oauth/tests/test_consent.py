@@ -8,8 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from clocks import Ahead
-from house import House, OpenHouse, Provider, settings
+from house import SECRET, House, OpenHouse, Provider, settings
 from person import Page, Person
+from sayings import saying
 from tracker import Tracker
 
 from toolway_testing.gateway import StartGateway
@@ -223,3 +224,17 @@ async def test_a_code_that_the_server_does_not_know_connects_nothing(house: Hous
 
     assert (page.status, "invalid_grant" in page.text) == (502, True)
     assert (await house.whoami("alice")).content["error"]["data"]["code"] == "consent_needed"
+
+
+async def test_a_page_never_has_a_secret_that_the_server_says(
+    gateway: StartGateway, provider: Provider, upstream: Tracker, people: None
+) -> None:
+    async with saying() as server, Person(base=provider.gateway) as person:
+        server.failures["/token"] = {"error": SECRET}
+        gate = await gateway(**settings(provider, upstream, auth={"issuer": server.origin, "discover_as": ""}))
+        left = await person.consent(await House(gate, upstream, provider.gateway).link("alice"))
+        state = parse_qs(urlsplit(left.onward).query)["state"][0]
+
+        page = await person.get(f"{provider.gateway}/user-oauth/callback?state={state}&code=any&iss={server.origin}")
+
+    assert (page.status, "answered 400 [redacted]" in page.text, SECRET in page.text) == (502, True, False)

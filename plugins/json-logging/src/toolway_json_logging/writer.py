@@ -52,9 +52,7 @@ class Writer(Generic[T]):
             self._until = monotonic() + PATIENCE
             self._empty()
         elif self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="toolway-logs", daemon=True)
-            self._thread.start()
-            self._some.set()
+            self._start()
         elif not self._some.is_set():
             self._some.set()
 
@@ -77,6 +75,15 @@ class Writer(Generic[T]):
             self._thread.join(seconds + 2 * PATIENCE)
         self._lost += len(self._queue)
         self._queue.clear()
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="toolway-logs", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return  # the system has no thread for us now: the next line asks again
+        self._thread = thread
+        self._some.set()
 
     def _run(self) -> None:
         while not self._closing:

@@ -14,11 +14,12 @@ SERVER = "/.well-known/oauth-authorization-server"
 
 
 class Sayings:
-    """`documents` are answered by path; `challenge` comes with the 401 of the upstream at `/mcp`."""
+    """`documents` are answered by path, those of `failures` with 400; `challenge` comes with the 401 at `/mcp`."""
 
     def __init__(self) -> None:
         self.origin, self.challenge = "", "Bearer"
         self.documents: dict[str, Any] = {}
+        self.failures: dict[str, Any] = {}
         self.asked: list[str] = []
 
     @property
@@ -45,6 +46,8 @@ class Sayings:
         self.asked.append(request.path)
         if request.path == "/mcp":
             return web.Response(status=401, headers={"www-authenticate": self.challenge})
+        if request.path in self.failures:
+            return web.json_response(self.failures[request.path], status=400)
         if request.path not in self.documents:
             return web.Response(status=404, text="<p>nothing</p>", content_type="text/html")
         said = self.documents[request.path]
