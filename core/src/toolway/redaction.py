@@ -13,8 +13,6 @@ from toolway.hookspecs.telemetry import Redactor
 REDACTED = "[redacted]"
 SHORTEST = 6
 """Shorter values are not replaced: they would blot out ordinary words."""
-DEPTH = 3
-"""Of texts in texts: the `repr` of an error that quotes a document, in a line of JSON."""
 FEW = 100
 """So many are looked for one by one, which is what most gateways need."""
 
@@ -77,7 +75,7 @@ def _forms(secrets: frozenset[str]) -> tuple[Sequence[str], Mapping[str, Sequenc
 @lru_cache(16_384)
 def _escaped(secret: str) -> Collection[str]:
     found = {secret}
-    for _ in range(DEPTH):
+    for _ in range(3):  # texts in texts: a document, in the `repr` of an error, in a line of JSON
         for text in [*found]:
             found |= {repr(text)[1:-1], repr(f'"{text}')[2:-1], repr(text.encode(errors="replace"))[2:-1]}
             found |= {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}

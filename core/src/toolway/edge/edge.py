@@ -18,7 +18,7 @@ from toolway.edge.head import CODINGS, DIGITS, Fields, bad_length, check_codings
 from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
-from toolway.hookspecs.serving import CLOSE, FIELDS, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
+from toolway.hookspecs.serving import CLOSE, FIELDS, KNOWN, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
 from toolway.hookspecs.telemetry import Served
 
 log = logging.getLogger("toolway.edge")
@@ -65,7 +65,7 @@ class Edge:
         self.in_flight.add(exchange)
         scope[WHOLE] = exchange
         try:
-            fields = scope[FIELDS] = check_head(scope, self.limits)
+            fields = scope[FIELDS] = self._fields(scope)
             is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
             if (is_known and not (self.draining or self._root_path)) or self._admits(exchange, fields):
                 length = fields.get(b"content-length", b"0")
@@ -87,6 +87,15 @@ class Edge:
         finally:
             self.in_flight.discard(exchange)
             del scope[WHOLE]  # each refers to the other: together they would wait for the collector
+
+    def _fields(self, scope: Scope) -> Fields:
+        known: set[Edge] = scope.get(KNOWN, set())
+        if self in known:
+            return dict(scope["headers"])
+        fields = check_head(scope, self.limits)
+        if len(fields) == len(scope["headers"]):  # else some are repeated, and have to be joined
+            known.add(self)
+        return fields
 
     def _admits(self, exchange: Exchange, fields: Fields) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""

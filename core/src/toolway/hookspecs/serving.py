@@ -27,6 +27,8 @@ WHOLE: Final = "toolway.whole"
 """A key of the ASGI scope, beside what ASGI says: the `Whole` of the request, from a server that has it."""
 FIELDS: Final = "toolway.fields"
 """Another one, for applications behind the edge: the header fields, repeated ones joined (RFC 9110 section 5.3)."""
+KNOWN: Final = "toolway.known"
+"""Another one, from a server that met the same head before, but for its Content-Length: a set of who found it good."""
 
 
 class Limits(BaseModel, extra="forbid", frozen=True):

@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 from toolway.hookspecs.serving import WHOLE, ClientConnection, Limits, Refusal, Silence, unreadable
 from toolway.plugin import outbox
 from toolway_uvicorn.cycle import Cycle
+from toolway_uvicorn.heads import Heads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -65,6 +66,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._task: asyncio.Task[None] | None = None
         self._requests = self._head_size = self._ahead = 0
         self._is_over = False
+        self._heads = Heads()
         self.outbox = outbox()
 
     def connection_made(self, transport: Any) -> None:
@@ -93,6 +95,26 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """Bytes of the client; what comes after the end is dropped."""
         if self._is_over:
             return None
+        last = self.cycle
+        if last is None or not last.response_complete or last.more_body or last.scope is not self.scope:
+            return self._parse(data)
+        if (found := self._heads.find(data)) is not None:
+            return self._repeat(*found)
+        self._parse(data)
+        new = self._running
+        if new is None or new is last or new is not self.cycle or new.more_body or self.pipeline or not new.keep_alive:
+            return None
+        self._heads.learn(data, len(new.body), new.scope)
+
+    def _repeat(self, scope: dict[str, Any], body: bytes) -> None:
+        """A request with a head that came before."""
+        self.scope = scope
+        self._requests += 1
+        self.cycle = cycle = scope[WHOLE] = Cycle(self, scope, keep_alive=True)
+        cycle.body, cycle.more_body, cycle.is_news = body, False, True
+        self._start(cycle)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
