@@ -175,22 +175,6 @@ async def test_of_a_line_that_cannot_be_made_nothing_is_told(
     assert "hunter2" not in f"{lines.all()} {capfd.readouterr().err}"
 
 
-async def test_whoever_logs_does_not_fail_when_nothing_can_be_put(gateway: StartGateway, lines: Lines) -> None:
-    handler = handler_of(await started(gateway))
-    record, before = logging.LogRecord("x", logging.ERROR, "", 1, "%s", ("any",), None), handler.writer.dropped
-
-    def put(entry: object) -> None:
-        raise MemoryError
-
-    own, handler.writer.put = handler.writer.put, put  # type: ignore[method-assign]
-    handler.handle(record)
-    handler.writer.put = own  # type: ignore[method-assign]
-    handler.handle(record)
-
-    await lines.one(event="any")
-    assert handler.writer.dropped == before + 1
-
-
 async def test_only_failures_are_told_when_that_is_wanted(gateway: StartGateway, lines: Lines) -> None:
     gate = await started(gateway, access="failed")
 

@@ -65,7 +65,10 @@ class Edge:
         self.in_flight.add(exchange)
         scope[WHOLE] = exchange
         try:
-            fields = scope[FIELDS] = self._fields(scope)
+            known: set[Edge] = scope.get(KNOWN, set())
+            fields = scope[FIELDS] = dict(scope["headers"]) if self in known else check_head(scope, self.limits)
+            if len(fields) == len(scope["headers"]):  # else some are repeated, and have to be joined each time
+                known.add(self)
             is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
             if (is_known and not (self.draining or self._root_path)) or self._admits(exchange, fields):
                 length = fields.get(b"content-length", b"0")
@@ -87,15 +90,6 @@ class Edge:
         finally:
             self.in_flight.discard(exchange)
             del scope[WHOLE]  # each refers to the other: together they would wait for the collector
-
-    def _fields(self, scope: Scope) -> Fields:
-        known: set[Edge] = scope.get(KNOWN, set())
-        if self in known:
-            return dict(scope["headers"])
-        fields = check_head(scope, self.limits)
-        if len(fields) == len(scope["headers"]):  # else some are repeated, and have to be joined
-            known.add(self)
-        return fields
 
     def _admits(self, exchange: Exchange, fields: Fields) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""

@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from upstream_parts import Literals, call, leg, opened, stdio_upstream
+from upstream_parts import opened
 
 from toolway.bundled.upstreams.process import LineTooLong, Process, ProcessExited, ProcessNotStarted
-from toolway.bundled.upstreams.stdio import StdioKind
 from toolway_testing.polling import eventually
 
 ECHO = "import sys\nfor line in sys.stdin.buffer: sys.stdout.buffer.write(line); sys.stdout.flush()"
@@ -277,26 +276,3 @@ async def test_a_start_that_is_given_up_leaves_nothing_open(steps: int) -> None:
 
     await eventually(lambda: opened() <= before)
     gc.collect()  # a pipe that is not closed is an error then
-
-
-@pytest.mark.parametrize("steps", range(1, 5))
-async def test_a_conversation_whose_closing_is_given_up_leaves_nothing_open(steps: int) -> None:
-    await (await Process.start("test", [sys.executable, "-c", ECHO])).stop()
-    before = opened()
-    kind = StdioKind(Literals())
-    upstream = stdio_upstream(kind, sys.executable, "-m", "toolway.cli.demo")
-    connection = kind.connect(upstream, upstream.endpoints[0], leg("modern"))
-    await connection.request(call("add", a=2, b=3))
-    impatient = asyncio.create_task(connection.request(call("now")))
-    await asyncio.sleep(0)
-    impatient.cancel()  # what tells the program so is under way while the conversation is closed
-    await asyncio.wait({impatient})
-
-    closing = asyncio.create_task(connection.close())
-    for _ in range(steps):
-        await asyncio.sleep(0)
-    closing.cancel()
-    await asyncio.wait({closing})
-
-    await eventually(lambda: opened() <= before)
-    gc.collect()

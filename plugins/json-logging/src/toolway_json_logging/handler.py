@@ -72,7 +72,7 @@ class QueuedHandler(logging.Handler):
     def _put_failed(self, what: str) -> None:
         try:
             self.writer.put(self._failed(what))
-        except Exception:  # noqa: BLE001 - such as no thread to be had; whoever logs cannot help it
+        except Exception:  # noqa: BLE001 - such as no memory to be had; whoever logs cannot help it
             self.writer.lose()
 
     def _failed(self, what: str) -> str:

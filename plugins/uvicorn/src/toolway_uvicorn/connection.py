@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """Bytes of the client; what comes after the end is dropped."""
         if self._is_over:
             return None
-        last = self.cycle
+        last = self.cycle  # what follows is `waits_for`'s "keep_alive", without its steps: every request comes here
         if last is None or not last.response_complete or last.more_body or last.scope is not self.scope:
             return self._parse(data)
         if (found := self._heads.find(data)) is not None:

@@ -43,17 +43,16 @@ class Heads:
     def find(self, data: bytes) -> tuple[dict[str, Any], bytes] | None:
         """Scope and body of the request, if its head is known and the data are all of it."""
         for before, behind, scope, headers, place in self._known:
-            if data.startswith(before):
-                start = len(before)
-                stop = data.find(b"\r", start, start + DIGITS + 1)
-                length = data[start:stop] if stop > start else b""
-                if length.isdigit() and data.startswith(behind, stop):
-                    end = stop + len(behind)
-                    if len(data) == end + int(length):
-                        self._learned = 0
-                        own = headers.copy()
-                        own[place] = _LENGTH, length
-                        return {**scope, "headers": own, "state": {}}, data[end:]
+            start = len(before)
+            stop = data.find(b"\r", start, start + DIGITS + 1)
+            if stop < 0 or not (data.startswith(before) and data.startswith(behind, stop)):
+                continue
+            length, end = data[start:stop], stop + len(behind)
+            if length.isdigit() and len(data) == end + int(length):
+                self._learned = 0
+                own = headers.copy()
+                own[place] = _LENGTH, length
+                return {**scope, "headers": own, "state": {}}, data[end:]
         return None
 
     def learn(self, data: bytes, size: int, scope: dict[str, Any]) -> None:
