@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,10 @@ STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
 MODERN = "2026-07-28"
 FIXTURES = programs.TESTS / "fixtures"
+
+
+class Unready(RuntimeError):
+    """What was waited for did not come in time."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ def child(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run `command` with its output in `log` until the block ends; the block starts when `ready` holds.
 
+    When something was waited for in vain, in the block too, a program in Python tells where its threads are.
+
     Raises:
         RuntimeError: it ended, or was not ready in time; the message has the end of the log.
     """
@@ -56,7 +63,7 @@ def child(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env={"PYTHONFAULTHANDLER": "1", **os.environ, **(environment or {})},
             cwd=cwd,
         )
     try:
@@ -68,6 +75,10 @@ def child(
         if process.poll() is not None:
             raise RuntimeError(f"{command[:3]} ended with {process.returncode}:\n{tail(log)}")
         yield process
+    except Unready as error:
+        process.send_signal(signal.SIGABRT)
+        _end(process)
+        raise Unready(f"{error}\n{command[:3]}:\n{tail(log)}") from error
     finally:
         _end(process)
 
@@ -135,6 +146,14 @@ def answers(url: str) -> bool:
 
 def list_tools(url: str) -> list[str]:
     """Names on the first page, asked on the modern wire; empty if there is no answer."""
+    try:
+        return listed_tools(url)
+    except (OSError, KeyError, ValueError):
+        return []
+
+
+def listed_tools(url: str) -> list[str]:
+    """The same; raises OSError, KeyError or ValueError if there is no answer, or no good one."""
     meta = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
         "io.modelcontextprotocol/clientCapabilities": {},
@@ -152,11 +171,8 @@ def list_tools(url: str) -> list[str]:
         "Mcp-Method": "tools/list",
     }
     request = urllib.request.Request(url, json.dumps(body).encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=5) as response:
-            return [tool["name"] for tool in _message(response.read().decode())["result"]["tools"]]
-    except (OSError, KeyError, ValueError):
-        return []
+    with urllib.request.urlopen(request, timeout=5) as response:
+        return [tool["name"] for tool in _message(response.read().decode())["result"]["tools"]]
 
 
 def tools_of(url: str) -> set[str]:
@@ -173,24 +189,34 @@ def tools_of(url: str) -> set[str]:
 
 
 def wait_for_tool(gate: Gateway, name: str) -> None:
-    """Wait until discovery has brought the tool."""
-    poll(
-        lambda: name in list_tools(gate.endpoint),
-        f"no tool {name} at {gate.endpoint}",
-        gate.log,
-    )
+    """Wait until discovery has brought the tool; raises `Unready`, with what was answered last."""
+    said: object = None
+
+    def is_there() -> bool:
+        nonlocal said
+        try:
+            said = tools = listed_tools(gate.endpoint)
+        except (OSError, KeyError, ValueError) as error:
+            said = error
+            return False
+        return name in tools
+
+    try:
+        poll(is_there, f"no tool {name} at {gate.endpoint}", gate.log)
+    except Unready as error:
+        raise Unready(f"{error}\nlast answer: {said!r}") from error
 
 
 def poll(holds: Callable[[], bool], complaint: str, log: Path) -> None:
     """Wait until `holds`.
 
     Raises:
-        RuntimeError: the complaint and the end of the log.
+        Unready: the complaint and the end of the log.
     """
     deadline = time.monotonic() + START_SECONDS
     while not holds():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{complaint}:\n{tail(log)}")
+            raise Unready(f"{complaint}:\n{tail(log)}")
         time.sleep(POLL_SECONDS)
 
 
