@@ -39,7 +39,8 @@ async def test_two_credentials_of_one_kind_are_refused(gate: RunningGateway) -> 
 
     async with gate.http.post(f"{gate.url}/mcp", json={}, headers=headers) as response:
         assert response.status == 400
-        assert "authorization more than once" in (await response.json())["error"]["message"]
+        problem = await response.json()
+    assert (problem["code"], problem["detail"]) == ("repeated_header", "The header authorization may occur only once.")
 
 
 async def test_a_header_in_two_lines_is_one_list(gate: RunningGateway) -> None:

@@ -17,7 +17,7 @@ from outcome import Outcome, Table, Verdict
 from toolway.clock import SystemClock
 from toolway.gateway.access import Access
 from toolway.hookspecs.accounts import Account, Accounts, Team
-from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials, Principal, Resource, Visit
+from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials, Principal, Resource, Visit, credential_key
 
 BINDINGS, TOOLS, USERS, TEAMS = 10_000, 1_000, 1_000, 100
 DECISION_GOAL, REMEMBERED_GOAL = 1.0, 1.5
@@ -73,7 +73,7 @@ def _measure(
     )
     yield (
         "credential seen before",
-        _each(lambda: [access.remembered("all", token, None) for token in tokens], len(tokens)),
+        _each(lambda: [access.remembered(credential_key("all", token, None)) for token in tokens], len(tokens)),
     )
 
 

@@ -33,7 +33,7 @@ def name_items(
 
     Returns exposed names by canonical name, without the items that a collision leaves out, and all collisions.
     """
-    wanted = {canonical: _wanted(settings, canonical) for canonical in canonicals}
+    wanted = {each: _prefixed(each) if settings.naming == "prefix" else each.partition("/")[2] for each in canonicals}
     aliases = {key: item.alias for key, item in settings.items.items() if item.alias and key in wanted}
     names = {canonical: fit(text) for canonical, text in wanted.items()} | aliases
     for _, group in _clashes(names):  # those due to replaced characters, not to what the upstreams called their items
@@ -57,10 +57,6 @@ def _clashes(names: Mapping[str, str]) -> list[tuple[str, list[str]]]:
     for key, name in names.items():
         groups[name].append(key)
     return [(name, sorted(keys)) for name, keys in sorted(groups.items()) if len(keys) > 1]
-
-
-def _wanted(settings: ServerSettings, canonical: str) -> str:
-    return _prefixed(canonical) if settings.naming == "prefix" else canonical.partition("/")[2]
 
 
 def _prefixed(canonical: str) -> str:

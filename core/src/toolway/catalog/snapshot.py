@@ -145,7 +145,7 @@ def build_snapshot(
     views = {view.upstream.name: view for view in upstreams}
     parsed = {name: _parsed(view, previous) for name, view in views.items() if view.upstream.settings.enabled}
     problems = tuple(problem for offer in parsed.values() if offer for problem in offer.problems)
-    owners = {name: _owner(view) for name, view in views.items()}
+    owners = {name: ((its := view.upstream.settings).owner, its.visibility) for name, view in views.items()}
     shown = {settings.name: _server_view(settings, parsed, owners, previous) for settings in servers}
     return Snapshot(number, views, shown, problems, parsed, parts)
 
@@ -156,10 +156,6 @@ def _by_name(settings: ServerSettings, owners: Owners) -> set[str]:
     With upstreams of its own owner a server is among itself.
     """
     return {name for name, (owner, seen) in owners.items() if seen != "public" and owner != (settings.owner or None)}
-
-
-def _owner(view: UpstreamView) -> tuple[str, Visibility]:
-    return view.upstream.settings.owner, view.upstream.settings.visibility
 
 
 def _parsed(view: UpstreamView, previous: Snapshot) -> Parsed | None:

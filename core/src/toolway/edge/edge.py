@@ -65,15 +65,9 @@ class Edge:
         self.in_flight.add(exchange)
         scope[WHOLE] = exchange
         try:
-            known: set[Edge] = scope.get(KNOWN, set())
+            known: dict[Any, Any] = scope.get(KNOWN, {})
             fields = scope[FIELDS] = dict(scope["headers"]) if self in known else check_head(scope, self.limits)
-            if len(fields) == len(scope["headers"]):  # else some are repeated, and have to be joined each time
-                known.add(self)
-            is_known = fields[b"host"] in self._known_hosts and _RARE.isdisjoint(fields)
-            if (is_known and not (self.draining or self._root_path)) or self._admits(exchange, fields):
-                length = fields.get(b"content-length", b"0")
-                if len(length) > DIGITS or not length.isdigit() or int(length) > self.limits.body:
-                    raise bad_length(length, self.limits)
+            if (self in known and not self.draining) or self._admits(exchange, fields, known):
                 await self.app(scope, exchange.receive, exchange.send)
                 if not exchange.finished:
                     exchange.complain()
@@ -91,24 +85,32 @@ class Edge:
             self.in_flight.discard(exchange)
             del scope[WHOLE]  # each refers to the other: together they would wait for the collector
 
-    def _admits(self, exchange: Exchange, fields: Fields) -> bool:
-        """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not."""
-        scope = exchange.scope
-        if fields[b"host"] not in self._known_hosts:
-            self._check_host(scope, fields[b"host"])
-        if not _RARE.isdisjoint(fields):
+    def _admits(self, exchange: Exchange, fields: Fields, known: dict[Any, Any]) -> bool:
+        """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not.
+
+        A head with nothing rare in it becomes known, and is not looked at again.
+        """
+        scope, host = exchange.scope, fields[b"host"]
+        length, is_rare = fields.get(b"content-length", b"0"), not _RARE.isdisjoint(fields)
+        if host not in self._known_hosts:
+            if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
+                what = "This host is not served here; the operator can add it to allowed_hosts."
+                raise Refusal(421, "wrong_host", what)
+            if len(self._known_hosts) < _KNOWN_HOSTS:
+                self._known_hosts.add(host)
+        if is_rare:
             self._check_rare(exchange, fields)
         if self._root_path:
             self._complete_path(scope)
         if self.draining and scope["path"] == f"{self._root_path}/ready":
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
-        return not (exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields)
-
-    def _check_host(self, scope: Scope, host: bytes) -> None:
-        if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
-            raise Refusal(421, "wrong_host", "This host is not served here; the operator can add it to allowed_hosts.")
-        if len(self._known_hosts) < _KNOWN_HOSTS:
-            self._known_hosts.add(host)
+        if exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
+            return False
+        if len(length) > DIGITS or not length.isdigit() or int(length) > self.limits.body:
+            raise bad_length(length, self.limits)
+        if not (is_rare or self._root_path) and len(fields) == len(scope["headers"]):  # repeated ones have to be joined
+            known[self] = True
+        return True
 
     def _check_rare(self, exchange: Exchange, fields: Fields) -> None:
         """What most requests do not have: codings of the body, proxies on the way, a browser with another page."""

@@ -15,7 +15,7 @@ DIGITS = 18
 
 CODINGS = frozenset({b"transfer-encoding", b"content-encoding"})
 
-_SINGLE = CODINGS | {b"host", b"origin", b"content-length"}
+_SINGLE = CODINGS | {*b"host origin content-length authorization x-api-key mcp-session-id last-event-id".split()}
 _CONTROL = bytes([*range(9), *range(10, 32), 127])
 _CONTROL_IN_PATH = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
 _VERSIONS = frozenset({"1.1", "1.0", "2"})
@@ -76,7 +76,7 @@ def _joined(headers: HeaderList) -> Fields:
     fields: Fields = {}
     for name, value in headers:
         if name in fields and name in _SINGLE:
-            raise Refusal(400, "bad_framing", f"The header {name.decode('ascii')} may occur only once.")
+            raise Refusal(400, "repeated_header", f"The header {name.decode('ascii')} may occur only once.")
         fields[name] = fields[name] + b"," + value if name in fields else value
     return fields
 

@@ -12,7 +12,7 @@ import msgspec
 from toolway.catalog.parts import EVERY_KEY
 from toolway.errors import StoreUnavailable, TooManyFailures, Unauthenticated
 from toolway.hookspecs import auth
-from toolway.hookspecs.auth import ANONYMOUS, Authenticated, Principal, Resource, Visit, credential_key
+from toolway.hookspecs.auth import ANONYMOUS, Authenticated, Principal, Resource, Visit
 from toolway.hookspecs.permissions import is_within
 from toolway.plugin.kernel import Clock
 
@@ -39,7 +39,7 @@ class Access:
     ) -> None:
         self._authenticators, self._authorizers = tuple(authenticators), tuple(authorizers)
         self._clock = clock
-        self._known: OrderedDict[bytes, Authenticated] = OrderedDict()
+        self._known: OrderedDict[bytes | None, Authenticated] = OrderedDict()
         self._refusals = Refusals(clock)
         self._revocations = 0
         self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
@@ -55,23 +55,22 @@ class Access:
             StoreUnavailable: a credential that cannot be looked up now.
             TooManyFailures: one of many bad credentials from this address.
         """
-        if (known := self._remembered(visit)) is None:
+        if (known := self.remembered(visit.key)) is None:
             known = await self._verified(visit, remember=remember)
         if known.networks and not is_within(visit.context.address, known.networks):
             what = "the credential is not accepted from this address; use it where it is meant to be used"
             raise Unauthenticated(what)
         return known
 
-    def remembered(
-        self, server: str | None, authorization: bytes | None, api_key: bytes | None
-    ) -> Authenticated | None:
-        """Who presents these on this server; None when more has to be looked at."""
-        if authorization is None and api_key is None:
+    def remembered(self, credential: bytes | None) -> Authenticated | None:
+        """Whose credential has this digest (`credential_key`); None when it has to be verified, perhaps again.
+
+        Only `authenticate` looks at the `networks` from which it is accepted.
+        """
+        if credential is None:
             return NOBODY
-        known = self._known.get(credential_key(server, authorization, api_key))
-        if known is None or known.networks:
-            return None
-        return known if known.cache_until > self._clock.monotonic() else None
+        known = self._known.get(credential)
+        return known if known is not None and known.cache_until > self._clock.monotonic() else None
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
         """One ALLOW and no DENY, within the limits of the credential; an authorizer that fails denies."""
@@ -121,12 +120,6 @@ class Access:
             del self._known[digest]
         self.dropped(frozenset(gone.values()) - {known.principal.id for known in self._known.values()})
 
-    def _remembered(self, visit: Visit) -> Authenticated | None:
-        if visit.authorization is None and visit.api_key is None and visit.cookie is None:
-            return NOBODY
-        known = self._known.get(visit.key)
-        return known if known is not None and known.cache_until > self._clock.monotonic() else None
-
     async def _verified(self, visit: Visit, *, remember: bool) -> Authenticated:
         before = self._revocations
         self._refusals.check(visit)
@@ -164,7 +157,7 @@ class Refusals:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._refused: OrderedDict[bytes | None, float] = OrderedDict()
         self._failures: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def check(self, visit: Visit) -> None:

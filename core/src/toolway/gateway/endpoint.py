@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
 from time import time_ns
 
 from starlette.types import ASGIApp
 
 from toolway.catalog.snapshot import ServerView
-from toolway.errors import Forbidden, InvalidInput, NotFound, ToolwayError, Unauthenticated
+from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
+from toolway.gateway.head import head_of
 from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently, fields_of
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
@@ -29,11 +28,8 @@ from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)
 
-PATH = re.compile(r"(?:/servers/([a-z0-9-]{1,48}))?/(mcp|sse|messages)")
-ALL = "all"
-SINGLE = frozenset({"authorization", "x-api-key", "mcp-session-id", "last-event-id"})
 VERSION_KEY = versions.PROTOCOL_VERSION_KEY.encode()
-LEGACY = tuple(version.encode() for version in versions.LEGACY)
+SESSION_ONLY = frozenset({("mcp", "GET"), ("mcp", "DELETE")})
 Handler = Callable[[Request, ServerView], Awaitable[Awaitable[None] | None]]
 """Answers a request, or returns what does: whoever has nothing more to do with it is not kept on the way."""
 
@@ -64,28 +60,24 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request; every failure is a well-formed error with the request's id where it had one."""
-        place = _place(scope["path"], scope.get("root_path", "")) if scope["type"] == "http" else None
-        if place is None:
+        head = head_of(scope)
+        if (server := head.server) == "":
             return await self._otherwise(scope, receive, send)
-        server, leaf, method = *place, scope["method"]
-        headers: dict[bytes, bytes] = scope[FIELDS]
-        request = Request(scope, receive, send, headers, server)
+        request = Request(scope, receive, send, scope[FIELDS], head)
         if (served := SERVED.get()) is not None:
-            served.route, served.server = f"/servers/{{server}}/{leaf}", server
+            served.route, served.server = f"/servers/{{server}}/{head.what[0]}", server
         try:
-            if len(headers) != len(scope["headers"]) and (twice := SINGLE & request.repeated()):
-                raise InvalidInput(f"the request has {', '.join(sorted(twice))} more than once; send it once")
-            known = self._access.remembered(server, headers.get(b"authorization"), headers.get(b"x-api-key"))
-            view = self._catalog.snapshot.servers.get(server)
-            who = known or await self._access.authenticate(request.visit(), remember=view is not None)
+            who, view = self._access.remembered(head.credential), self._catalog.snapshot.servers.get(server)
+            if who is None or who.networks:
+                who = await self._access.authenticate(request.visit(), remember=view is not None)
             principal = request.principal = who.principal
             if served is not None:
                 served.principal, served.identified = principal, time_ns()
             if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
                 raise self._closed(principal, server, view)
-            handler = self._routes.get((leaf, method))
-            if handler is None or (method != "POST" and leaf == "mcp" and _is_modern(headers)):
-                allow = ", ".join(verb for each, verb in self._routes if each == leaf)
+            handler = self._routes.get(head.what)
+            if handler is None or (head.is_modern is not None and head.what in SESSION_ONLY):
+                allow = ", ".join(verb for leaf, verb in self._routes if leaf == head.what[0])
                 await request.reply(405, b"", (b"allow", allow.encode()))
             elif (answer := await handler(request, view)) is not None:
                 await answer
@@ -106,8 +98,9 @@ class Endpoint:
         return NotFound(f"there is no server {server!r}")
 
     async def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
-        headers, whole = request.headers, request.scope.get(WHOLE)
-        _check_media(headers.get(b"content-type", b""), headers.get(b"accept", b""))
+        head, whole = request.head, request.scope.get(WHOLE)
+        if head.unfit is not None:
+            raise RpcError(INVALID_REQUEST, head.unfit[1], status=head.unfit[0])
         body = whole.take() if whole is not None else None
         if body is None:
             body = await request.body()
@@ -115,12 +108,8 @@ class Endpoint:
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         if (served := SERVED.get()) is not None:
             served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
-        version = headers.get(b"mcp-protocol-version")
-        if version is not None and version not in LEGACY:
-            is_modern = b"mcp-session-id" not in headers or version >= b"2026-07-28"
-        else:
-            is_modern = VERSION_KEY in bytes(envelope.members.get("_meta", b""))
-        if is_modern:
+        said = envelope.members.get("_meta", b"") if head.is_modern is None else b""
+        if head.is_modern or VERSION_KEY in bytes(said):
             return self._modern.post(request, envelope, view)
         return self._legacy.post(request, envelope, body)
 
@@ -138,22 +127,3 @@ class Endpoint:
         headers += fields_of(error.headers) if isinstance(error, ToolwayError) else []
         request_id = error.request_id if isinstance(error, NotAMessage) else request.id
         await request.reply(status, encode_error(request_id, refused), *headers)
-
-
-def _is_modern(headers: Mapping[bytes, bytes]) -> bool:
-    return headers.get(b"mcp-protocol-version", LEGACY[0]) not in LEGACY
-
-
-@lru_cache(maxsize=1024)
-def _place(path: str, root: str) -> tuple[str, str] | None:
-    """Which virtual server, and what of it."""
-    match = PATH.fullmatch(path.removeprefix(root))
-    return (match[1] or ALL, match[2]) if match else None
-
-
-@lru_cache(maxsize=256)
-def _check_media(content_type: bytes, accept: bytes) -> None:
-    if content_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise RpcError(INVALID_REQUEST, "Content-Type must be application/json", status=415)
-    if b"*/*" not in accept and not (b"application/json" in accept and b"text/event-stream" in accept):
-        raise RpcError(INVALID_REQUEST, "Accept must list application/json and text/event-stream", status=406)

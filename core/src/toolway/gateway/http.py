@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from toolway.gateway.access import NOBODY
+from toolway.gateway.head import Head
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal, Visit
 from toolway.hookspecs.serving import WHOLE, HeaderList
@@ -34,7 +35,7 @@ SSE_HEADERS = [
 
 
 class Request(msgspec.Struct, eq=False):
-    """One HTTP request for a virtual `server`; `headers` are the `FIELDS` of the edge.
+    """One HTTP request for the virtual server that its `head` names; `headers` are the `FIELDS` of the edge.
 
     `principal` is set once it is known who asks, `id` once the body is read; `started` and `streamed` say that the
     response has begun, and that it is events.
@@ -44,7 +45,7 @@ class Request(msgspec.Struct, eq=False):
     receive: Receive
     send: Send
     headers: dict[bytes, bytes]
-    server: str
+    head: Head
     principal: Principal = NOBODY.principal
     id: int | str | None = None
     started: bool = False
@@ -55,25 +56,16 @@ class Request(msgspec.Struct, eq=False):
         """The client's address; empty when it has none."""
         return (self.scope.get("client") or ("",))[0]
 
-    def url(self, leaf: str) -> str:
-        """Where this server's `leaf` is, below the path under which the gateway is published."""
-        return f"{self.scope.get('root_path', '')}{self.scope['path'].rpartition('/')[0]}/{leaf}"
-
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its name in lower case."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def repeated(self) -> frozenset[str]:
-        """Names of headers that came more than once."""
-        names = [name.decode("latin-1") for name, _ in self.scope["headers"]]
-        return frozenset(name for name in names if names.count(name) > 1)
-
     def visit(self) -> Visit:
         """What authenticators need to know."""
         scope, headers = self.scope, self.headers
         agent = headers.get(b"user-agent", b"").decode("latin-1")
-        context = AuthContext(self.server, self.address, scope["path"], agent)
+        context = AuthContext(self.head.server, self.address, scope["path"], agent)
         return Visit(headers.get(b"authorization"), headers.get(b"x-api-key"), context)
 
     async def body(self) -> bytes:
@@ -95,14 +87,10 @@ class Request(msgspec.Struct, eq=False):
             await self.send({"type": "http.response.start", "status": status, "headers": fields})
             await self.send({"type": "http.response.body", "body": body})
 
-    async def write(self, body: bytes = b"", *, more: bool = True) -> None:
-        """Send a piece of the body, the last one unless there is `more`."""
-        await self.send({"type": "http.response.body", "body": body, "more_body": more})
-
 
 def fields_of(headers: Mapping[str, str]) -> HeaderList:
     """As they go out."""
-    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers.items()] if headers else []
 
 
 async def decode_patiently(body: bytes) -> Envelope:
@@ -184,7 +172,7 @@ class Answer(msgspec.Struct, eq=False):
                 position = events[-1][0]
             if text or stream.closed:
                 is_last = stream.closed
-                await request.write(text, more=not is_last)
+                await request.send({"type": "http.response.body", "body": text, "more_body": not is_last})
                 stream.sent(position)
                 if is_last:
                     return not stream.overflowed

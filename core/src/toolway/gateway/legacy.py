@@ -52,7 +52,7 @@ class LegacyMethods:
 
     def enter(self) -> None:
         """Hear of sessions from now on."""
-        self._plane.sessions.changed = self._changed
+        self._plane.sessions.changed = lambda session: self._plane.start(self._follow(session))
         self._plane.sessions.closers.append(self._forget)
 
     def initialize(self, params: dict[str, Raw], server: str, principal: Principal) -> tuple[str, Record, Raw]:
@@ -170,9 +170,6 @@ class LegacyMethods:
             return await self._plane.hub.watch(listener, uris)
         await self._plane.hub.remove(listener)
         return uris
-
-    def _changed(self, session: ClientSession) -> None:
-        self._plane.start(self._follow(session))
 
     def _forget(self, session: ClientSession) -> None:
         if session.listener is not None:

@@ -74,7 +74,7 @@ class ModernFront:
         plane, principal, stream = self._plane, request.principal, EventStream()
         exchange = Exchange(request_id, principal, client, about, stream, plane.parking, params=params, found=found)
         exchange.made = Call(
-            method, params, {**meta}, request.server, principal, client, exchange, 0.0, "", request.address
+            method, params, {**meta}, request.head.server, principal, client, exchange, 0.0, "", request.address
         )
         if method in CALL_METHODS:
             if "requestState" in params or (client.capabilities and can_be_asked(client)):
@@ -163,7 +163,7 @@ class ModernFront:
         ended = Reply(Raw(msgspec.json.encode({"resultType": "complete", "_meta": meta})))
         tagged = partial(_tagged, Raw(msgspec.json.encode(tag)))
         principal, client = request.principal, exchange.client
-        listener = Listener(request.server, principal, client, lambda *event: stream.put(tagged(*event)))
+        listener = Listener(request.head.server, principal, client, lambda *event: stream.put(tagged(*event)))
         stay = plane.streams.begin(principal, request.visit(), partial(exchange.finish, ended))
         try:
             wants = _wants(asked, view)
@@ -207,24 +207,16 @@ def _refuse_version(request: Request, client: ClientProfile) -> NoReturn:
 
 def _checked_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> Exposed | None:
     """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
-    headers, fields = request.headers, request.scope["headers"]
-    found, raw = None, params.get(NAMED.get(method, ""), NULL)
-    name, quoted = _plain(headers.get(b"mcp-name", b""))
-    is_named = raw is NULL or quoted == bytes(raw)
+    found, raw, head = None, params.get(NAMED.get(method, ""), NULL), request.head
+    is_named = raw is NULL or head.quoted == bytes(raw)
     if method == "tools/call" and raw is not NULL:
-        found = view.found["tool"].get(name if is_named else decoded(params, "name", str) or "")
+        found = view.found["tool"].get(head.name if is_named else decoded(params, "name", str) or "")
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}
-    if parameters or not is_named or headers.get(b"mcp-method") != method.encode() or len(headers) != len(fields):
-        said = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
-        validate(method, params, said, request.repeated(), parameters)
+    if parameters or not is_named or head.method != method or head.repeats:
+        said = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
+        names = [name.decode("latin-1") for name, _ in request.scope["headers"]] if head.repeats else []
+        validate(method, params, said, {name for name in names if names.count(name) > 1}, parameters)
     return found
-
-
-@lru_cache(maxsize=1024)
-def _plain(name: bytes) -> tuple[str, bytes]:
-    """A name that a header has to the letter, and how the body then has it; empty if it is written in another way."""
-    is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
-    return (name.decode(), b'"%b"' % name) if is_plain else ("", b"")
 
 
 def _answers(raw: bytes | Raw) -> dict[str, Raw]:

@@ -209,7 +209,7 @@ class Sessions:
         self._by_token: OrderedDict[str, ClientSession] = OrderedDict()
         self._by_id: dict[str, ClientSession] = {}
         self.closers: list[Callable[[ClientSession], None]] = []
-        self.changed: Callable[[ClientSession], None] = lambda session: None
+        self.changed: Callable[[ClientSession], object] = lambda session: None
         for kind, handler in {
             "session-changed": self._changed,
             "session-ended": lambda session, body: self._close(session),

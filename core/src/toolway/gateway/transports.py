@@ -73,8 +73,8 @@ class StreamableHttp:
     async def _initialize(self, request: Request, envelope: Envelope) -> None:
         if not isinstance(envelope.id, int | str):
             raise RpcError(INVALID_REQUEST, "initialize needs an id")
-        version, record, result = self._methods.initialize(envelope.members, request.server, request.principal)
-        session = await self._plane.sessions.create(request.principal, request.server, version, record)
+        version, record, result = self._methods.initialize(envelope.members, request.head.server, request.principal)
+        session = await self._plane.sessions.create(request.principal, request.head.server, version, record)
         await request.reply(200, encode_result(envelope.id, result), (b"mcp-session-id", session.token.encode()))
 
     async def _request(self, request: Request, session: ClientSession, envelope: Envelope) -> None:
@@ -131,7 +131,7 @@ class StreamableHttp:
             raise RpcError(UNSUPPORTED_VERSION, what, data=supported, status=400)
         if token is None:
             raise RpcError(INVALID_REQUEST, "Missing session ID: send initialize first", status=400)
-        session = await self._plane.sessions.find(token, request.principal, request.server)
+        session = await self._plane.sessions.find(token, request.principal, request.head.server)
         if session is None:
             raise RpcError(INVALID_REQUEST, "Session not found: send initialize again", status=404)
         session.address = request.address
@@ -174,8 +174,9 @@ class HttpWithSse:
 
     async def stream(self, request: Request, view: ServerView) -> None:
         """The GET: names the URL for POSTs, then carries every message to the client."""
-        plane, messages = self._plane, request.url("messages")
-        session = await plane.sessions.create(request.principal, request.server, OLDEST, Record())
+        plane, path = self._plane, request.scope["path"].rpartition("/")[0]
+        messages = f"{request.scope.get('root_path', '')}{path}/messages"
+        session = await plane.sessions.create(request.principal, request.head.server, OLDEST, Record())
         try:
             await plane.sessions.claim(session, None)
             stream, _ = session.attach(None)
@@ -193,7 +194,7 @@ class HttpWithSse:
         """Accept one message; what it brings comes on the stream."""
         body = await request.body()
         token = parse_qs(request.scope.get("query_string", b"").decode("latin-1")).get("session_id", [""])[0]
-        session = await self._plane.sessions.find(token, request.principal, request.server) if token else None
+        session = await self._plane.sessions.find(token, request.principal, request.head.server) if token else None
         if session is None or not (session.attached or session.record.listener):
             raise RpcError(INVALID_REQUEST, "Session not found: connect to the SSE endpoint again", status=404)
         session.address = request.address

@@ -87,8 +87,8 @@ class Visit(msgspec.Struct, frozen=True):
         return self.cookie is not None and self.authorization is None and self.api_key is None
 
     @property
-    def key(self) -> bytes:
-        """A digest of the credential and of where it is presented."""
+    def key(self) -> bytes | None:
+        """A digest of the credential and of where it is presented; None without one."""
         if self.cookie is not None and self.is_cookie:
             return credential_key("/session", self.cookie.encode(), None)
         return credential_key(self.context.server, self.authorization, self.api_key)
@@ -107,8 +107,10 @@ class Visit(msgspec.Struct, frozen=True):
         return Credentials(scheme.lower(), value.strip())
 
 
-def credential_key(server: str | None, authorization: bytes | None, api_key: bytes | None) -> bytes:
-    """A digest of a credential and of the server where it is presented; None is the REST API."""
+def credential_key(server: str | None, authorization: bytes | None, api_key: bytes | None) -> bytes | None:
+    """A digest of a credential and of the server where it is presented (None: the REST API); None without one."""
+    if authorization is None and api_key is None:
+        return None
     return blake2b(b"%b\0%b\0%b" % ((server or "/").encode(), authorization or b"", api_key or b"")).digest()
 
 

@@ -28,7 +28,10 @@ WHOLE: Final = "toolway.whole"
 FIELDS: Final = "toolway.fields"
 """Another one, for applications behind the edge: the header fields, repeated ones joined (RFC 9110 section 5.3)."""
 KNOWN: Final = "toolway.known"
-"""Another one, from a server that met the same head before, but for its Content-Length: a set of who found it good."""
+"""Another one, from a server that met the same head before, but for its Content-Length: what was found out about it.
+
+A dictionary; only what follows from the head alone is kept there, by whoever found it out.
+"""
 
 
 class Limits(BaseModel, extra="forbid", frozen=True):

@@ -106,6 +106,15 @@ def mcp_param_headers(wanted: HeaderMap, arguments: Any) -> dict[str, str]:
     return headers
 
 
+def unfit_for_message(content_type: bytes, accept: bytes) -> tuple[int, str] | None:
+    """Why a POST with these cannot be answered (MCP 2026-07-28, transports): HTTP status, and what to do."""
+    if content_type.partition(b";")[0].strip().lower() != b"application/json":
+        return 415, "Content-Type must be application/json"
+    if b"*/*" not in accept and not (b"application/json" in accept and b"text/event-stream" in accept):
+        return 406, "Accept must list application/json and text/event-stream"
+    return None
+
+
 def validate(
     method: str, params: Mapping[str, Raw], headers: Mapping[str, str], repeated: Collection[str], wanted: HeaderMap
 ) -> None:

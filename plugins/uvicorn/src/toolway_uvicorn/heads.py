@@ -72,5 +72,5 @@ class Heads:
         if place < 0 or head[line:start].strip(b" \t") or not head.startswith(b"\r", stop):
             return
         common = {name: value for name, value in scope.items() if name != WHOLE}
-        known = Known(head[:start], head[stop:], {**common, KNOWN: set()}, [*headers], place)
+        known = Known(head[:start], head[stop:], {**common, KNOWN: {}}, [*headers], place)
         self._known = [known, *self._known[: MOST - 1]]

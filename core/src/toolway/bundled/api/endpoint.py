@@ -48,8 +48,6 @@ async def enter(kernel: Kernel, request: Request) -> Authenticated:
         Forbidden: the token is missing or wrong.
     """
     fields, cookie = dict(request.headers.raw), request.cookies.get(COOKIE)
-    if any(len(request.headers.getlist(name)) > 1 for name in ("authorization", "x-api-key")):
-        raise InvalidInput("the request has a credential more than once; send it once")
     address = request.client.host if request.client else ""
     context = AuthContext(None, address, request.scope["path"], request.headers.get("user-agent", ""))
     visit = Visit(fields.get(b"authorization"), fields.get(b"x-api-key"), context, cookie)

@@ -1,0 +1,62 @@
+"""What the head of a request says to the data plane: found out once where the same head comes again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+import msgspec
+
+from toolway.hookspecs.auth import credential_key
+from toolway.hookspecs.serving import FIELDS, KNOWN
+from toolway.mcp import versions
+from toolway.mcp.headers import unfit_for_message
+
+PATH = re.compile(r"(?:/servers/([a-z0-9-]{1,48}))?/(mcp|sse|messages)")
+LEGACY = tuple(version.encode() for version in versions.LEGACY)
+
+
+class Head(msgspec.Struct, frozen=True, eq=False):
+    """Of a request to a virtual `server`, empty for all others: the `leaf` of its path, and the HTTP method.
+
+    `credential` is the digest of one. `unfit` is why it cannot be a POST with a message: a status, and what to do.
+    `is_modern` is None where only the message tells. `method` and `name` are what the message has to have too, the name
+    only where that needs no decoding, and `quoted` is its JSON. `repeats` says that a header came more than once.
+    """
+
+    server: str = ""
+    what: tuple[str, str] = ("", "")
+    credential: bytes | None = None
+    unfit: tuple[int, str] | None = None
+    is_modern: bool | None = None
+    method: str = ""
+    name: str = ""
+    quoted: bytes = b""
+    repeats: bool = False
+
+
+def head_of(scope: MutableMapping[str, Any]) -> Head:
+    """Of a request that has passed the edge."""
+    known: dict[Any, Head] = scope.get(KNOWN, {})
+    return known.get(Head) or known.setdefault(Head, _read(scope))
+
+
+def _read(scope: MutableMapping[str, Any]) -> Head:
+    match = PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
+    if match is None:
+        return Head()
+    server, fields = match[1] or "all", scope[FIELDS]
+    version, name = fields.get(b"mcp-protocol-version", LEGACY[0]), fields.get(b"mcp-name", b"")
+    is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
+    return Head(
+        server,
+        (match[2], scope["method"]),
+        credential_key(server, fields.get(b"authorization"), fields.get(b"x-api-key")),
+        unfit_for_message(fields.get(b"content-type", b""), fields.get(b"accept", b"")),
+        None if version in LEGACY else version >= b"2026-07-28" or b"mcp-session-id" not in fields,
+        fields.get(b"mcp-method", b"").decode("latin-1"),
+        name.decode() if is_plain else "",
+        b'"%b"' % name if is_plain else b"",
+        len(fields) != len(scope["headers"]),
+    )
