@@ -71,3 +71,18 @@ def test_capabilities_leave_out_what_the_principal_may_use_nothing_of(
 ) -> None:
     lists = Lists(Access([], [Denying(*denied)], MovedClock()), RING, 10)
     assert lists.capabilities(view(*items), ANONYMOUS).keys() == EVERYTHING.keys() - hidden
+
+
+def test_a_page_of_a_server_that_was_replaced_meanwhile_is_kept_for_nobody() -> None:
+    upstream, servers = Upstream("a", "http", UpstreamSettings(name="a", kind="http"), ()), [ServerSettings(name="s")]
+    found = UpstreamView(upstream, Discovery(Eras("2026-07-28"), EVERYTHING, {}, "", (TOOL,)), "up")
+    old = build_snapshot(1, [UpstreamView(upstream)], servers)
+    new = build_snapshot(2, [found], servers, old)
+    lists = Lists(Access([], [Denying()], MovedClock()), RING, 10)
+
+    late, next_one = (
+        bytes(lists.page(new, snapshot.servers["s"], "tools/list", "modern", ANONYMOUS, {})) for snapshot in (old, new)
+    )
+
+    assert b'"tools":[]' in late
+    assert b'"a__x"' in next_one

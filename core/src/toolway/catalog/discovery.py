@@ -117,8 +117,8 @@ class Watcher:
                 answer: Discovery | ToolwayError = self._came_up(await self._discover())
         except Exception as error:  # noqa: BLE001 - logged; one upstream must not end another
             answer = self._explained(error)
-            await self._disconnect()
             self._went_down(answer)
+            await self._disconnect()
         self._answer(asked, answer)
         if self._failures:
             return self._backoff()

@@ -29,7 +29,6 @@ from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
 log = logging.getLogger(__name__)
 
 VERSION_KEY = versions.PROTOCOL_VERSION_KEY.encode()
-SESSION_ONLY = frozenset({("mcp", "GET"), ("mcp", "DELETE")})
 Handler = Callable[[Request, ServerView], Awaitable[Awaitable[None] | None]]
 """Answers a request, or returns what does: whoever has nothing more to do with it is not kept on the way."""
 
@@ -76,7 +75,7 @@ class Endpoint:
             if view is None or not self._access.allowed(principal, "servers:connect", view.resource):
                 raise self._closed(principal, server, view)
             handler = self._routes.get(head.what)
-            if handler is None or (head.is_modern is not None and head.what in SESSION_ONLY):
+            if handler is None or (head.is_modern is not None and head.what in (("mcp", "GET"), ("mcp", "DELETE"))):
                 allow = ", ".join(verb for leaf, verb in self._routes if leaf == head.what[0])
                 await request.reply(405, b"", (b"allow", allow.encode()))
             elif (answer := await handler(request, view)) is not None:

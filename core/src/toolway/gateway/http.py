@@ -58,8 +58,7 @@ class Request(msgspec.Struct, eq=False):
 
     def header(self, name: bytes) -> str | None:
         """The value of a header, by its name in lower case."""
-        value = self.headers.get(name)
-        return None if value is None else value.decode("latin-1")
+        return self.headers[name].decode("latin-1") if name in self.headers else None
 
     def visit(self) -> Visit:
         """What authenticators need to know."""

@@ -61,8 +61,9 @@ class Lists(msgspec.Struct, eq=False):
         visibility = self.visibility(view, principal)
         after = self._after(method, view.settings.name, visibility, params.get("cursor"))
         key = (snapshot.number, view.settings.name, method, era, visibility, after)
-        known = self.pages.get(key)
-        if known is not None:
+        if snapshot.servers.get(view.settings.name) is not view:  # it was replaced while the request came in
+            return self._encode(view, method, era, principal, visibility, after)
+        if (known := self.pages.get(key)) is not None:
             self.pages.move_to_end(key)
             return known
         known = self.pages[key] = self._encode(view, method, era, principal, visibility, after)

@@ -71,7 +71,8 @@ class ModernConnection(Conversation):
                 tried = asyncio.Event()
                 self._stream = self._tasks.start(self._report(wants, tried))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(tried.wait(), OPENING_SECONDS)
+                    async with asyncio.timeout(OPENING_SECONDS):
+                        await tried.wait()
         finally:
             if old is not None:
                 old.cancel()
