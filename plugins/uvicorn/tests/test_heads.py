@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from toolway.edge.edge import Edge
 from toolway.edge.settings import EdgeSettings
-from toolway.hookspecs.serving import FIELDS, KNOWN, WHOLE, Limits
+from toolway.hookspecs.serving import FIELDS, KNOWN, WHOLE
 from toolway_uvicorn.connection import UvicornRunner
 from toolway_uvicorn.heads import IN_VAIN, MOST, Heads
 
@@ -45,10 +45,10 @@ class Served:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[Served, int]]:
+async def served(**bounds: int) -> AsyncIterator[tuple[Served, int]]:
     """An application behind the door, and its port."""
-    app, runner, limits = Served(), UvicornRunner(), Limits()
-    edge = Edge(app, EdgeSettings(), bind="127.0.0.1:1")
+    app, runner, configured = Served(), UvicornRunner(), EdgeSettings.model_validate({"limits": bounds})
+    edge, limits = Edge(app, configured, bind="127.0.0.1:1"), configured.limits
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: runner.connection(edge, limits, lambda _: None), "127.0.0.1", 0)
     async with server:
@@ -125,6 +125,14 @@ async def test_a_head_that_comes_again_is_known_whatever_the_length_of_its_body(
     assert app.known == [False, False, True, True, True, True]
     assert [each["body"] for each in app.seen[2:]] == bodies
     assert [each[FIELDS][b"content-length"] for each in app.seen[2:]] == [b"%d" % len(body) for body in bodies]
+
+
+async def test_the_body_of_a_known_head_is_not_longer_than_others_may_be() -> None:
+    async with served(body=1_000) as (app, port):
+        answers = await sent(port, [[post(b"x" * size)] for size in (1, 1_000, 1_000, 1_001)])
+
+    assert answers == [b"HTTP/1.1 200"] * 3 + [b"HTTP/1.1 413"]
+    assert app.known == [False, False, True]
 
 
 @pytest.mark.parametrize(
