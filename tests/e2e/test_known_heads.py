@@ -16,19 +16,19 @@ Call = Callable[[], Awaitable[Answer]]
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The requests whose heads were read."""
-    scopes, original = [], head._read
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of the requests whose heads were read."""
+    paths, original = list[str](), head._read
 
     def counted(scope: Any) -> head.Head:
-        scopes.append(scope["path"])
+        paths.append(scope["path"])
         return original(scope)
 
     monkeypatch.setattr(head, "_read", counted)
-    return scopes
+    return paths
 
 
-async def known(gate: RunningGateway, read: list[Any], token: str) -> Call:
+async def known(gate: RunningGateway, read: list[str], token: str) -> Call:
     """A call whose head is known: it is not read any more."""
     await eventually(lambda: gate.gateway.plane.view("strict").listed("tool"))
     fields = {"authorization": f"Bearer {token}"}
@@ -44,7 +44,7 @@ async def known(gate: RunningGateway, read: list[Any], token: str) -> Call:
     return call
 
 
-async def test_a_revoked_credential_is_refused(gateway: StartGateway, read: list[Any]) -> None:
+async def test_a_revoked_credential_is_refused(gateway: StartGateway, read: list[str]) -> None:
     gate = await gateway(enable=["uvicorn", "tokens"], servers=[STRICT], demo=True)
     assert (await gate.api("POST", "/users", {"name": "alice"})).status == 201
     token = (await gate.api("POST", "/tokens", {"subject": "user:alice"})).content
@@ -58,7 +58,7 @@ async def test_a_revoked_credential_is_refused(gateway: StartGateway, read: list
     assert [path for path in read if "mcp" in path] == []
 
 
-async def test_after_a_reload_the_gateway_that_serves_decides(gateway: StartGateway, read: list[Any]) -> None:
+async def test_after_a_reload_the_gateway_that_serves_decides(gateway: StartGateway, read: list[str]) -> None:
     gate = await gateway(enable=["uvicorn"], servers=[STRICT], demo=True)
     call = await known(gate, read, gate.token)
 

@@ -91,7 +91,7 @@ class Edge:
         A head with nothing rare in it becomes known, and is not looked at again.
         """
         scope, host = exchange.scope, fields[b"host"]
-        length, is_rare = fields.get(b"content-length", b"0"), not _RARE.isdisjoint(fields)
+        is_rare = not _RARE.isdisjoint(fields)
         if host not in self._known_hosts:
             if not self._names.allows_host(host, (scope.get("server") or (None,))[0]):
                 what = "This host is not served here; the operator can add it to allowed_hosts."
@@ -106,6 +106,7 @@ class Edge:
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
         if exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
             return False
+        length = fields.get(b"content-length", b"0")
         if len(length) > DIGITS or not length.isdigit() or int(length) > self.limits.body:
             raise bad_length(length, self.limits)
         if not (is_rare or self._root_path) and len(fields) == len(scope["headers"]):  # repeated ones have to be joined

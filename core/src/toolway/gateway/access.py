@@ -55,7 +55,7 @@ class Access:
             StoreUnavailable: a credential that cannot be looked up now.
             TooManyFailures: one of many bad credentials from this address.
         """
-        if (known := self.remembered(visit.key)) is None:
+        if (known := self._fresh(visit.key)) is None:
             known = await self._verified(visit, remember=remember)
         if known.networks and not is_within(visit.context.address, known.networks):
             what = "the credential is not accepted from this address; use it where it is meant to be used"
@@ -63,14 +63,9 @@ class Access:
         return known
 
     def remembered(self, credential: bytes | None) -> Authenticated | None:
-        """Whose credential has this digest (`credential_key`); None when it has to be verified, perhaps again.
-
-        Only `authenticate` looks at the `networks` from which it is accepted.
-        """
-        if credential is None:
-            return NOBODY
-        known = self._known.get(credential)
-        return known if known is not None and known.cache_until > self._clock.monotonic() else None
+        """Whose credential has this digest (`credential_key`); None when more has to be looked at."""
+        known = self._fresh(credential)
+        return None if known is None or known.networks else known
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
         """One ALLOW and no DENY, within the limits of the credential; an authorizer that fails denies."""
@@ -119,6 +114,13 @@ class Access:
         for digest in gone:
             del self._known[digest]
         self.dropped(frozenset(gone.values()) - {known.principal.id for known in self._known.values()})
+
+    def _fresh(self, credential: bytes | None) -> Authenticated | None:
+        """Who that is, if it need not be verified again."""
+        if credential is None:
+            return NOBODY
+        known = self._known.get(credential)
+        return known if known is not None and known.cache_until > self._clock.monotonic() else None
 
     async def _verified(self, visit: Visit, *, remember: bool) -> Authenticated:
         before = self._revocations

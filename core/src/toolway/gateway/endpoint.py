@@ -6,14 +6,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from time import time_ns
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway.catalog.snapshot import ServerView
 from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
 from toolway.gateway.exchange import RPC_STATUS
 from toolway.gateway.head import head_of
-from toolway.gateway.http import Receive, Request, Scope, Send, decode_patiently, fields_of
+from toolway.gateway.http import Request, decode_patiently, fields_of
 from toolway.gateway.legacy import LegacyMethods
 from toolway.gateway.modern import ModernFront
 from toolway.gateway.plane import DataPlane
@@ -67,7 +67,7 @@ class Endpoint:
             served.route, served.server = f"/servers/{{server}}/{head.what[0]}", server
         try:
             who, view = self._access.remembered(head.credential), self._catalog.snapshot.servers.get(server)
-            if who is None or who.networks:
+            if who is None:
                 who = await self._access.authenticate(request.visit(), remember=view is not None)
             principal = request.principal = who.principal
             if served is not None:
@@ -107,8 +107,7 @@ class Endpoint:
         request.id = envelope.id if isinstance(envelope.id, int | str) else None
         if (served := SERVED.get()) is not None:
             served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
-        said = envelope.members.get("_meta", b"") if head.is_modern is None else b""
-        if head.is_modern or VERSION_KEY in bytes(said):
+        if head.is_modern or (head.is_modern is None and VERSION_KEY in bytes(envelope.members.get("_meta", b""))):
             return self._modern.post(request, envelope, view)
         return self._legacy.post(request, envelope, body)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
+from starlette.types import Scope
 
 from toolway.hookspecs.auth import credential_key
 from toolway.hookspecs.serving import FIELDS, KNOWN
@@ -18,7 +18,7 @@ LEGACY = tuple(version.encode() for version in versions.LEGACY)
 
 
 class Head(msgspec.Struct, frozen=True, eq=False):
-    """Of a request to a virtual `server`, empty for all others: the `leaf` of its path, and the HTTP method.
+    """Of a request to a virtual `server`, empty for all others; `what` is the end of its path, and the HTTP method.
 
     `credential` is the digest of one. `unfit` is why it cannot be a POST with a message: a status, and what to do.
     `is_modern` is None where only the message tells. `method` and `name` are what the message has to have too, the name
@@ -36,13 +36,13 @@ class Head(msgspec.Struct, frozen=True, eq=False):
     repeats: bool = False
 
 
-def head_of(scope: MutableMapping[str, Any]) -> Head:
+def head_of(scope: Scope) -> Head:
     """Of a request that has passed the edge."""
     known: dict[Any, Head] = scope.get(KNOWN, {})
     return known.get(Head) or known.setdefault(Head, _read(scope))
 
 
-def _read(scope: MutableMapping[str, Any]) -> Head:
+def _read(scope: Scope) -> Head:
     match = PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
     if match is None:
         return Head()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from starlette.types import Receive, Scope, Send
 
 from toolway.gateway.access import NOBODY
 from toolway.gateway.head import Head
@@ -18,10 +19,6 @@ from toolway.mcp.sse import encode_event
 
 if TYPE_CHECKING:
     from toolway.gateway.exchange import Exchange
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 STREAM_AFTER = 10.0
 PING_SECONDS = 15.0

@@ -214,7 +214,7 @@ def _checked_headers(request: Request, method: str, params: dict[str, Raw], view
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}
     if parameters or not is_named or head.method != method or head.repeats:
         said = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
-        names = [name.decode("latin-1") for name, _ in request.scope["headers"]] if head.repeats else []
+        names = [name.decode("latin-1") for name, _ in request.scope["headers"]]
         validate(method, params, said, {name for name in names if names.count(name) > 1}, parameters)
     return found
 

@@ -60,6 +60,12 @@ class FramingContract(RunnerContract):
 
         assert answer.status == 400
 
+    @pytest.mark.parametrize("name", ["Authorization", "X-API-Key", "Mcp-Session-Id", "Last-Event-ID", "Origin"])
+    async def test_a_header_of_which_one_would_be_believed_comes_only_once(self, gate: OpenGate, name: str) -> None:
+        answer = await (await gate()).get("/", f"{name}: a", f"{name}: b")
+
+        assert (answer.status, answer.json["code"]) == (400, "repeated_header")
+
     async def test_http_1_0_needs_a_host_too(self, gate: OpenGate) -> None:
         answer = await (await gate()).ask(b"GET / HTTP/1.0\r\n\r\n")
 
