@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from toolway.edge.outbox import MANY, Outbox, outbox
+from toolway.edge.outbox import BUSY, MANY, Outbox, outbox
 
 
 class Transport(asyncio.WriteTransport):
@@ -56,6 +56,25 @@ async def test_the_writes_of_a_turn_go_out_together_in_their_order(written: list
 
     assert written == [("a", b"1"), ("b", b"2"), ("a", b"3")]
     assert box.turn not in turns
+
+
+@pytest.mark.parametrize(("before", "turns"), [(BUSY - 1, 1), (BUSY, 2)])
+async def test_after_many_at_once_the_next_ones_wait_for_a_second_turn(
+    written: list[tuple[str, bytes]], before: int, turns: int
+) -> None:
+    box, a = await crowded(), Transport("a", written)
+    for _ in range(before):
+        box.put(a, b"before")
+    await asyncio.sleep(0)
+    written.clear()
+
+    box.put(a, b"1")
+    for _ in range(turns):
+        assert written == []
+        box.put(a, b"2")
+        await asyncio.sleep(0)
+
+    assert written == [("a", b"1"), *[("a", b"2")] * turns]
 
 
 async def test_what_comes_when_others_are_gone_does_not_overtake_what_waits(written: list[tuple[str, bytes]]) -> None:

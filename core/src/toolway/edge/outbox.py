@@ -1,4 +1,4 @@
-"""What is sent in one turn of the event loop goes out together."""
+"""What is sent in one turn of the event loop goes out together, and what is sent in two of them while it is busy."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ log = logging.getLogger(__name__)
 
 MANY = 3
 """So many requests are in flight before anything waits for another: until then a turn of the loop costs more."""
+
+BUSY = 6
+"""So many messages went out together before the next ones wait for a second turn: it brings as many of them again."""
 
 
 class Outbox:
@@ -26,6 +29,7 @@ class Outbox:
         self.turn = 0
         self._call_soon, self._context = loop.call_soon, Context()
         self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
+        self._is_busy = False
 
     def put(self, transport: asyncio.WriteTransport, data: bytes) -> int:
         """Send it soon; at once while few requests are in flight. The turn: until `turn` is another one, it waits."""
@@ -36,19 +40,23 @@ class Outbox:
             return -1
         else:
             self._waiting.append((transport, data))
-            self._call_soon(self.send, context=self._context)
+            self._call_soon(self._wait if self._is_busy else self.send, context=self._context)
         return self.turn
 
     def send(self) -> None:
         """Send now what waits."""
         waiting, self._waiting = self._waiting, []
         self.turn += 1
+        self._is_busy = len(waiting) >= BUSY
         for transport, data in waiting:
             try:
                 if not transport.is_closing():
                     transport.write(data)
             except Exception:
                 log.exception("sending failed")
+
+    def _wait(self) -> None:
+        self._call_soon(self.send, context=self._context)
 
 
 _OUTBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
