@@ -150,7 +150,8 @@ async def build_gateway(
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    recorders = _recorders(plugins, kernel)
+    every = plugins.collect(system.toolway_change_recorders, kernel)
+    recorders = tuple(sorted(every, key=lambda each: getattr(each, "is_last", False)))  # whom all wait for comes last
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
     kernel.diagnostics = plugins.collect(telemetry.toolway_diagnostics, kernel)
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
@@ -168,12 +169,6 @@ def load_plugins(config: Config) -> Plugins:
     tables = config.plugins
     bundled = bundled_plugins(**config.accounts.model_dump())
     return Plugins.load(tables.enable, tables.optional, tables.tables, bundled, config.source)
-
-
-def _recorders(plugins: Plugins, kernel: GatewayKernel) -> tuple[system.ChangeRecorder, ...]:
-    """Those that everybody waits for come last."""
-    every = plugins.collect(system.toolway_change_recorders, kernel)
-    return tuple(sorted(every, key=lambda each: getattr(each, "is_last", False)))
 
 
 def _authorizers(plugins: Plugins, kernel: GatewayKernel) -> list[auth.Authorizer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec import Raw
 
 from toolway.gateway.head import Head, head_of
 from toolway.hookspecs.auth import credential_key
@@ -75,13 +76,13 @@ def test_what_cannot_be_a_post_with_a_message_is_told(content_type: str, accept:
 def test_a_name_that_needs_decoding_is_left_to_who_decodes(name: str) -> None:
     head = head_of(scope(mcp_method="tools/call", mcp_name=name))
 
-    assert (head.method, head.name, head.quoted) == ("tools/call", "", b"")
+    assert (head.method, head.name, head.quoted) == ("tools/call", "", Raw(b""))
 
 
 def test_a_plain_name_is_there_as_the_message_has_it() -> None:
     head = head_of(scope("/mcp", ("mcp-name", "echo"), ("x", "1"), ("x", "2"), mcp_method="tools/call"))
 
-    assert (head.name, head.quoted, head.repeats) == ("echo", b'"echo"', True)
+    assert (head.name, head.quoted, head.repeats) == ("echo", Raw(b'"echo"'), True)
 
 
 def test_of_a_credential_there_is_only_its_digest() -> None:

@@ -75,7 +75,7 @@ def test_a_stream_that_takes_over_goes_on_with_the_same_numbers() -> None:
     old, new = EventStream(0, RETAIN_BYTES), EventStream(0, RETAIN_BYTES)
     for message in (b"1", b"2", b"3"):
         old.put(message)
-    old.events.popleft()
+    del old.events[0]
 
     new.take_over(old, 1)
     new.put(b"4")

@@ -19,6 +19,7 @@ from toolway.edge.names import CORS, PREFLIGHT, Names
 from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
 from toolway.hookspecs.serving import CLOSE, FIELDS, KNOWN, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
+from toolway.hookspecs.structs import Mutable
 from toolway.hookspecs.telemetry import Served
 
 log = logging.getLogger("toolway.edge")
@@ -66,9 +67,10 @@ class Edge:
         scope[WHOLE] = exchange
         try:
             known: dict[Any, Any] = scope.get(KNOWN, {})
-            fields = scope[FIELDS] = dict(scope["headers"]) if self in known else check_head(scope, self.limits)
+            fields = scope[FIELDS] = known.get(self) or check_head(scope, self.limits)
             if (self in known and not self.draining) or self._admits(exchange, fields, known):
-                await self.app(scope, exchange.receive, exchange.send)
+                app = self.app  # as a method, the interpreter would look for it each time
+                await app(scope, exchange.receive, exchange.send)
                 if not exchange.finished:
                     exchange.complain()
             else:
@@ -106,11 +108,12 @@ class Edge:
             raise Refusal(503, "draining", "The gateway is stopping.", retry_after=1)
         if exchange.cors and scope["method"] == "OPTIONS" and b"access-control-request-method" in fields:
             return False
-        length = fields.get(b"content-length", b"0")
+        is_repeated = len(fields) != len(scope["headers"])
+        length = fields.pop(b"content-length", b"0")
         if len(length) > DIGITS or not length.isdigit() or int(length) > self.limits.body:
             raise bad_length(length, self.limits)
-        if not (is_rare or self._root_path) and len(fields) == len(scope["headers"]):  # repeated ones have to be joined
-            known[self] = True
+        if not (is_rare or is_repeated or self._root_path):
+            known[self] = fields
         return True
 
     def _check_rare(self, exchange: Exchange, fields: Fields) -> None:
@@ -161,7 +164,7 @@ class Edge:
             exchange.stop()
 
 
-class Exchange(msgspec.Struct, eq=False):
+class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
     """One request on its way through the door: `receive` and `send` for the application behind it.
 
     `answered` are the headers of an answer that has begun, `gone` says that the client has left. `asked` is when the
@@ -224,7 +227,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
         """See `Whole`; with the headers of the door, and nothing after a refusal, as `send`."""
-        if self.whole is None or self.refusal is not None or self.answered is not None:
+        if self.whole is None or self.refusal is not None or self.answered is not None or self.edge.draining:
             return False
         self.answered = headers
         self.finished = self.whole.answer(status, self._completed(status, headers), body)

@@ -39,7 +39,7 @@ class Access:
     ) -> None:
         self._authenticators, self._authorizers = tuple(authenticators), tuple(authorizers)
         self._clock = clock
-        self._known: OrderedDict[bytes | None, Authenticated] = OrderedDict()
+        self._known: dict[bytes | None, Authenticated] = {}
         self._refusals = Refusals(clock)
         self._revocations = 0
         self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
@@ -55,7 +55,8 @@ class Access:
             StoreUnavailable: a credential that cannot be looked up now.
             TooManyFailures: one of many bad credentials from this address.
         """
-        if (known := self._fresh(visit.key)) is None:
+        known = NOBODY if visit.key is None else self._known.get(visit.key)
+        if known is None or known.cache_until <= self._clock.monotonic():
             known = await self._verified(visit, remember=remember)
         if known.networks and not is_within(visit.context.address, known.networks):
             what = "the credential is not accepted from this address; use it where it is meant to be used"
@@ -64,8 +65,9 @@ class Access:
 
     def remembered(self, credential: bytes | None) -> Authenticated | None:
         """Whose credential has this digest (`credential_key`); None when more has to be looked at."""
-        known = self._fresh(credential)
-        return None if known is None or known.networks else known
+        known = NOBODY if credential is None else self._known.get(credential)
+        is_good = known is not None and not known.networks and known.cache_until > self._clock.monotonic()
+        return known if is_good else None
 
     def allowed(self, principal: Principal, action: str, resource: Resource) -> bool:
         """One ALLOW and no DENY, within the limits of the credential; an authorizer that fails denies."""
@@ -106,21 +108,10 @@ class Access:
         """Forget every credential with one of these revoke keys; `EVERY_KEY` is in all of them."""
         self._revocations += 1  # what is being verified just now is not remembered
         self._refusals.forget()
-        gone = {
-            digest: known.principal.id
-            for digest, known in self._known.items()
-            if EVERY_KEY in keys or not keys.isdisjoint(known.revoke_keys)
-        }
-        for digest in gone:
-            del self._known[digest]
-        self.dropped(frozenset(gone.values()) - {known.principal.id for known in self._known.values()})
-
-    def _fresh(self, credential: bytes | None) -> Authenticated | None:
-        """Who that is, if it need not be verified again."""
-        if credential is None:
-            return NOBODY
-        known = self._known.get(credential)
-        return known if known is not None and known.cache_until > self._clock.monotonic() else None
+        is_all, known = EVERY_KEY in keys, self._known
+        digests = [digest for digest, each in known.items() if is_all or not keys.isdisjoint(each.revoke_keys)]
+        gone = frozenset(known.pop(digest).principal.id for digest in digests)
+        self.dropped(gone - {each.principal.id for each in known.values()})
 
     async def _verified(self, visit: Visit, *, remember: bool) -> Authenticated:
         before = self._revocations
@@ -133,7 +124,7 @@ class Access:
         if remember and verified.cache_until > self._clock.monotonic() and before == self._revocations:
             self._known[visit.key] = verified
             if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
+                del self._known[next(iter(self._known))]
         return verified
 
     async def _ask(self, credentials: auth.Credentials, context: auth.AuthContext) -> Authenticated:

@@ -89,8 +89,8 @@ class Attempts(msgspec.Struct, eq=False):
         view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
-        clock, queues, balancer, now = exchange.clock, self.queues, self.balancer, self.clock.monotonic
-        tried, sent = list[Endpoint](), False
+        clock, queues, balancer, now, sent = exchange.clock, self.queues, self.balancer, self.clock.monotonic, False
+        tried: list[Endpoint] = []
         if not queues.take(policy, target.upstream):
             await queues.enter(policy, target.upstream)
         clock.slots.append((queues, target.upstream))

@@ -57,7 +57,7 @@ class Dispatch:
         watchers: Watchers,
         redact: Callable[[str], str],
     ) -> None:
-        self._access, self._allowed, self.calls = lists.access, lists.access.allowed, quota
+        self._access, self.calls = lists.access, quota
         self._watchers, self.redact = watchers if watchers.sees_calls else None, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}
@@ -94,9 +94,10 @@ class Dispatch:
                 self._slow.discard(exchange)
             if watchers is not None:
                 watchers.done_call(call, reply, began)
-        reply.fault = reply.fault and redacted(reply.fault, self.redact)
-        if reply.fault is not None and call.client.era == "legacy" and reply.fault.code == MISSING_CAPABILITY:
-            reply.fault = routing.RpcFault(INTERNAL_ERROR, reply.fault.message, reply.fault.data)
+        if reply.fault is not None:
+            told = reply.fault = redacted(reply.fault, self.redact)
+            if told.code == MISSING_CAPABILITY and call.client.era == "legacy":
+                told.code = INTERNAL_ERROR
         exchange.finish(reply)
 
     async def done(self) -> None:
@@ -121,7 +122,7 @@ class Dispatch:
         if call.method == "completion/complete":
             return self._completion(call, view)
         kind: ItemKind = "tool" if call.method == "tools/call" else "prompt"
-        if found is None or not self._allowed(call.principal, ACTIONS[kind], found.resource):
+        if found is None or not self._access.allowed(call.principal, ACTIONS[kind], found.resource):
             found = self._find(call, view, kind, kind, text_of(call.params, "name"))
         target = found.target
         call.params = {**call.params, "name": found.own}
@@ -133,7 +134,7 @@ class Dispatch:
 
     def _find(self, call: Call, view: ServerView, kind: ItemKind, what: str, name: str) -> Exposed:
         found = view.find(kind, name)
-        if found is None or not self._allowed(call.principal, ACTIONS[kind], found.resource):
+        if found is None or not self._access.allowed(call.principal, ACTIONS[kind], found.resource):
             if found is not None:
                 self._refuse_out_of_scope(call, ACTIONS[kind], found.resource)
             raise RpcError(INVALID_PARAMS, f"Unknown {what}: {name}")
@@ -164,7 +165,7 @@ class Dispatch:
         return target
 
     def _may_read(self, call: Call, resource: Resource) -> bool:
-        return self._allowed(call.principal, "resources:read", resource)
+        return self._access.allowed(call.principal, "resources:read", resource)
 
     def _completion(self, call: Call, view: ServerView) -> Target:
         raw = call.params.get("ref", Raw(b"null"))

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from time import time_ns
 
+from msgspec import UNSET
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from toolway.catalog.snapshot import ServerView
@@ -24,13 +25,11 @@ from toolway.hookspecs.serving import FIELDS, WHOLE, Refusal
 from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp import versions
 from toolway.mcp.errors import INVALID_REQUEST, RpcError, redacted
-from toolway.mcp.messages import SLICE, NotAMessage, decode, encode_error
+from toolway.mcp.messages import SLICE, Envelope, NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)
 
 VERSION_KEY = versions.PROTOCOL_VERSION_KEY.encode()
-Handler = Callable[[Request, ServerView], Awaitable[Awaitable[None] | None]]
-"""Answers a request, or returns what does: whoever has nothing more to do with it is not kept on the way."""
 
 
 class Endpoint:
@@ -44,7 +43,7 @@ class Endpoint:
         self._legacy = StreamableHttp(plane, methods)
         sse = HttpWithSse(plane, methods)
         self._fronts = methods, self._modern, self._legacy, sse
-        self._routes: dict[tuple[str, str], Handler] = {
+        self._routes: dict[tuple[str, str], Callable[[Request, ServerView], Awaitable[None]]] = {
             ("mcp", "POST"): self._post,
             ("mcp", "GET"): self._legacy.get,
             ("mcp", "DELETE"): self._legacy.delete,
@@ -78,8 +77,8 @@ class Endpoint:
             if handler is None or (head.is_modern is not None and head.what in (("mcp", "GET"), ("mcp", "DELETE"))):
                 allow = ", ".join(verb for leaf, verb in self._routes if leaf == head.what[0])
                 await request.reply(405, b"", (b"allow", allow.encode()))
-            elif (answer := await handler(request, view)) is not None:
-                await answer
+            else:
+                await handler(request, view)
         except Refusal:
             raise  # the door answers for what it refused, such as a body that grew too large
         except ConnectionResetError:
@@ -96,15 +95,23 @@ class Endpoint:
             return Forbidden(what, scope=f"servers:connect:{server}")
         return NotFound(f"there is no server {server!r}")
 
-    async def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
+    def _post(self, request: Request, view: ServerView) -> Awaitable[None]:
+        """What answers a message: all that is here already is done at once."""
         head, whole = request.head, request.scope.get(WHOLE)
         if head.unfit is not None:
             raise RpcError(INVALID_REQUEST, head.unfit[1], status=head.unfit[0])
         body = whole.take() if whole is not None else None
-        if body is None:
-            body = await request.body()
-        envelope = decode(body) if len(body) <= SLICE else await decode_patiently(body)
-        request.id = envelope.id if isinstance(envelope.id, int | str) else None
+        if body is None or len(body) > SLICE:
+            return self._post_slowly(request, view, body)
+        return self._message(request, view, body, decode(body))
+
+    async def _post_slowly(self, request: Request, view: ServerView, body: bytes | None) -> None:
+        body = await request.body() if body is None else body
+        await self._message(request, view, body, await decode_patiently(body))
+
+    def _message(self, request: Request, view: ServerView, body: bytes, envelope: Envelope) -> Awaitable[None]:
+        head = request.head
+        request.id = None if envelope.id is UNSET else envelope.id
         if (served := SERVED.get()) is not None:
             served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
         if head.is_modern or (head.is_modern is None and VERSION_KEY in bytes(envelope.members.get("_meta", b""))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,9 +16,11 @@ from toolway.gateway.limits import Bound
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal, Visit
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
+from toolway.hookspecs.structs import Mutable
 from toolway.mcp.messages import encode_error, encode_notification, encode_result
 
 if TYPE_CHECKING:
+    from toolway.gateway.http import Answer
     from toolway.gateway.parked import State
     from toolway.gateway.sessions import ClientSession
     from toolway.hookspecs.catalog import Exposed
@@ -62,7 +64,7 @@ def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
             raise ClientCannot("the client did not declare URL elicitation", capability="elicitation.url")
 
 
-class Pausable(msgspec.Struct, eq=False):
+class Pausable(msgspec.Struct, eq=False, metaclass=Mutable):
     """Deadline and slots of a call: while it waits for a person the clock stands still and others have the slots.
 
     `until` is the deadline, in monotonic seconds, for `task`, moved on by pauses. Most calls are over long before: its
@@ -139,12 +141,12 @@ class Asker(Protocol):
         """The answer; raises ClientCannot."""
 
 
-class Exchange(msgspec.Struct, eq=False):
+class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
     """The peer of one call. `finish` puts the reply on the stream.
 
     `params` is what the client sent, while those of the call change on their way. `introduction` says to modern
     upstreams who the client is. `closes` is false where the stream belongs to the session (HTTP+SSE). `found` is the
-    item that the call names, where that is known already. `slow` is called when the call was not over soon.
+    item that the call names, where that is known already. `slow` is told when the call was not over soon.
     `refused` is why the credential is not good enough, where it is not. `progress` is what the client was told last: it
     only grows, whatever several attempts report. `headers` are more ones of the HTTP answer.
     """
@@ -167,7 +169,7 @@ class Exchange(msgspec.Struct, eq=False):
     given_up: bool = False
     late: Reply | None = None
     found: Exposed | None = None
-    slow: Callable[[], None] | None = None
+    slow: Answer | None = None
     refused: Exception | None = None
     progress: float = -math.inf
     headers: Mapping[str, str] = {}
@@ -212,7 +214,7 @@ class Exchange(msgspec.Struct, eq=False):
         """It was not over soon: set up what only slow calls need."""
         self.clock.arm()
         if self.slow is not None:
-            self.slow()
+            self.slow.is_slow()
 
     def end(self) -> bool:
         """The call is over. True when the client gave it up, and the cancellation that is under way says only that.

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 from starlette.types import Scope
 
 from toolway.hookspecs.auth import credential_key
@@ -32,7 +33,7 @@ class Head(msgspec.Struct, frozen=True, eq=False):
     is_modern: bool | None = None
     method: str = ""
     name: str = ""
-    quoted: bytes = b""
+    quoted: Raw = Raw(b"")
     repeats: bool = False
 
 
@@ -46,17 +47,12 @@ def _read(scope: Scope) -> Head:
     match = PATH.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
     if match is None:
         return Head()
-    server, fields = match[1] or "all", scope[FIELDS]
+    server, fields, headers = match[1] or "all", scope[FIELDS], scope["headers"]
     version, name = fields.get(b"mcp-protocol-version", LEGACY[0]), fields.get(b"mcp-name", b"")
     is_plain = name.isascii() and name[:2] != b"=?" and b"\\" not in name
-    return Head(
-        server,
-        (match[2], scope["method"]),
-        credential_key(server, fields.get(b"authorization"), fields.get(b"x-api-key")),
-        unfit_for_message(fields.get(b"content-type", b""), fields.get(b"accept", b"")),
-        None if version in LEGACY else version >= b"2026-07-28" or b"mcp-session-id" not in fields,
-        fields.get(b"mcp-method", b"").decode("latin-1"),
-        name.decode() if is_plain else "",
-        b'"%b"' % name if is_plain else b"",
-        len(fields) != len(scope["headers"]),
-    )
+    plain, quoted = (name.decode(), Raw(b'"%b"' % name)) if is_plain else ("", Raw(b""))
+    credential = credential_key(server, fields.get(b"authorization"), fields.get(b"x-api-key"))
+    unfit = unfit_for_message(fields.get(b"content-type", b""), fields.get(b"accept", b""))
+    is_modern = None if version in LEGACY else version >= b"2026-07-28" or b"mcp-session-id" not in fields
+    method, repeats = fields.get(b"mcp-method", b"").decode("latin-1"), len(dict(headers)) != len(headers)
+    return Head(server, (match[2], scope["method"]), credential, unfit, is_modern, method, plain, quoted, repeats)

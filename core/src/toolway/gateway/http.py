@@ -14,6 +14,7 @@ from toolway.gateway.head import Head
 from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import AuthContext, Principal, Visit
 from toolway.hookspecs.serving import WHOLE, HeaderList
+from toolway.hookspecs.structs import Mutable
 from toolway.mcp.messages import Envelope, decode, measured
 from toolway.mcp.sse import encode_event
 
@@ -31,7 +32,7 @@ SSE_HEADERS = [
 ]
 
 
-class Request(msgspec.Struct, eq=False):
+class Request(msgspec.Struct, eq=False, metaclass=Mutable):
     """One HTTP request for the virtual server that its `head` names; `headers` are the `FIELDS` of the edge.
 
     `principal` is set once it is known who asks, `id` once the body is read; `started` and `streamed` say that the
@@ -73,13 +74,16 @@ class Request(msgspec.Struct, eq=False):
                 return b"".join(parts)
         raise ConnectionResetError("the client left before its request was complete")
 
-    async def reply(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
-        """Send a complete response; 503 says when to try again."""
-        fields = [(b"content-length", b"%d" % len(body)), *headers]
-        if body:
-            fields.append(JSON)
+    def answered(self, status: int, fields: HeaderList, body: bytes) -> bool:
+        """Whether a complete response could be sent at once; otherwise nothing was."""
         self.started, whole = True, self.scope.get(WHOLE)
-        if whole is None or not whole.answer(status, fields, body):
+        return whole is not None and whole.answer(status, fields, body)
+
+    async def reply(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+        """Send a complete response."""
+        fields = [JSON, *headers] if body else [*headers]
+        if not self.answered(status, fields, body):
+            fields.append((b"content-length", b"%d" % len(body)))
             await self.send({"type": "http.response.start", "status": status, "headers": fields})
             await self.send({"type": "http.response.body", "body": body})
 
@@ -96,7 +100,7 @@ async def decode_patiently(body: bytes) -> Envelope:
     return decode(body, is_measured=True)
 
 
-class Answer(msgspec.Struct, eq=False):
+class Answer(msgspec.Struct, eq=False, metaclass=Mutable):
     """Writes an `EventStream` as the response: JSON when it holds just the reply, else server-sent events.
 
     `frame` makes an event of a message's number and the message; `first` makes what a stream begins with; `gone` is
@@ -130,7 +134,9 @@ class Answer(msgspec.Struct, eq=False):
             elif stream.sequence == 1 and stream.closed and not self.left:
                 if exchange.refused is not None:
                     raise exchange.refused
-                await self.request.reply(exchange.status, stream.events[-1][1], *fields_of(exchange.headers))
+                fields, body = fields_of(exchange.headers) if exchange.headers else [], stream.events[-1][1]
+                if not self.request.answered(exchange.status, [JSON, *fields], body):
+                    await self.request.reply(exchange.status, body, *fields)
                 is_complete = True
             elif not self.left:
                 is_complete = await self._write(0)

@@ -80,7 +80,7 @@ class ModernFront:
             if "requestState" in params or (client.capabilities and can_be_asked(client)):
                 return self._patient_call(request, exchange, view)
             answer = Answer(request, stream, gone=exchange.cancel)
-            exchange.slow = answer.is_slow
+            exchange.slow = answer
             return answer.reply(plane.dispatch.run(exchange, view), exchange)
         if method == "subscriptions/listen":
             return self._listen(request, exchange, view)
@@ -208,7 +208,7 @@ def _refuse_version(request: Request, client: ClientProfile) -> NoReturn:
 def _checked_headers(request: Request, method: str, params: dict[str, Raw], view: ServerView) -> Exposed | None:
     """The tool that is called, if one is; most headers mirror the body to the letter, which is seen at once."""
     found, raw, head = None, params.get(NAMED.get(method, ""), NULL), request.head
-    is_named = raw is NULL or head.quoted == bytes(raw)
+    is_named = raw is NULL or head.quoted == raw
     if method == "tools/call" and raw is not NULL:
         found = view.found["tool"].get(head.name if is_named else decoded(params, "name", str) or "")
     parameters = tool_facts(found.item.raw)[0] if found is not None else {}

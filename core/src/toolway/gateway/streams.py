@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 import msgspec
+
+from toolway.hookspecs.structs import Mutable
 
 RETAIN_BYTES = 256 * 1024
 RETAIN_SECONDS = 300.0
@@ -15,13 +16,13 @@ PENDING_BYTES = 4 * 1024 * 1024
 LONG = 60.0
 
 
-class Budget(msgspec.Struct, eq=False):
+class Budget(msgspec.Struct, eq=False, metaclass=Mutable):
     """Bytes that the streams of one session keep together; more than `PENDING_BYTES` ends the stream that asks."""
 
     used: int = 0
 
 
-class EventStream(msgspec.Struct, eq=False):
+class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
     """Messages of one response or of one session's GET stream, numbered from 1; `readers` are called when one comes.
 
     `more` is called after each message that is not the last.
@@ -32,15 +33,15 @@ class EventStream(msgspec.Struct, eq=False):
 
     number: int = 0
     retain: int = 0
-    budget: Budget = msgspec.field(default_factory=Budget)
-    events: deque[tuple[int, bytes]] = msgspec.field(default_factory=deque)
+    budget: Budget | None = None
+    events: list[tuple[int, bytes]] = []
     sequence: int = 0
     delivered: int = 0
     closed: bool = False
     overflowed: bool = False
     lossy: bool = False
     left_at: float | None = None
-    readers: set[Callable[[], None]] = set()
+    readers: list[Callable[[], None]] = []
     more: Callable[[], None] | None = None
     size: int = 0
 
@@ -51,7 +52,8 @@ class EventStream(msgspec.Struct, eq=False):
         self.sequence += 1
         self.events.append((self.sequence, message))
         self.size += len(message)
-        self.budget.used += len(message)
+        if self.budget is not None:
+            self.budget.used += len(message)
         if len(self.events) > 1:
             self._keep_bounds()
         if last:
@@ -78,8 +80,8 @@ class EventStream(msgspec.Struct, eq=False):
     def sent(self, position: int) -> None:
         """Messages up to `position` are with the client."""
         self.delivered = max(self.delivered, position)
-        while not self.retain and self.events and self.events[0][0] <= position:
-            self._drop()
+        if not self.retain and self.events:
+            self._drop(max(0, position + 1 - self.events[0][0]))
 
     def take_over(self, old: EventStream, position: int) -> None:
         """Go on where the client's copy of `old` ends: the same numbers, what it has not got yet."""
@@ -93,8 +95,7 @@ class EventStream(msgspec.Struct, eq=False):
 
     def clear(self) -> None:
         """Forget what is kept."""
-        while self.events:
-            self._drop()
+        self._drop(len(self.events))
 
     async def wait(self, position: int, seconds: float) -> bool:
         """Wait for a message after `position`, the end or `wake`; False when `seconds` passed first."""
@@ -103,13 +104,13 @@ class EventStream(msgspec.Struct, eq=False):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         reader = partial(_settle, waiter, True)
-        self.readers.add(reader)
+        self.readers.append(reader)
         timer = loop.call_later(seconds, _settle, waiter, False)
         try:
             return await waiter
         finally:
             timer.cancel()
-            self.readers.discard(reader)
+            self.readers.remove(reader)
 
     async def messages(self, position: int) -> AsyncIterator[bytes]:
         """Those after `position` as they come, until the stream is closed; each is sent when the next is wanted."""
@@ -130,13 +131,17 @@ class EventStream(msgspec.Struct, eq=False):
             len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered)
         ):
             self._drop()
-        if self.budget.used > PENDING_BYTES and len(self.events) > 1:
+        pending = self.size if self.budget is None else self.budget.used
+        if pending > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
-    def _drop(self) -> None:
-        size = len(self.events.popleft()[1])
+    def _drop(self, count: int = 1) -> None:
+        """Forget so many of the oldest ones."""
+        size = sum(len(message) for _, message in self.events[:count])
+        del self.events[:count]
         self.size -= size
-        self.budget.used -= size
+        if self.budget is not None:
+            self.budget.used -= size
 
 
 def _settle(waiter: asyncio.Future[bool], value: bool) -> None:

@@ -106,13 +106,8 @@ def url_questions(fault: RpcFault, client: ClientProfile) -> dict[str, Any] | No
         raise ClientCannot("the tool needs URL elicitation", capability="elicitation.url")
     data = {} if fault.data is UNSET else read(fault.data, dict[str, Any])
     wanted = read(Raw(msgspec.json.encode(data.get("elicitations", []))), list[dict[str, Any]])
-    return {
-        f"url{number}": {
-            "method": "elicitation/create",
-            "params": {key: value for key, value in entry.items() if key != "elicitationId"},
-        }
-        for number, entry in enumerate(wanted)
-    }
+    params = [{key: value for key, value in entry.items() if key != "elicitationId"} for entry in wanted]
+    return {f"url{number}": {"method": "elicitation/create", "params": each} for number, each in enumerate(params)}
 
 
 def read(raw: Raw, expected: type[T]) -> T:

@@ -86,7 +86,7 @@ class StreamableHttp:
                 await request.reply(exchange.status, stream.events[-1][1])
             else:
                 answer = self._answer(request, session, stream)
-                exchange.slow = answer.is_slow
+                exchange.slow = answer
                 await answer.reply(work, exchange)
         finally:
             if request.streamed:
@@ -184,7 +184,7 @@ class HttpWithSse:
             try:
                 await self._methods.attached(session, request.principal)
                 first = encode_event(f"{messages}?session_id={session.token}".encode(), event="endpoint")
-                await Answer(request, stream, _as_message, lambda: first).events()
+                await Answer(request, stream, lambda _, raw: encode_event(raw, event="message"), lambda: first).events()
             finally:
                 plane.streams.leave(stay)
         finally:
@@ -226,7 +226,3 @@ class HttpWithSse:
             principal = msgspec.msgpack.decode(body["who"], type=Principal)
             with contextlib.suppress(RpcError):  # the client was told 202; what is wrong with its message is its own
                 await self._take(session, principal, decode(body["message"]), body["message"])
-
-
-def _as_message(sequence: int, message: bytes) -> bytes:
-    return encode_event(message, event="message")

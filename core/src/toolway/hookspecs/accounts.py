@@ -70,17 +70,9 @@ class Accounts(msgspec.Struct, frozen=True):
         account = self.accounts.get(account_id)
         if account is None or not account.enabled:
             raise Unauthenticated("the account of this credential is disabled or gone; ask an administrator")
-        return Principal(
-            id=account.id,
-            kind=account.kind,
-            name=account.name,
-            teams=tuple(sorted(account.teams)),
-            groups=account.groups,
-            scopes=frozenset({ADMIN}) if account.admin else frozenset(),
-            credential=credential,
-            limits=limits,
-            single_use=single_use,
-        )
+        teams, scopes = tuple(sorted(account.teams)), frozenset({ADMIN} if account.admin else ())
+        about = account.id, account.kind, account.name, teams, account.groups
+        return Principal(*about, scopes, credential, limits, single_use)
 
 
 NO_ACCOUNTS = Accounts()

@@ -9,12 +9,13 @@ import msgspec
 
 from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.routing import Call, Endpoint, Reply, Upstream
+from toolway.hookspecs.structs import Mutable
 
 if TYPE_CHECKING:
     from toolway.plugin import Kernel
 
 
-class Attempt(msgspec.Struct, eq=False):
+class Attempt(msgspec.Struct, eq=False, metaclass=Mutable):
     """One try of a call on one endpoint; `error` is set when it failed, `seconds` when it ended, which was at `ended`.
 
     `reply` is what the upstream answered, a fault too; both are None for one that was cancelled. `seconds` are without

@@ -16,6 +16,7 @@ from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.definitions import ServerSettings, UpstreamSettings
 from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.secrets import Challenge
+from toolway.hookspecs.structs import Mutable
 
 if TYPE_CHECKING:
     from toolway.hookspecs.attempts import Attempt
@@ -154,7 +155,7 @@ class Leg(msgspec.Struct, frozen=True, eq=False):
     version: str = ""
 
 
-class UpstreamRequest(msgspec.Struct, eq=False):
+class UpstreamRequest(msgspec.Struct, eq=False, metaclass=Mutable):
     """One request to an upstream: names are the upstream's own, `meta` is what goes out as `params._meta`.
 
     `name` is what modern HTTP mirrors as `Mcp-Name` (None where the method has none). `deadline` is monotonic
@@ -227,7 +228,7 @@ class Target(msgspec.Struct, frozen=True):
     fixed: dict[str, Any] = {}
 
 
-class Call(msgspec.Struct, eq=False, dict=True):
+class Call(msgspec.Struct, eq=False, dict=True, metaclass=Mutable):
     """One request of a client on its way through the gateway.
 
     `params` is raw and without `_meta`, which is `meta`. `deadline` is monotonic seconds. `address` is the client's

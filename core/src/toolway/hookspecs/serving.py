@@ -26,7 +26,10 @@ NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 WHOLE: Final = "toolway.whole"
 """A key of the ASGI scope, beside what ASGI says: the `Whole` of the request, from a server that has it."""
 FIELDS: Final = "toolway.fields"
-"""Another one, for applications behind the edge: the header fields, repeated ones joined (RFC 9110 section 5.3)."""
+"""Another one, for applications behind the edge: the header fields, repeated ones joined (RFC 9110 section 5.3).
+
+To read only, and without Content-Length: requests with the same head share them.
+"""
 KNOWN: Final = "toolway.known"
 """Another one, from a server that met the same head before, but for its Content-Length: what was found out about it.
 
@@ -107,7 +110,10 @@ class Whole(Protocol):
         """The body of the request, if all of it has come and nobody received of it; after this none is left."""
 
     def answer(self, status: int, headers: HeaderList, body: bytes) -> bool:
-        """Send a whole answer of a known length at once; False if the client has to be waited for, or is gone."""
+        """Send a whole answer at once; False if the client has to be waited for, or is gone.
+
+        The server adds the Content-Length; the headers have neither that nor Connection.
+        """
 
 
 Silence = Literal["first_byte", "head", "keep_alive", "linger"]

@@ -12,6 +12,7 @@ import msgspec
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.markers import hookspec
 from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.structs import Mutable
 
 if TYPE_CHECKING:
     from toolway.hookspecs.serving import HeaderList
@@ -23,7 +24,7 @@ LABELS = 1_000
 """Most values of a label whose set is made of names that operators gave."""
 
 
-class Served(msgspec.Struct, eq=False, dict=True):
+class Served(msgspec.Struct, eq=False, dict=True, metaclass=Mutable):
     """One HTTP request from its head to the end of its answer.
 
     The gateway sets what it learns on the way: `route` is the path's template, `method` and `meta` (`params._meta`)

@@ -75,6 +75,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         transport.set_write_buffer_limits(high=self._limits.write_buffer)
         super().on_message_begin()
         self._common, self.scope = self.scope, None
+        del self._common["state"]  # of a lifespan, which there is not
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever works for the connection hears of it."""
@@ -110,8 +111,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """A request with a head that came before."""
         self.scope = scope
         self._requests += 1
-        self.cycle = cycle = scope[WHOLE] = Cycle(self, scope, keep_alive=True)
-        cycle.body, cycle.more_body, cycle.is_news = body, False, True
+        self.cycle = cycle = scope[WHOLE] = Cycle(self, scope, True, body, more_body=False, is_news=True)
         self._start(cycle)
 
     def _parse(self, data: bytes) -> None:
@@ -163,7 +163,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         """A request begins: its scope is like that of the others, but for what is its own."""
         self._url.clear()
         self.headers = []
-        self.scope = {**self._common, "headers": self.headers, "state": {}}
+        self.scope = {**self._common, "headers": self.headers}
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A field of a head."""
@@ -178,7 +178,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._head_size = 0
         self._requests += 1
         keep_alive = version != "1.0" and parser.should_keep_alive()
-        cycle = scope[WHOLE] = Cycle(self, scope, keep_alive=keep_alive)
+        cycle = scope[WHOLE] = Cycle(self, scope, keep_alive)
         is_first = self.cycle is None or self.cycle.response_complete
         self.cycle = cycle
         if is_first:
@@ -207,7 +207,8 @@ class Connection(HttpToolsProtocol, ClientConnection):
 
     def _start(self, cycle: Cycle) -> None:
         self._running = cycle
-        self._task = self.loop.create_task(cycle.run(self.app))  # nothing else keeps it from being collected
+        # Nothing else keeps the task from being collected; a name is cheaper than the number that it got otherwise.
+        self._task = self.loop.create_task(cycle.run(self.app), name="request")
 
     def write(self, *data: bytes) -> None:
         """Send at once, after what waits."""

@@ -19,7 +19,7 @@ class BuiltinAuthorizer:
         """See `Authorizer`."""
         if ADMIN in principal.scopes:
             return ALLOW
-        if not resource.is_for(principal):
+        if resource.visibility != "public" and not resource.is_for(principal):
             return DENY
         if action == "servers:connect" or action in ITEM_ACTIONS:
             return ALLOW if principal.kind != "anonymous" or resource.access == "public" else ABSTAIN

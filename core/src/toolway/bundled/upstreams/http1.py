@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
+from toolway.hookspecs.structs import Mutable
 from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout, outbox
 
 MAX_HEAD = 64 * 1024
@@ -33,7 +34,7 @@ class Owner(Protocol):
         """The connection is of no further use."""
 
 
-class Answer(Struct, eq=False):
+class Answer(Struct, eq=False, metaclass=Mutable):
     """The response to one request: wait for `head`, then read the body once, from one task.
 
     `content_type` is the media type in lower case, without parameters; empty when there is none, as `encoding` is.
@@ -116,9 +117,8 @@ class Http1Connection(asyncio.Protocol):
     """Frames are judged by llhttp in its strict mode; whatever it refuses ends the connection."""
 
     on_header: Callable[[bytes, bytes], bytes]
-    is_closing: Callable[[], bool]
     _parser: HttpResponseParser
-    _transport: asyncio.Transport
+    transport: asyncio.Transport
 
     def __init__(self, owner: Owner, who: str, loop: asyncio.AbstractEventLoop) -> None:
         """`who` is what errors call the upstream."""
@@ -142,17 +142,17 @@ class Http1Connection(asyncio.Protocol):
         self._is_complete = False
         answer = self._answer = Answer(self, self._loop.create_future())
         if len(body) <= WRITTEN_AT_ONCE:
-            self._turn = self._outbox.put(self._transport, head + body)
+            self._turn = self._outbox.put(self.transport, head + body)
         else:
-            self._transport.write(head)
-            self._transport.write(body)
+            self.transport.write(head)
+            self.transport.write(body)
         return answer
 
     def resume(self) -> None:
         """The reader has caught up."""
-        if self._is_paused and not self.is_closing():
+        if self._is_paused and not self.transport.is_closing():
             self._is_paused = False
-            self._transport.resume_reading()
+            self.transport.resume_reading()
 
     def expire(self) -> None:
         """What was due has not come: a head, or another exchange."""
@@ -160,14 +160,13 @@ class Http1Connection(asyncio.Protocol):
 
     def abandon(self, error: UpstreamError | None) -> None:
         """Close at once; `error` is for who waits for the answer, None when all of it is there."""
-        self._transport.abort()
+        self.transport.abort()
         self._owner.lost(self)
         self._end(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol`."""
-        self._transport = cast(asyncio.Transport, transport)
-        self.is_closing = transport.is_closing
+        self.transport = cast(asyncio.Transport, transport)
         self._parser = HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
@@ -187,8 +186,8 @@ class Http1Connection(asyncio.Protocol):
                 what = f"answered with bad HTTP/1.1, or with a head of more than {MAX_HEAD} bytes"
                 self.abandon(UpstreamProtocol(f"{self._who} {what}"))
         if self._is_complete:
-            is_written = not self._transport.get_write_buffer_size()
-            if self._stays and is_written and not self.is_closing():
+            is_written = not self.transport.get_write_buffer_size()
+            if self._stays and is_written and not self.transport.is_closing():
                 if self._is_paused:
                     self.resume()
                 self._end(None)
@@ -222,8 +221,7 @@ class Http1Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
-        names, values = map(bytes.lower, reversed(self._fields)), reversed(self._fields.values())
-        fields = dict(zip(names, values, strict=True))  # the first of a name counts
+        fields = dict(zip(map(bytes.lower, self._fields), self._fields.values(), strict=True))
         status, answer, coding = self._parser.get_status_code(), self._answer, fields.get(b"transfer-encoding")
         if status < 100 or status == 101 or (coding is not None and coding.lower() != b"chunked"):
             raise HttpParserError("a status or coding that nobody asked for")
@@ -249,7 +247,7 @@ class Http1Connection(asyncio.Protocol):
                 answer.wake()
             if answer.size > HIGH_WATER:
                 self._is_paused = True
-                self._transport.pause_reading()
+                self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
         """The end of an interim answer, or of the answer."""

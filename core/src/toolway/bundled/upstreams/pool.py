@@ -119,7 +119,7 @@ class Pool:
         """The idle connection that was used last."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_closing():
+            if not connection.transport.is_closing():
                 return connection
         return None
 
@@ -174,7 +174,7 @@ class Pool:
             self._addresses_until = 0.0
             what = "check that it is up and its address"
             raise UpstreamUnreachable(f"no connection to {self._who}; {what}") from None
-        if self._is_closed or connection.is_closing():
+        if self._is_closed or connection.transport.is_closing():
             connection.expire()
             raise UpstreamUnreachable(f"the connection to {self._who} was closed at once")
         self._connections.add(connection)
