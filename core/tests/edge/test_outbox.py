@@ -58,8 +58,8 @@ async def test_the_writes_of_a_turn_go_out_together_in_their_order(written: list
     assert box.turn not in turns
 
 
-@pytest.mark.parametrize(("before", "turns"), [(BUSY - 1, 1), (BUSY, 2)])
-async def test_after_many_at_once_the_next_ones_wait_for_a_second_turn(
+@pytest.mark.parametrize(("before", "turns"), [(BUSY[0] - 1, 1), (BUSY[0], 2), (BUSY[1], 3), (BUSY[1] * 9, 3)])
+async def test_after_many_at_once_the_next_ones_wait_for_more_turns(
     written: list[tuple[str, bytes]], before: int, turns: int
 ) -> None:
     box, a = await crowded(), Transport("a", written)

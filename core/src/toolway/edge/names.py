@@ -20,13 +20,7 @@ EXPOSED: Final = (
 )
 """Headers of answers that a page of an allowed origin may read."""
 
-CORS: Final[HeaderList] = [
-    (
-        b"access-control-expose-headers",
-        b", ".join(EXPOSED),
-    ),
-    (b"vary", b"Origin"),
-]
+CORS: Final[HeaderList] = [(b"access-control-expose-headers", b", ".join(EXPOSED)), (b"vary", b"Origin")]
 """For every answer to an allowed origin, besides its name (Fetch standard, 3.2.3); credentials are bearer tokens."""
 
 PREFLIGHT: Final[HeaderList] = [

@@ -1,9 +1,10 @@
-"""What is sent in one turn of the event loop goes out together, and what is sent in two of them while it is busy."""
+"""What is sent in one turn of the event loop goes out together, and in some more of them while it is busy."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect
 from contextvars import Context
 from weakref import WeakKeyDictionary
 
@@ -12,8 +13,8 @@ log = logging.getLogger(__name__)
 MANY = 3
 """So many requests are in flight before anything waits for another: until then a turn of the loop costs more."""
 
-BUSY = 6
-"""So many messages went out together before the next ones wait for a second turn: it brings as many of them again."""
+BUSY = 6, 14
+"""So many messages went out together before the next ones wait for one more turn, or two, which bring as many again."""
 
 
 class Outbox:
@@ -29,7 +30,7 @@ class Outbox:
         self.turn = 0
         self._call_soon, self._context = loop.call_soon, Context()
         self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
-        self._is_busy = False
+        self._turns = 0
 
     def put(self, transport: asyncio.WriteTransport, data: bytes) -> int:
         """Send it soon; at once while few requests are in flight. The turn: until `turn` is another one, it waits."""
@@ -40,14 +41,14 @@ class Outbox:
             return -1
         else:
             self._waiting.append((transport, data))
-            self._call_soon(self._wait if self._is_busy else self.send, context=self._context)
+            self._call_soon(self._wait, self._turns, context=self._context)
         return self.turn
 
     def send(self) -> None:
         """Send now what waits."""
         waiting, self._waiting = self._waiting, []
         self.turn += 1
-        self._is_busy = len(waiting) >= BUSY
+        self._turns = bisect(BUSY, len(waiting))
         for transport, data in waiting:
             try:
                 if not transport.is_closing():
@@ -55,8 +56,11 @@ class Outbox:
             except Exception:
                 log.exception("sending failed")
 
-    def _wait(self) -> None:
-        self._call_soon(self.send, context=self._context)
+    def _wait(self, turns: int) -> None:
+        if turns:
+            self._call_soon(self._wait, turns - 1, context=self._context)
+        else:
+            self.send()
 
 
 _OUTBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()

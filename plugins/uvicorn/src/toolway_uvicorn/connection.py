@@ -100,7 +100,8 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if last is None or not last.response_complete or last.more_body or last.scope is not self.scope:
             return self._parse(data)
         if (found := self._heads.find(data)) is not None:
-            return self._repeat(*found)
+            scope, body = found
+            return self._repeat(scope, body)
         self._parse(data)
         new = self._running
         if new is None or new is last or new is not self.cycle or new.more_body or self.pipeline or not new.keep_alive:

@@ -60,6 +60,12 @@ class Answer(Struct, eq=False, metaclass=Mutable):
         """The first value of a header, named in lower case; empty when there is none."""
         return self.fields.get(name.encode(), b"").decode("latin-1")
 
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body of at most `limit` bytes, if it has come already."""
+        if self.connection is not None or self.error is not None or self.size > limit:
+            return None
+        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
+
     async def read(self, limit: int) -> bytes:
         """The whole body; whatever goes wrong, nothing is left to close.
 
@@ -67,8 +73,6 @@ class Answer(Struct, eq=False, metaclass=Mutable):
             UpstreamProtocol: it is larger than `limit` bytes.
             UpstreamError: it broke off.
         """
-        if self.connection is None and self.error is None and self.size <= limit:
-            return b"".join(self.chunks) if len(self.chunks) > 1 else self.chunks.pop() if self.chunks else b""
         chunks, size = [], 0
         try:
             while chunk := await self.chunk():

@@ -211,11 +211,7 @@ class Pool:
         return b"%b%b%b\r\n" % (head, lines, b"" if body is None else b"content-length: %d\r\n" % len(body))
 
     def _head(self, method: str, target: str) -> bytes:
-        fields = {
-            "accept-encoding": "identity",
-            "user-agent": "toolway",
-            **COMMON[method],
-        }
+        fields = {"accept-encoding": "identity", "user-agent": "toolway", **COMMON[method]}
         host = self._url.host_port_subcomponent
         return f"{method} {target} HTTP/1.1\r\nhost: {host}\r\n".encode() + b"".join(starmap(_line, fields.items()))
 

@@ -144,7 +144,9 @@ class StreamableHttp:
         if answer.content_type == "application/json" and answer.status < 300:
             if method == "initialize":
                 self._begun(answer)
-            reply = matched(read_message(await answer.read(MAX_MESSAGE)), request_id, modern=self._modern)
+            come = begun.whole(MAX_MESSAGE) if begun is not None else None
+            message = read_message(await answer.read(MAX_MESSAGE) if come is None else come)
+            reply = matched(message, request_id, modern=self._modern)
         else:
             try:
                 reply = await self._converse(answer, request_id, request)

@@ -61,6 +61,9 @@ class Begun(Answer, Protocol):
     def head(self) -> Awaitable[None]:
         """Done when the head has come; raises UpstreamError."""
 
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body of at most `limit` bytes, if it has come already: it need not be read then."""
+
 
 class Transport(Protocol):
     """Carries requests to one endpoint. See `pool.Pool`, and `aio.AiohttpTransport` for HTTP proxies."""
