@@ -44,8 +44,8 @@ class Templates:
                 return None
             trace = f'"trace_id":"{served.trace_id}","span_id":"{served.span_id}",'
         begin, to_id, to_trace, to_duration, end = template
-        micro, seconds = str(int(access.at % 1 * 1e6)).zfill(6), f"{access.seconds:.6f}"
-        return f"{begin}{micro}{to_id}{served.request_id}{to_trace}{trace}{to_duration}{seconds}{end}"
+        micro, id_ = int(access.at % 1 * 1e6), served.request_id
+        return f"{begin}{micro:06d}{to_id}{id_}{to_trace}{trace}{to_duration}{access.seconds:.6f}{end}"
 
     def learn(self, access: Access, fields: AccessFields, line: Callable[[AccessFields], str]) -> None:
         """Lines like the one with these fields need not be made again, unless something had to be hidden."""
