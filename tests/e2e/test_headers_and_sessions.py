@@ -117,6 +117,13 @@ def test_a_request_without_its_session_is_refused(door: Door, method: str) -> No
     assert wire.send(door.url, method, body, wire.JSON_HEADERS).status == 400
 
 
+def test_the_end_of_a_session_has_no_body_and_no_length(door: Door) -> None:
+    ended = wire.LegacyClient(door.url).end()
+
+    assert (ended.status, ended.body) == (204, b"")
+    assert "content-length" not in ended.headers, "RFC 9110 section 8.6"
+
+
 def test_a_session_is_not_found_by_another_principal(door: Door) -> None:
     session = wire.LegacyClient(door.url)
     admin = session.at(door.url, {"Authorization": f"Bearer {door.token}"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from toolway.gateway.streams import PENDING_BYTES, RETAIN_BYTES, Budget, EventStream
 
 LARGE = b"x" * (RETAIN_BYTES // 2)
@@ -47,6 +49,19 @@ def test_a_reader_that_falls_too_far_behind_loses_the_stream() -> None:
 
     assert stream.overflowed
     assert stream.sequence * len(LARGE) > PENDING_BYTES
+
+
+@pytest.mark.parametrize(("delivered", "first"), [(0, 1), (15, 16), (25, 22), (30, 22)])
+def test_what_its_reader_has_is_dropped_down_to_the_bound_at_once(delivered: int, first: int) -> None:
+    stream = EventStream(1, retain=10)
+    for _ in range(30):
+        stream.put(b"x")
+    stream.sent(delivered)
+
+    stream.put(b"y")
+
+    assert [sequence for sequence, _ in stream.since(0)] == list(range(first, 32))
+    assert stream.size == 32 - first
 
 
 def test_one_reply_may_be_larger_than_the_bound() -> None:

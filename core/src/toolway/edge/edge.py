@@ -229,10 +229,9 @@ class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
         """See `Whole`; with the headers of the door, and nothing after a refusal, as `send`."""
         if self.whole is None or self.refusal is not None or self.answered is not None or self.edge.draining:
             return False
-        self.answered = headers
         self.finished = self.whole.answer(status, self._completed(status, headers), body)
-        if not self.finished:
-            self.answered = None
+        if self.finished:
+            self.answered = headers
         return self.finished
 
     def _completed(self, status: int, headers: HeaderList) -> HeaderList:

@@ -83,7 +83,8 @@ class Request(msgspec.Struct, eq=False, metaclass=Mutable):
         """Send a complete response."""
         fields = [JSON, *headers] if body else [*headers]
         if not self.answered(status, fields, body):
-            fields.append((b"content-length", b"%d" % len(body)))
+            if status != 204:  # RFC 9110 section 8.6
+                fields.append((b"content-length", b"%d" % len(body)))
             await self.send({"type": "http.response.start", "status": status, "headers": fields})
             await self.send({"type": "http.response.body", "body": body})
 

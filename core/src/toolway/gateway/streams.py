@@ -127,15 +127,16 @@ class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
             await self.wait(self.sequence, LONG)
 
     def _keep_bounds(self) -> None:
-        while (
-            len(self.events) > 1 and self.size > self.retain > 0 and (self.lossy or self.events[0][0] <= self.delivered)
-        ):
-            self._drop()
+        most = len(self.events) - 1 if self.lossy else min(len(self.events) - 1, self.delivered + 1 - self.events[0][0])
+        count, surplus = 0, self.size - self.retain if self.retain else 0
+        while count < most and surplus > 0:
+            count, surplus = count + 1, surplus - len(self.events[count][1])
+        self._drop(count)
         pending = self.size if self.budget is None else self.budget.used
         if pending > PENDING_BYTES and len(self.events) > 1:
             self.overflowed = self.closed = True
 
-    def _drop(self, count: int = 1) -> None:
+    def _drop(self, count: int) -> None:
         """Forget so many of the oldest ones."""
         size = sum(len(message) for _, message in self.events[:count])
         del self.events[:count]

@@ -148,6 +148,13 @@ async def test_status_and_headers_are_the_callers_business(server: Hostile, conn
     assert len(server.requests) == 2
 
 
+async def test_the_first_of_a_header_counts_however_it_is_spelled(server: Hostile, connect: Connect) -> None:
+    server.answers(SIZED.replace(b"\r\n\r\n", b"\r\nX-A: 1\r\nx-a: 2\r\ncontent-type: text/plain\r\n\r\n"))
+    answer = await connect(server.url).request("POST", {}, b"{}", 5.0)
+    assert (answer.content_type, answer.header("x-a")) == ("application/json", "1")
+    answer.close()
+
+
 async def test_the_media_type_is_given_without_parameters(server: Hostile, connect: Connect) -> None:
     server.answers(SIZED.replace(b"application/json", b"Text/Event-Stream; Charset=x"))
     answer = await connect(server.url).request("POST", {}, b"{}", 5.0)

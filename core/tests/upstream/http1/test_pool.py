@@ -57,9 +57,9 @@ async def test_surplus_bytes_end_a_connection_not_its_answer(
     assert await ask(lean) == BODY.replace(b"true", b"null")
 
 
-@pytest.mark.parametrize("said", [SIZED, b""])
+@pytest.mark.parametrize("said", [SIZED, b"", None])
 async def test_bytes_or_an_end_before_the_request_went_out_are_no_answer_to_it(
-    said: bytes, server: Hostile, pool_to: Connect
+    said: bytes | None, server: Hostile, pool_to: Connect
 ) -> None:
     lean = pool_to(server.url)
     assert await ask(lean) == BODY
@@ -67,8 +67,10 @@ async def test_bytes_or_an_end_before_the_request_went_out_are_no_answer_to_it(
         answer = lean.begin({}, b"{}", 5)
         if said:
             answer.connection.data_received(said)
-        else:
+        elif said is not None:
             answer.connection.eof_received()
+        else:
+            answer.connection.connection_lost(ConnectionResetError())
 
         with pytest.raises(UpstreamError, match="before it was asked") as raised:
             await answer.head

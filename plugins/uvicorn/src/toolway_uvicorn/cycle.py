@@ -109,7 +109,7 @@ class Cycle(msgspec.Struct, eq=False, metaclass=Mutable):
         connection = self.connection
         if connection.flow.write_paused or self.disconnected or self.response_started or not self.keep_alive:
             return False
-        if self.scope["method"] == "HEAD" or len(body) > _JOINED:
+        if self.scope["method"] == "HEAD" or status == 204 or len(body) > _JOINED:
             return False
         head = _head(status, [(b"content-length", b"%d" % len(body)), *headers])
         connection.outbox.put(connection.transport, head + body)

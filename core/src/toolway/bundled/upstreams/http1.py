@@ -211,9 +211,11 @@ class Http1Connection(asyncio.Protocol):
             self.abandon(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.BaseProtocol`; the request may have arrived, however early the connection broke."""
-        self.abandon(UpstreamError(f"the connection to {self._who} broke; the outcome is unknown"))
+        """See `asyncio.BaseProtocol`; what was sent may have arrived, however early the connection broke."""
         del self._parser  # it refers to this object: together they would wait for the collector
+        if self._turn == self._outbox.turn:
+            return self._unasked()
+        self.abandon(UpstreamError(f"the connection to {self._who} broke; the outcome is unknown"))
 
     # What the parser calls.
 
@@ -225,7 +227,8 @@ class Http1Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """A head is complete; interim ones are skipped (RFC 9110 section 15.2)."""
-        fields = dict(zip(map(bytes.lower, self._fields), self._fields.values(), strict=True))
+        names, values = map(bytes.lower, reversed(self._fields)), reversed(self._fields.values())
+        fields = dict(zip(names, values, strict=True))  # the first of a name counts
         status, answer, coding = self._parser.get_status_code(), self._answer, fields.get(b"transfer-encoding")
         if status < 100 or status == 101 or (coding is not None and coding.lower() != b"chunked"):
             raise HttpParserError("a status or coding that nobody asked for")

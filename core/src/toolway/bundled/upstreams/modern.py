@@ -18,13 +18,7 @@ from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Peer, Reply, RpcFault, UpstreamRequest, Wants
 from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from toolway.mcp.headers import encode_header_value
-from toolway.mcp.versions import (
-    CLIENT_CAPABILITIES_KEY,
-    CLIENT_INFO_KEY,
-    MODERN,
-    PROTOCOL_VERSION_KEY,
-    SERVER_INFO_KEY,
-)
+from toolway.mcp.versions import CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN, PROTOCOL_VERSION_KEY, SERVER_INFO_KEY
 from toolway.plugin import UpstreamProtocol
 
 FOREVER = 1e9
