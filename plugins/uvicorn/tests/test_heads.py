@@ -37,7 +37,7 @@ class Served:
             body, more = body + message.get("body", b""), message.get("more_body", False)
         self.known.append(KNOWN in scope)
         kept = {name: each for name, each in scope.items() if name not in OF_ONE}
-        self.seen.append({**kept, "headers": sorted(scope["headers"]), FIELDS: {**scope[FIELDS]}, "body": body})
+        self.seen.append({**kept, "headers": [*scope["headers"]], FIELDS: {**scope[FIELDS]}, "body": body})
         scope["headers"].clear()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})

@@ -20,12 +20,13 @@ _END = b"\r\n\r\n"
 
 
 class Known(NamedTuple):
-    """A head: its bytes before the digits of Content-Length and behind them, its scope, and its other headers."""
+    """A head: its bytes before the digits of Content-Length and behind them, its scope, and which header that is."""
 
     before: bytes
     behind: bytes
     scope: dict[str, Any]
     headers: HeaderList
+    place: int
 
 
 class Heads:
@@ -41,7 +42,7 @@ class Heads:
 
     def find(self, data: bytes) -> tuple[dict[str, Any], bytes] | None:
         """Scope and body of the request, if its head is known and the data are all of it."""
-        for before, behind, scope, headers in self._known:
+        for before, behind, scope, headers, place in self._known:
             start = len(before)
             stop = data.find(b"\r", start, start + DIGITS + 1)
             if stop < 0 or not (data.startswith(before) and data.startswith(behind, stop)):
@@ -49,7 +50,9 @@ class Heads:
             length, end = data[start:stop], stop + len(behind)
             if length.isdigit() and len(data) == end + int(length):
                 self._learned = 0
-                return {**scope, "headers": [*headers, (_LENGTH, length)]}, data[end:]
+                own = headers.copy()
+                own[place] = _LENGTH, length
+                return {**scope, "headers": own}, data[end:]
         return None
 
     def learn(self, data: bytes, size: int, scope: dict[str, Any]) -> None:
@@ -61,13 +64,13 @@ class Heads:
         if head.find(_END) + len(_END) != len(head) or size > HIGH_WATER_LIMIT:
             return  # something else than its length has framed it, or stood before it
         headers: HeaderList = scope["headers"]
-        others = [header for header in headers if header[0] != _LENGTH]
+        place = next((place for place, (name, _) in enumerate(headers) if name == _LENGTH), -1)
         line = head.lower().find(_LINE) + len(_LINE)
         digits = b"%d" % size
         start = head.find(digits, line)
         stop = start + len(digits)
-        if len(others) + 1 != len(headers) or head[line:start].strip(b" \t") or not head.startswith(b"\r", stop):
+        if place < 0 or head[line:start].strip(b" \t") or not head.startswith(b"\r", stop):
             return
         common = {name: value for name, value in scope.items() if name != WHOLE}
-        known = Known(head[:start], head[stop:], {**common, KNOWN: {}}, others)
+        known = Known(head[:start], head[stop:], {**common, KNOWN: {}}, [*headers], place)
         self._known = [known, *self._known[: MOST - 1]]
