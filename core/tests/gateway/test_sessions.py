@@ -16,8 +16,8 @@ from toolway.bundled.stores.keyvalue_memory import MemoryKeyValue
 from toolway.bundled.stores.pubsub_memory import MemoryPubSub
 from toolway.errors import ClientCannot
 from toolway.gateway.relay import Relay
-from toolway.gateway.sessions import IDLE_SECONDS, ClientSession, Record, Sessions
-from toolway.gateway.streams import RETAIN_SECONDS
+from toolway.gateway.sessions import IDLE_SECONDS, KEPT_STREAMS, ClientSession, Record, Sessions
+from toolway.gateway.streams import PENDING_BYTES, RETAIN_SECONDS
 from toolway.hookspecs.auth import Principal
 from toolway.keyring import KeyRing
 from toolway.mcp.messages import decode
@@ -115,6 +115,35 @@ async def test_a_stream_that_nobody_comes_back_for_is_forgotten_after_five_minut
     nodes.one.sweep()
 
     assert list(session.streams.values()) == [running]
+
+
+async def test_answers_that_are_kept_take_nothing_from_the_next_call(nodes: Nodes) -> None:
+    session = await nodes.open()
+    for _ in range(100):
+        stream = session.open_stream()
+        stream.put(b"x" * 600_000, last=True)
+        stream.sent(1)
+        stream.left_at = 0.0
+    assert len(session.streams) <= 2 * KEPT_STREAMS
+    stream = session.open_stream()
+    for _ in range(3):
+        stream.put(b"{}")
+
+    assert not stream.closed
+    assert session.budget.used <= PENDING_BYTES
+
+
+async def test_an_event_id_is_read_by_any_node_and_only_as_it_was_written(nodes: Nodes) -> None:
+    session = await nodes.open()
+    seen = await nodes.two.find(session.token, ALICE, "all")
+    assert seen is not None
+
+    assert EventId.read(f"{session.place}.7.12", nodes.ring.open) == EventId("one", session.id, 7, 12)
+    assert EventId.read(f"{seen.place}.0.1", nodes.ring.open) == EventId("two", session.id, 0, 1)
+    for other in ("", "7.12", f"{session.place}.7", f"x{session.place}.7.12", f"{session.token}.7.12"):
+        assert EventId.read(other, nodes.ring.open) is None
+    for number in ("", "-1", "+1", "1_0", "\u0661", "9" * 16, "1.2"):
+        assert EventId.read(f"{session.place}.7.{number}", nodes.ring.open) is None
 
 
 async def test_changes_on_two_nodes_are_both_kept(nodes: Nodes) -> None:

@@ -127,7 +127,7 @@ class Answer(msgspec.Struct, eq=False, metaclass=Mutable):
         written yet: the front door has the challenge for it.
         """
         stream, is_complete, self.exchange = self.stream, False, exchange
-        stream.more = self._stream
+        stream.more = self._soon
         try:
             await work
             if self.writing is not None:
@@ -185,8 +185,13 @@ class Answer(msgspec.Struct, eq=False, metaclass=Mutable):
             elif not await stream.wait(position, PING_SECONDS):
                 text = PING
 
+    def _soon(self) -> None:
+        """Answer with events, unless the reply comes at once: then all of it goes out together, without a task."""
+        self.stream.more = None
+        asyncio.get_running_loop().call_soon(self._stream)
+
     def _stream(self) -> None:
-        if self.writing is None and not (self.left or self.request.started):
+        if self.writing is None and not (self.over or self.left or self.request.started):
             self.writing = asyncio.ensure_future(self._write(0))
             self.writing.add_done_callback(self._written)
 

@@ -15,14 +15,14 @@ from msgspec import UNSET, Raw
 from toolway.errors import ClientCannot
 from toolway.gateway.exchange import Exchange
 from toolway.gateway.relay import Relay
-from toolway.gateway.streams import RETAIN_BYTES, RETAIN_SECONDS, Budget, EventStream
+from toolway.gateway.streams import PENDING_BYTES, RETAIN_BYTES, RETAIN_SECONDS, Budget, EventStream
 from toolway.gateway.translate import introduction
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.caching import KeyValueStore
 from toolway.hookspecs.routing import ClientProfile
 from toolway.mcp.errors import RpcError
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
-from toolway.mcp.session import SESSION_PURPOSE, SESSION_SECONDS, EventId, SealedSession, decode_session, encode
+from toolway.mcp.session import EVENT_PURPOSE, SESSION_PURPOSE, SESSION_SECONDS, EventId, SealedSession, decode_session
 from toolway.plugin.kernel import Clock, Seal
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ replace = msgspec.structs.replace
 LOCAL_SESSIONS = 50_000
 LONGEST_ID = 1024
 IDLE_SECONDS = 600.0
-KEPT_STREAMS = 8
+KEPT_STREAMS, KEPT_BYTES = 8, PENDING_BYTES // 2
+"""What is kept of answers that were sent; up to as many more until it is looked at again."""
 
 
 class Record(msgspec.Struct, array_like=True):
@@ -56,8 +57,8 @@ class ClientSession:
 
     def __init__(self, token: str, sealed: SealedSession, record: Record, node: str, relay: Relay) -> None:
         self.token = token
-        self.sealed = sealed
-        self.node = node
+        self.sealed, self.id, self.node = sealed, sealed.id, node
+        self.place = ""  # what the ids of its events begin with: node and session, sealed
         self.address = ""  # of the client, as it was last seen
         self.budget = Budget()
         self.general = self._general()
@@ -69,11 +70,6 @@ class ClientSession:
         self._asks: dict[str, asyncio.Future[Raw]] = {}
         self._serial = 0
         self.adopt(record)
-
-    @property
-    def id(self) -> str:
-        """The random id inside the sealed one."""
-        return self.sealed.id
 
     @property
     def is_idle(self) -> bool:
@@ -90,9 +86,10 @@ class ClientSession:
         """A stream for the reply to one POST, kept for resumption."""
         self._serial += 1
         stream = self.streams[self._serial] = EventStream(self._serial, RETAIN_BYTES, self.budget)
-        kept = [each for each in self.streams.values() if each.left_at is not None and each.closed]
-        for old in kept[:-KEPT_STREAMS]:
-            self.discard(old)
+        if len(self.streams) % KEPT_STREAMS == 0 or self.budget.used > KEPT_BYTES:
+            kept = [each for each in self.streams.values() if each.left_at is not None and each.closed]
+            while len(kept) > KEPT_STREAMS or (kept and self.budget.used > KEPT_BYTES):
+                self.discard(kept.pop(0))
         return stream
 
     def discard(self, stream: EventStream) -> None:
@@ -229,7 +226,7 @@ class Sessions:
         expires = self._clock.now() + SESSION_SECONDS
         sealed = SealedSession(secrets.token_hex(12), version, principal.id, server, expires)
         await self._keyvalue.set(_key(sealed.id), msgspec.msgpack.encode(record), ttl=SESSION_SECONDS)
-        return self._adopt(self._seal.seal(SESSION_PURPOSE, encode(sealed)), sealed, record)
+        return self._adopt(self._seal.seal(SESSION_PURPOSE, msgspec.msgpack.encode(sealed)), sealed, record)
 
     async def find(self, token: str, principal: Principal, server: str) -> ClientSession | None:
         """The session, or None when it is unknown, over, ended, another principal's or another server's."""
@@ -239,8 +236,7 @@ class Sessions:
         if (session.sealed.principal, session.sealed.server) != (principal.id, server):
             return None
         session.last_used = self._clock.monotonic()
-        if session.token in self._by_token:
-            self._by_token.move_to_end(session.token)
+        self._by_token.move_to_end(session.token)
         return session
 
     def local(self, session_id: str) -> ClientSession | None:
@@ -318,6 +314,7 @@ class Sessions:
     def _adopt(self, token: str, sealed: SealedSession, record: Record) -> ClientSession:
         session = ClientSession(token, sealed, record, self._node, self._relay)
         session.last_used = self._clock.monotonic()
+        session.place = self._seal.seal(EVENT_PURPOSE, msgspec.msgpack.encode((self._node, sealed.id)))
         self._by_token[token] = self._by_id[sealed.id] = session
         while len(self._by_token) > LOCAL_SESSIONS:
             self._close(next(iter(self._by_token.values())))

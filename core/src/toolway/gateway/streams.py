@@ -52,9 +52,10 @@ class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
         self.sequence += 1
         self.events.append((self.sequence, message))
         self.size += len(message)
+        pending = self.size
         if self.budget is not None:
-            self.budget.used += len(message)
-        if len(self.events) > 1:
+            pending = self.budget.used = self.budget.used + len(message)
+        if pending > PENDING_BYTES or self.size > self.retain > 0:
             self._keep_bounds()
         if last:
             self.closed = True
@@ -138,7 +139,7 @@ class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
 
     def _drop(self, count: int) -> None:
         """Forget so many of the oldest ones."""
-        size = sum(len(message) for _, message in self.events[:count])
+        size = self.size if count == len(self.events) else sum(len(message) for _, message in self.events[:count])
         del self.events[:count]
         self.size -= size
         if self.budget is not None:

@@ -19,7 +19,7 @@ from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal
 from toolway.mcp.errors import INVALID_REQUEST, UNSUPPORTED_VERSION, RpcError
 from toolway.mcp.messages import Envelope, decode, encode_result
-from toolway.mcp.session import EVENT_PURPOSE, EventId, decode_event, encode
+from toolway.mcp.session import EventId
 from toolway.mcp.sse import encode_event
 from toolway.mcp.versions import LEGACY, MODERN
 
@@ -94,19 +94,17 @@ class StreamableHttp:
             else:
                 session.discard(stream)
 
-    def _answer(self, request: Request, session: ClientSession, stream: EventStream, node: str = "") -> Answer:
-        def event_id(sequence: int) -> str:
-            place = EventId(node or self._plane.node, session.id, stream.number, sequence)
-            return self._plane.seal.seal(EVENT_PURPOSE, encode(place))
+    def _answer(self, request: Request, session: ClientSession, stream: EventStream, place: str = "") -> Answer:
+        """What writes events whose ids begin with a place: this node's, unless the stream is kept elsewhere."""
+        stream_id = f"{place or session.place}.{stream.number}"
 
         def frame(sequence: int, message: bytes) -> bytes:
-            return encode_event(message, id=event_id(sequence))
+            return encode_event(message, id=f"{stream_id}.{sequence}")
 
-        def first() -> bytes:
-            primed = session.sealed.version >= "2025-11-25"
-            return encode_event(b"", id=event_id(stream.delivered), retry=1000) if primed else PING
+        def primed() -> bytes:
+            return encode_event(b"", id=f"{stream_id}.{stream.delivered}", retry=1000)
 
-        return Answer(request, stream, frame, first)
+        return Answer(request, stream, frame, primed if session.sealed.version >= "2025-11-25" else lambda: PING)
 
     async def _listen(self, request: Request, session: ClientSession, heard: EventId | None) -> None:
         plane = self._plane
@@ -141,8 +139,7 @@ class StreamableHttp:
         token = request.header(b"last-event-id")
         if token is None:
             return None
-        payload = self._plane.seal.open(EVENT_PURPOSE, token)
-        event = decode_event(payload) if payload is not None else None
+        event = EventId.read(token, self._plane.seal.open)
         if event is None or event.session != session.id:
             raise RpcError(INVALID_REQUEST, "Last-Event-ID is not one of this session", status=400)
         return event
@@ -151,8 +148,9 @@ class StreamableHttp:
         stream = EventStream(last.stream)
         stream.sequence = stream.delivered = last.sequence
         body = {"session": session.id, "stream": last.stream, "sequence": last.sequence}
+        place = str(request.header(b"last-event-id")).partition(".")[0]
         async with self._plane.relay.filling(stream, last.node, "replay", **body):
-            await self._answer(request, session, stream, last.node).events(last.sequence)
+            await self._answer(request, session, stream, place).events(last.sequence)
 
     async def _replay_for_peer(self, body: dict[str, Any], reply: Reply) -> None:
         session = self._plane.sessions.local(body["session"])

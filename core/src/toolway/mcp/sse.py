@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from toolway.errors import UpstreamProtocol
@@ -11,6 +13,7 @@ MAX_EVENT = 64 * 1024 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _RETRY_DIGITS = 9
+_PLAIN = re.compile(rb"(?:event: message\n|id: ([^\0\n]*)\n)*data: ")
 
 
 class EventTooLarge(UpstreamProtocol):
@@ -45,6 +48,7 @@ class SseParser:
         self._id: str | None = None
         self._retry: int | None = None
         self._size = 0
+        self._is_between = True
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events that this chunk completed, also those without data that carry an id or retry.
@@ -52,8 +56,8 @@ class SseParser:
         Raises:
             EventTooLarge: an event is larger than allowed; the stream is of no further use.
         """
-        *ends, rest = self._line_feeds_only(chunk).split(b"\n")
-        events = []
+        events: list[Event] = []
+        *ends, rest = self._after_plain(self._line_feeds_only(chunk), events).split(b"\n")
         for end in ends:
             line, self._partial = bytes(self._partial + end), bytearray()
             line, self._is_first = line.removeprefix(_BOM) if self._is_first else line, False
@@ -65,6 +69,22 @@ class SseParser:
         self._check(len(self._partial))
         return events
 
+    def _after_plain(self, text: bytes, events: list[Event]) -> bytes:
+        """What is left after events of one line of data, as most are, where no other one has begun."""
+        if not self._is_between or self._partial:
+            return text
+        place, bound = 0, self._max_event
+        while (begun := _PLAIN.match(text, place)) is not None:
+            start = begun.end()
+            end = text.find(b"\n", start)
+            if not 0 <= end - start <= bound or not text.startswith(b"\n", end + 1):
+                break
+            name = begun[1]
+            events.append(Event(text[start:end], id=None if name is None else name.decode(errors="replace")))
+            place = end + 2
+        self._is_first = self._is_first and not place
+        return text[place:]
+
     def _line_feeds_only(self, chunk: bytes) -> bytes:
         """The chunk with LF for CR and CRLF, also when a CRLF is cut in two."""
         if not chunk:
@@ -74,7 +94,7 @@ class SseParser:
         return rest.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in rest else rest
 
     def _field(self, name: bytes, value: bytes = b"") -> None:
-        value = value.removeprefix(b" ")
+        self._is_between, value = False, value.removeprefix(b" ")
         if name == b"data":
             self._size += len(value) + 1
             self._check(0)
@@ -109,11 +129,13 @@ def encode_event(
     Raises:
         ValueError: a line break in `id` or `event` would begin another field.
     """
-    fields = ((b"event", event), (b"id", id), (b"retry", retry))
-    lines = [b"%b: %b\n" % (name, str(value).encode()) for name, value in fields if value is not None]
-    head = b"".join(lines)
-    if b"\r" in head or head.count(b"\n") != len(lines):
+    head = f"event: {event}\n" if event is not None else ""
+    if id is not None:
+        head += f"id: {id}\n"
+    if "\r" in head or head.count("\n") != (event is not None) + (id is not None):
         raise ValueError("id and event must be one line")
+    if retry is not None:
+        head += f"retry: {retry}\n"
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\ndata: ")
-    return b"%bdata: %b\n\n" % (head, data)
+    return b"%bdata: %b\n\n" % (head.encode(), data)

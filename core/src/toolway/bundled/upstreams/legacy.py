@@ -37,7 +37,8 @@ class LegacyConnection(Conversation):
 
     async def request(self, request: UpstreamRequest) -> Reply:
         """See `Connection.request`."""
-        await self._open()
+        if not self._is_open():
+            await self._open()
         if request.method == "logging/setLevel":
             self._channel.listen(self._missed)
         if request.meta:

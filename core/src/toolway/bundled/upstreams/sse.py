@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 from toolway.bundled.upstreams.channel import OPENING_SECONDS, in_time
 from toolway.bundled.upstreams.duplex import Duplex
-from toolway.bundled.upstreams.wire import Wire, events, is_stream
+from toolway.bundled.upstreams.wire import Events, Wire, is_stream
 from toolway.hookspecs.routing import Leg
 from toolway.plugin import ToolwayError, UpstreamError, UpstreamProtocol
 from toolway.plugin.http import EgressRefused, check_url
@@ -60,11 +60,13 @@ class SseDuplex(Duplex):
         with closing(await self._wire.send("GET", {}, held=True)) as answer:
             if not is_stream(answer):
                 raise UpstreamProtocol(f"upstream {self.upstream!r} offers no event stream ({answer.status})")
-            async for event in events(answer, limit=float("inf")):
-                if event.event == "endpoint" and not endpoint.done():
-                    endpoint.set_result(event.data.decode(errors="replace"))
-                elif event.event == "message" and event.data:
-                    self.received(event.data)
+            stream = Events(answer, limit=float("inf"))
+            while (come := await stream.more()) is not None:
+                for event in come:
+                    if event.event == "endpoint" and not endpoint.done():
+                        endpoint.set_result(event.data.decode(errors="replace"))
+                    elif event.event == "message" and event.data:
+                        self.received(event.data)
 
     def _same_origin(self, named: str) -> str:
         """The target of POSTs, which must not lead elsewhere: it gets our credentials."""

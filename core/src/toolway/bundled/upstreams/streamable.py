@@ -24,7 +24,7 @@ from toolway.bundled.upstreams.channel import (
 )
 from toolway.bundled.upstreams.questions import Questions
 from toolway.bundled.upstreams.repeat import Tasks, repeat
-from toolway.bundled.upstreams.wire import MAX_STREAM, Answer, Wire, events, is_stream
+from toolway.bundled.upstreams.wire import MAX_STREAM, Answer, Events, Wire, is_stream
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import encode_notification, encode_request
 from toolway.mcp.sse import Event
@@ -38,6 +38,8 @@ from toolway.plugin import (
 )
 
 log = logging.getLogger(__name__)
+
+Headers = Mapping[str, str]
 
 RESUMES = 5
 """How often in a row a stream may be resumed without anything new on it."""
@@ -130,9 +132,11 @@ class StreamableHttp:
 
     async def _exchange(self, request: UpstreamRequest, request_id: int, again: Again | None) -> Reply:
         method, headers = request.method, request.headers
-        body, is_held = encode_request(request_id, method, request.params), method == LISTEN
-        begun = self._wire.begin(headers, body, request.first_byte) if self._modern and not is_held else None
-        answer = begun or await self._send("POST", headers, body, request.first_byte, held=is_held)
+        body, is_held, session = encode_request(request_id, method, request.params), method == LISTEN, self._session
+        if session:
+            headers = {**session, **headers}
+        begun = self._wire.begin(headers, body, request.first_byte) if not is_held else None
+        answer = begun or await self._wire.send("POST", headers, body, seconds=request.first_byte, held=is_held)
         if begun is not None:
             try:
                 await begun.head
@@ -141,6 +145,7 @@ class StreamableHttp:
                 raise
             if answer.status >= 300 or answer.encoding:
                 self._wire.check(answer)
+        self._in_session(answer, session)
         if answer.content_type == "application/json" and answer.status < 300:
             if method == "initialize":
                 self._begun(answer)
@@ -193,13 +198,15 @@ class StreamableHttp:
 
     async def _read(self, answer: Answer, request_id: int, request: UpstreamRequest, place: Place) -> Reply | None:
         """Messages until ours is answered; None when the stream ends before."""
-        async for event in events(answer, inf if request.method == LISTEN else MAX_STREAM):
-            place.passed(event)
-            if event.data:
-                message = read_message(event.data)
-                if message.method is UNSET or (self._modern and message.id is not UNSET):
-                    return matched(message, request_id, modern=self._modern)
-                self._questions.take(message, request.peer)
+        stream = Events(answer, inf if request.method == LISTEN else MAX_STREAM)
+        while (come := await stream.more()) is not None:
+            for event in come:
+                place.passed(event)
+                if event.data:
+                    message = read_message(event.data)
+                    if message.method is UNSET or (self._modern and message.id is not UNSET):
+                        return matched(message, request_id, modern=self._modern)
+                    self._questions.take(message, request.peer)
         return None
 
     async def _refused(self, answer: Answer) -> Reply:
@@ -217,28 +224,24 @@ class StreamableHttp:
         return reply
 
     async def _post(self, message: bytes) -> None:
-        with closing(await self._send("POST", {}, message)) as answer:
+        with closing(await self._send("POST", {}, message, OPENING_SECONDS)) as answer:
             if answer.status >= 300:
                 raise UpstreamError(f"{self._who} refused a message with {answer.status}")
 
-    async def _send(
-        self,
-        method: str,
-        headers: Mapping[str, str],
-        body: bytes | None = None,
-        seconds: float = OPENING_SECONDS,
-        *,
-        held: bool = False,
-    ) -> Answer:
-        """A request within the session; raises SessionLost when the upstream does not know it (404)."""
+    async def _send(self, method: str, headers: Headers, body: bytes | None, seconds: float) -> Answer:
+        """A request within the session."""
         session = self._session
-        answer = await self._wire.send(method, {**session, **headers}, body, seconds=seconds, held=held)
-        if answer.status == 404 and "mcp-session-id" in session and not held:
+        answer = await self._wire.send(method, {**session, **headers}, body, seconds=seconds)
+        return self._in_session(answer, session)
+
+    def _in_session(self, answer: Answer, session: Headers) -> Answer:
+        """The answer; raises SessionLost when the upstream does not know the session (404)."""
+        if answer.status == 404 and "mcp-session-id" in session:
             answer.close()
             raise self._session_lost(session)
         return answer
 
-    def _session_lost(self, session: dict[str, str]) -> SessionLost:
+    def _session_lost(self, session: Headers) -> SessionLost:
         """There may be a new one already, which is not lost."""
         if session is self._session:
             self.lost.set()
@@ -252,7 +255,7 @@ class StreamableHttp:
         if place.last_id:
             await asyncio.sleep(place.retry)
             headers["last-event-id"] = place.last_id
-        with closing(await self._send("GET", headers, held=True)) as answer:
+        with closing(await self._wire.send("GET", {**self._session, **headers}, held=True)) as answer:
             if answer.status == 404:  # no such stream, or no such session: a ping tells
                 deadline = asyncio.get_running_loop().time() + OPENING_SECONDS
                 await self.call(UpstreamRequest("ping", {}, {}, self._leg.peer, deadline))
@@ -262,9 +265,11 @@ class StreamableHttp:
             if place.fruitless and not place.last_id:
                 missed()
             place.fruitless += 1
-            async for event in events(answer, inf):
-                place.passed(event)
-                place.fruitless = 1
-                if event.data and (message := read_message(event.data)).method is not UNSET:
-                    self._questions.take(message, self._leg.peer)
+            stream = Events(answer, inf)
+            while (come := await stream.more()) is not None:
+                for event in come:
+                    place.passed(event)
+                    place.fruitless = 1
+                    if event.data and (message := read_message(event.data)).method is not UNSET:
+                        self._questions.take(message, self._leg.peer)
         return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from toolway.bundled.upstreams.channel import MAX_MESSAGE, OPENING_SECONDS
@@ -164,22 +164,22 @@ def _never(headers: Mapping[str, str], body: bytes, seconds: float) -> None:
     """Somebody has to be asked first."""
 
 
-async def events(answer: Answer, limit: float = MAX_STREAM) -> AsyncIterator[Event]:
-    """The events of an SSE answer of at most `limit` bytes; a broken connection ends it."""
-    parser, size = SseParser(MAX_MESSAGE), 0
-    while chunk := await _chunk(answer):
-        size += len(chunk)
-        if size > limit:
+class Events:
+    """The events of an SSE answer of at most `limit` bytes; no generator, which the event loop would keep a list of."""
+
+    def __init__(self, answer: Answer, limit: float = MAX_STREAM) -> None:
+        self._answer, self._left, self._parser = answer, limit, SseParser(MAX_MESSAGE)
+
+    async def more(self) -> list[Event] | None:
+        """What came next, perhaps none yet; None at the end, also of a broken connection. Raises UpstreamProtocol."""
+        try:
+            chunk = await self._answer.chunk()
+        except UpstreamError:
+            return None
+        self._left -= len(chunk)
+        if self._left < 0:
             raise UpstreamProtocol("the event stream of the upstream is larger than allowed")
-        for event in parser.feed(chunk):
-            yield event
-
-
-async def _chunk(answer: Answer) -> bytes:
-    try:
-        return await answer.chunk()
-    except UpstreamError:
-        return b""
+        return self._parser.feed(chunk) if chunk else None
 
 
 def is_stream(answer: Answer) -> bool:
