@@ -24,7 +24,7 @@ def in_another_process(memories: list[Memory], number: int) -> None:
         try:
             metrics = Instruments(memories, number)
             metrics.counter("toolway_things_total", "Things.", {"kind": ("a", "b")}).add(2, "a")
-            metrics.histogram("toolway_thing_seconds", "Things.", (0.1, 1.0), {}).observe(0.5)
+            metrics.histogram("toolway_thing_seconds", "Things.", (0.1, 1.0), {}).observe([0.5])
             metrics.gauge("toolway_open", "Things.", {}).set(7)
             code = 0
         finally:
@@ -62,7 +62,7 @@ def test_labels_are_of_closed_sets_and_a_hundred_thousand_names_are_a_thousand_s
 def test_what_finds_no_place_is_counted_as_lost() -> None:
     metrics = Instruments()
     for number in range(1_000):
-        metrics.histogram(f"toolway_{number}_seconds", "Wide.", [float(n) for n in range(100)], {}).observe(1.0)
+        metrics.histogram(f"toolway_{number}_seconds", "Wide.", [float(n) for n in range(100)], {}).observe([1.0])
 
     [[lost]] = totals(metrics, LOST).values()
     assert lost > 0
@@ -73,7 +73,7 @@ def test_a_histogram_counts_each_value_under_its_bound(values: list[float]) -> N
     metrics, bounds = Instruments(), (0.5, 1.0, 50.0)
     histogram = metrics.histogram("toolway_seconds", "Time.", bounds, {})
     for value in values:
-        histogram.observe(value)
+        histogram.observe([value])
 
     found = totals(metrics, "toolway_seconds").get((), [0.0] * 5)
     below = [sum(value <= bound for value in values) for bound in (*bounds, float("inf"))]
@@ -118,7 +118,7 @@ def test_a_gauge_that_finds_no_place_leaves_the_count_of_the_lost_as_it_is() -> 
     metrics = Instruments()
     wide = {"toolway_wide_seconds": [float(n) for n in range(60_000)], "toolway_more_seconds": [1.0] * 5_500}
     for name, bounds in wide.items():
-        metrics.histogram(name, "Wide.", bounds, {}).observe(1.0)
+        metrics.histogram(name, "Wide.", bounds, {}).observe([1.0])
     for number in range(100):
         metrics.gauge(f"toolway_{number}", "Late.", {}).set(1e9)
 

@@ -22,7 +22,7 @@ def made_up() -> Iterator[str]:
     yield from (f"name-{number}" for number in range(NAMES))
 
 
-def test_a_hundred_thousand_tools_and_methods_that_nobody_has_are_one_series_of_each() -> None:
+async def test_a_hundred_thousand_tools_and_methods_that_nobody_has_are_one_series_of_each() -> None:
     metrics = Instruments()
     calls = Calls(metrics)
     for name in made_up():
@@ -42,7 +42,7 @@ def test_a_hundred_thousand_tools_and_methods_that_nobody_has_are_one_series_of_
     assert series(metrics) <= 6
 
 
-def test_a_hundred_thousand_paths_and_verbs_that_nobody_has_are_a_few_series() -> None:
+async def test_a_hundred_thousand_paths_and_verbs_that_nobody_has_are_a_few_series() -> None:
     metrics = Instruments()
     requests = Requests(metrics)
     for name in made_up():

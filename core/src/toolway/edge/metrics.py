@@ -10,8 +10,9 @@ import asyncio
 import logging
 import mmap
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from math import isnan, nan
 from operator import add
 from time import monotonic
@@ -108,15 +109,14 @@ class Instrument:
             for labels, value in values.items():
                 self.set(value, *labels)
 
-    def observe(self, value: float, *labels: str) -> None:
+    def observe(self, values: Sequence[float], *labels: str) -> None:
         """See `telemetry.Histogram`."""
-        place = self._places.get(labels)
-        place = self._place(labels) if place is None else place
-        if place:
-            self._cells[place + bisect_left(self.bounds, value)] += 1
-            self._cells[place + len(self.bounds) + 1] += value
+        if place := self._place(labels):
+            for bucket, count in Counter(map(partial(bisect_left, self.bounds), values)).items():
+                self._cells[place + bucket] += count
+            self._cells[place + len(self.bounds) + 1] += sum(values)
         else:
-            self._cells[0] += 1
+            self._cells[0] += len(values)
 
     def _place(self, labels: Labels) -> int:
         fitting = tuple(self._fit(number, label) for number, label in enumerate(labels))
@@ -142,6 +142,7 @@ class Instruments:
         self._memories = memories or (Memory(),)
         self._own = self._memories[own]
         self._known: dict[str, Instrument] = {}
+        self._late: list[Callable[[], None]] = []
         self.counter(LOST, "Updates of series that found no place.", {})
         self.sampled("toolway_loop_lag_seconds", "How late the event loop was.", lambda: self.lag, largest=True)
 
@@ -164,6 +165,10 @@ class Instruments:
         gauge = self.gauge(name, about, labels or {})
         gauge.read, gauge.is_largest = read, largest
 
+    def late(self, count: Callable[[], None]) -> None:
+        """See `telemetry.Metrics`."""
+        self._late.append(count)
+
     def sample(self) -> None:
         """Read what is sampled; what fails is logged, and keeps its value."""
         for each in tuple(self._known.values()):
@@ -174,21 +179,30 @@ class Instruments:
 
     def read_by(self, readers: Sequence[MetricReader]) -> None:
         """These export them, for the gateway that is built now; without any, nothing needs to be counted."""
-        self.is_read = bool(readers)
+        self._count_late()  # what the one before has gathered
+        self.is_read, self._late = bool(readers), []
         for reader in readers:
             reader.attach(self.collect)
 
     async def tend(self) -> None:
-        """Sample once a second; never returns."""
-        while True:
-            due = monotonic() + 1.0
-            await asyncio.sleep(1.0)
-            self.lag = monotonic() - due
-            self.sample()
+        """Sample once a second; never returns. In the end everything is counted."""
+        try:
+            while True:
+                due = monotonic() + 1.0
+                await asyncio.sleep(1.0)
+                self.lag = monotonic() - due
+                self.sample()
+        finally:
+            self._count_late()
 
     def collect(self) -> Sequence[Family]:
-        """The totals of all workers."""
+        """The totals of all workers; what is not counted yet is, as far as it is of this one."""
+        self._count_late()
         return tuple(self._totals())
+
+    def _count_late(self) -> None:
+        for count in self._late:
+            count()
 
     def _totals(self) -> Iterator[Family]:
         for each in self._known.values():

@@ -66,9 +66,8 @@ class ClientSession:
         self.exchanges: dict[int | str, Exchange] = {}
         self.attached = False
         self.listener: Listener | None = None
-        self.last_used, self._relay = 0.0, relay
+        self.last_used, self._serial, self._relay = 0.0, 0, relay
         self._asks: dict[str, asyncio.Future[Raw]] = {}
-        self._serial = 0
         self.adopt(record)
 
     @property

@@ -113,8 +113,8 @@ class Gauge(Protocol):
 class Histogram(Protocol):
     """How often values were below each bound, and their sum; labels in their order."""
 
-    def observe(self, value: float, *labels: str) -> None:
-        """Count one."""
+    def observe(self, values: Sequence[float], *labels: str) -> None:
+        """Count them."""
 
 
 Read = Callable[[], float | Mapping[tuple[str, ...], float]]
@@ -150,6 +150,9 @@ class Metrics(Protocol):
 
         With `labels` all its series are read at once, by their labels: those that are not there any more are gone.
         """
+
+    def late(self, count: Callable[[], None]) -> None:
+        """Whoever does not count at once gets to count, as long as this gateway serves, before totals are read."""
 
 
 class Family(msgspec.Struct, frozen=True):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.telemetry import SERVED, RequestWatcher, Served
-from toolway_json_logging.ids import GIVEN, Uuids, is_fine
+from toolway_json_logging.ids import HEADER, Uuids, is_fine
 
-HEADER = "x-request-id"
-_HEADER = HEADER.encode()
+_NAME = HEADER.decode()
 
 
 class Correlation(RequestWatcher):
@@ -21,13 +20,12 @@ class Correlation(RequestWatcher):
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        given = request.fields.get(_HEADER)
+        given = request.fields.get(HEADER)
         if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()
-            request.__dict__[GIVEN] = True
         else:
             request.request_id = self._new(request.began)
-        request.headers.append((_HEADER, request.request_id.encode()))
+        request.headers.append((HEADER, request.request_id.encode()))
 
 
 class Passing(AttemptWatcher):
@@ -41,6 +39,6 @@ class Passing(AttemptWatcher):
             return
         call = attempt.call
         if served.request_id:
-            call.outgoing_headers[HEADER] = served.request_id
+            call.outgoing_headers[_NAME] = served.request_id
         if call.target is not None:
             served.upstream, served.item = call.target.upstream, call.target.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import Redact
 from toolway_json_logging.json_lines import SERVED_FIELD, JsonLines
 from toolway_json_logging.text_lines import TextLines
-from toolway_json_logging.writer import Writer
+from toolway_json_logging.writer import GATHER, Writer
 
 Lines = JsonLines | TextLines
 Entry = logging.LogRecord | Access | str
+TOGETHER = 64
+"""Lines of the access log that are passed on at once."""
 
 
 class QueuedHandler(logging.Handler):
@@ -31,6 +34,8 @@ class QueuedHandler(logging.Handler):
         self._lines = lines
         self.formatter = lines
         self.writer: Writer[Entry] = Writer(descriptor, most, self._line, self._told)
+        self._ready: list[str] = []
+        self._together = TOGETHER
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`: arguments are put into the message now, for they may change. Never raises."""
@@ -43,17 +48,36 @@ class QueuedHandler(logging.Handler):
             self._put_failed(f"a log line of {record.name} could not be made: {type(error).__name__}")
 
     def tell(self, access: Access) -> None:
-        """A line of the access log: put together at once if it is like another one, else made in the thread."""
-        self.writer.put(self._lines.ready(access) or access)
+        """A line of the access log: put together at once if it is like another one, else made in the thread.
+
+        The former wait for each other: what many pieces of memory keep makes the caches of the processor useless.
+        """
+        if (line := self._lines.ready(access)) is None:
+            self._pass_on()
+            self.writer.put(access)
+            return
+        self._ready.append(line)
+        if len(self._ready) >= self._together:
+            self._pass_on()
+        elif len(self._ready) == 1:
+            asyncio.get_running_loop().call_later(GATHER, self._pass_on)
 
     def flush(self) -> None:
         """See `logging.Handler`."""
+        self._pass_on()
         self.writer.flush()
 
     def close(self) -> None:
         """See `logging.Handler`; what comes later is written at once."""
+        self._together = 1
+        self._pass_on()
         self.writer.close()
         super().close()
+
+    def _pass_on(self) -> None:
+        if ready := self._ready:
+            self._ready = []
+            self.writer.put("\n".join(ready), len(ready))
 
     def _line(self, entry: Entry) -> str:
         """In the writer's thread; redactors may want to know the request."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from random import Random
 
-GIVEN = "json-logging-given"
-"""The mark of a request whose id is its client's."""
-AT_ONCE = 64
-"""So many get their noise together."""
+HEADER = b"x-request-id"
+_NUMBERS = [f"-7{number:03x}" for number in reversed(range(64))]
+"""Those with the same noise are told apart by a number (RFC 9562 section 6.2, method 1)."""
 _FINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 
 
@@ -31,7 +30,7 @@ class Uuids:
             digits = f"{milliseconds:012x}"
             self._began, self._milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
         if not self._rests:
-            digits = self._noise.randbytes(9 * AT_ONCE).hex()
-            parts = (digits[each : each + 18] for each in range(0, len(digits), 18))
-            self._rests = [f"-7{each[:3]}-b{each[3:6]}-{each[6:]}" for each in parts]
+            digits = self._noise.randbytes(8).hex()
+            noise = f"-b{digits[:3]}-{digits[3:15]}"
+            self._rests = [number + noise for number in _NUMBERS]
         return self._began + self._rests.pop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from toolway_json_logging.access import Access
-from toolway_json_logging.ids import GIVEN
+from toolway_json_logging.ids import HEADER
 
 if TYPE_CHECKING:
     from toolway_json_logging.json_lines import AccessFields
@@ -37,10 +37,10 @@ class Templates:
             self._second, self._known = int(access.at), {}
         served, trace = access.served, ""
         template = self._known.get(_likeness(access))
-        if template is None or served.error is not None or GIVEN in served.__dict__:
+        if template is None or served.error is not None or HEADER in served.fields:
             return None
         if served.trace_id:
-            if not (served.trace_id.isalnum() and served.span_id.isalnum()):
+            if not (served.trace_id + served.span_id).isalnum():
                 return None
             trace = f'"trace_id":"{served.trace_id}","span_id":"{served.span_id}",'
         begin, to_id, to_trace, to_duration, end = template

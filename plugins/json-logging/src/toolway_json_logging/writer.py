@@ -42,10 +42,10 @@ class Writer(Generic[T]):
         """Whether the thread is over."""
         return self._closing and (self._thread is None or not self._thread.is_alive())
 
-    def put(self, entry: T) -> None:
-        """Write it soon; at once when the writer is closed."""
-        if len(self._queue) >= self._most:
-            self._refused += 1
+    def put(self, entry: T, lines: int = 1) -> None:
+        """Write an entry, perhaps of several lines, soon; at once when the writer is closed."""
+        if len(self._queue) * lines >= self._most:
+            self._refused += lines
             return
         self._queue.append(entry)
         if self._closing:
@@ -103,12 +103,13 @@ class Writer(Generic[T]):
         """Lines in pieces that are written at once, last the one about what was dropped."""
         queue, batch, most = self._queue, bytearray(), self._outlet.room()
         while queue or self.dropped > self._told_of:
-            line = (self._make(queue.popleft()) if queue else self._missing()).encode("utf-8", "backslashreplace")
-            if batch and len(batch) + len(line) >= most:
-                yield batch
-                batch, most = bytearray(), self._outlet.room()
-            batch += line
-            batch += b"\n"
+            text = (self._make(queue.popleft()) if queue else self._missing()).encode("utf-8", "backslashreplace")
+            for line in (text,) if len(text) < most else text.split(b"\n"):
+                if batch and len(batch) + len(line) >= most:
+                    yield batch
+                    batch, most = bytearray(), self._outlet.room()
+                batch += line
+                batch += b"\n"
         if batch:
             yield batch
 

@@ -30,14 +30,16 @@ class OtelPlugin(Plugin[OtelSettings]):
         """The trace of each request."""
         from toolway_otel.watchers import Requests
 
-        return [Requests(self.settings, self._telemetry(kernel).keep)] if self.settings.traces else []
+        telemetry = self._telemetry(kernel)
+        return [Requests(self.settings, telemetry.keep, telemetry.served)] if self.settings.traces else []
 
     @hookimpl
     def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:
         """The span of each call."""
         from toolway_otel.watchers import Calls
 
-        return [Calls(self.settings, self._telemetry(kernel).keep)] if self.settings.traces else []
+        telemetry = self._telemetry(kernel)
+        return [Calls(self.settings, telemetry.keep, telemetry.served)] if self.settings.traces else []
 
     @hookimpl
     def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:

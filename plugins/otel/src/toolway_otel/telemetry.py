@@ -18,7 +18,7 @@ from toolway_otel.conversion import metrics_data, readable, resource
 from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
 from toolway_otel.shipping import Shipper
-from toolway_otel.trace import Span, Trace
+from toolway_otel.trace import InFlight, Span, Trace
 
 log = logging.getLogger("toolway.otel")
 
@@ -34,6 +34,7 @@ class Telemetry:
         self._turn = f"otel/metrics/{socket.gethostname()}:{kernel.public_url}"[:512]
         self._own = str(os.getpid()).encode()
         self._collect: Callable[[], Sequence[Family]] = tuple
+        self.served: InFlight = {}
         self._shipper: Shipper | None = None
         self._lost, self._since = 0, time_ns()
         self._dropped = kernel.metrics.counter(

@@ -12,8 +12,8 @@ from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import Served
 from toolway_otel.context import Remote
 
-TRACE, CALLS, FAILED, KEPT = "otel trace", "otel calls", "otel failed", "otel kept"
-"""Where a request has its trace, its calls that ended, whether one failed, and once it is over, whether it is kept."""
+TRACE, KEPT = "otel trace", "otel kept"
+"""Where a request has its trace, and once it is over, that it is kept; most requests have neither."""
 
 
 class Span(msgspec.Struct, eq=False):
@@ -38,6 +38,10 @@ class Ended(msgspec.Struct, eq=False):
     reply: Reply | None
     seconds: float
     attempts: list[Attempt]
+
+
+InFlight = dict[Served, list[Ended]]
+"""Requests that are served, each with its calls that ended."""
 
 
 class Trace(msgspec.Struct, eq=False):

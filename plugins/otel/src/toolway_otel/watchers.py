@@ -14,7 +14,7 @@ from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Ser
 from toolway_otel.attributes import root_of, spans_of
 from toolway_otel.context import HEADERS, of_headers, of_meta, of_raw_meta
 from toolway_otel.settings import OtelSettings
-from toolway_otel.trace import CALLS, FAILED, KEPT, TRACE, Ended, Span, Trace, is_passed_on, trace_of
+from toolway_otel.trace import KEPT, TRACE, Ended, InFlight, Span, Trace, is_passed_on, trace_of
 
 AT_ONCE = 64
 """Requests whose ids are made, and whose sampling is decided, together."""
@@ -27,8 +27,8 @@ class Requests(RequestWatcher):
 
     name = "otel"
 
-    def __init__(self, settings: OtelSettings, keep: Keep) -> None:
-        self._ratio = settings.sample_ratio
+    def __init__(self, settings: OtelSettings, keep: Keep, served: InFlight) -> None:
+        self._ratio, self._served = settings.sample_ratio, served
         self._keeps_errors, self._slow = settings.keep_errors, settings.keep_slower or float("inf")
         self._keep = keep
         self._ids: list[tuple[str, str, bool]] = []
@@ -37,9 +37,10 @@ class Requests(RequestWatcher):
         """See `RequestWatcher`."""
         if not self._ids:
             digits = randbytes(24 * AT_ONCE).hex()
-            parts = [digits[each : each + 48] for each in range(0, len(digits), 48)]
-            self._ids = [(each[:32], each[32:], random() < self._ratio) for each in parts]
+            ratio, places = self._ratio, range(0, len(digits), 48)
+            self._ids = [(digits[each : each + 32], digits[each + 32 : each + 48], random() < ratio) for each in places]
         request.trace_id, request.span_id, request.is_sampled = self._ids.pop()
+        self._served[request] = []
         if not request.fields.keys().isdisjoint(HEADERS):
             remote, carried = of_headers(request.fields)
             trace = request.__dict__[TRACE] = Trace(request.trace_id, request.span_id, request.is_sampled, carried)
@@ -48,17 +49,17 @@ class Requests(RequestWatcher):
 
     def done(self, request: Served) -> None:
         """See `RequestWatcher`."""
-        known = request.__dict__
-        calls: list[Ended] = known.pop(CALLS, ())
+        calls = self._served.pop(request, ())
         if request.meta and b'"traceparent"' in request.meta and not trace_of(request).is_remote:
             remote, _ = of_raw_meta(request.meta)
             if remote is not None:
                 trace_of(request).follow(remote, request)
         is_slow = request.seconds >= self._slow and not _is_stream(request)
-        is_error = self._keeps_errors and (request.status >= 500 or request.error is not None or FAILED in known)
-        known[KEPT] = is_kept = request.is_sampled or is_error or is_slow
-        if is_kept:
-            trace = trace_of(request)
+        is_error = request.status >= 500 or request.error is not None
+        for each in calls:
+            is_error = is_error or each.call.outcome != "ok"
+        if request.is_sampled or is_slow or (is_error and self._keeps_errors):
+            trace, request.__dict__[KEPT] = trace_of(request), True
             self._keep(trace, [root_of(trace, request), *spans_of(trace, calls)])
 
 
@@ -67,8 +68,8 @@ class Calls(CallWatcher):
 
     name = "otel"
 
-    def __init__(self, settings: OtelSettings, keep: Keep) -> None:
-        self._keeps_errors, self._keep = settings.keep_errors, keep
+    def __init__(self, settings: OtelSettings, keep: Keep, served: InFlight) -> None:
+        self._keeps_errors, self._keep, self._served = settings.keep_errors, keep, served
 
     def begin(self, call: Call) -> None:
         """See `CallWatcher`."""
@@ -86,15 +87,12 @@ class Calls(CallWatcher):
         served = call.served
         if served is None or not served.trace_id:
             return
-        known, ended = served.__dict__, Ended(call, reply, seconds, call.attempts or [])
-        if call.outcome != "ok":
-            known[FAILED] = True
-        if (is_kept := known.get(KEPT)) is None:
-            known.setdefault(CALLS, []).append(ended)
-        else:  # it waited for its client, who came back with another request
-            trace = trace_of(served)
-            if is_kept or (call.outcome != "ok" and self._keeps_errors):
-                self._keep(trace, spans_of(trace, [ended]))
+        ended = Ended(call, reply, seconds, call.attempts or [])
+        if (calls := self._served.get(served)) is not None:
+            calls.append(ended)
+        elif KEPT in served.__dict__ or (call.outcome != "ok" and self._keeps_errors):
+            trace = trace_of(served)  # it waited for its client, who came back with another request
+            self._keep(trace, spans_of(trace, [ended]))
 
 
 class Attempts(AttemptWatcher):

@@ -2,15 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
-from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import CALL_METHODS, Call, Reply
 from toolway.hookspecs.telemetry import OUTCOMES, CallWatcher, Metrics, RequestWatcher, Served
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+LATE = 0.05
+"""Seconds that what is alike gathers before it is counted together, which costs a fraction."""
+
+
+class Alike:
+    """Durations in seconds by what they have in common; `count` gets what that is and all of them."""
+
+    def __init__(self, metrics: Metrics, count: Callable[..., None]) -> None:
+        self._count = count
+        self._found: dict[tuple[Any, ...], list[float]] = {}
+        metrics.late(self.settle)
+
+    def add(self, seconds: float, *what: Any) -> None:
+        """Count one soon."""
+        if (found := self._found.get(what)) is None:
+            if not self._found:
+                asyncio.get_running_loop().call_later(LATE, self.settle)
+            found = self._found[what] = []
+        found.append(seconds)
+
+    def settle(self) -> None:
+        """Count what has gathered."""
+        gathered, self._found = self._found, {}
+        for what, seconds in gathered.items():
+            self._count(seconds, *what)
 
 
 class Requests(RequestWatcher):
@@ -20,15 +47,19 @@ class Requests(RequestWatcher):
 
     def __init__(self, metrics: Metrics) -> None:
         by = {"route": None, "verb": VERBS}
-        self._count = metrics.counter("toolway_requests_total", "HTTP requests.", {**by, "status": STATUSES})
+        self._requests = metrics.counter("toolway_requests_total", "HTTP requests.", {**by, "status": STATUSES})
         self._seconds = metrics.histogram("toolway_request_seconds", "Time of HTTP requests.", SECONDS, by)
+        self._alike = Alike(metrics, self._count)
 
     def done(self, request: Served) -> None:
-        """Count it; streams last as long as their client stays, so their time says nothing."""
-        verb = request.scope["method"]
-        self._count.add(1, request.route, verb, str(request.status))
-        if verb != "GET" or request.route.startswith("/api/"):
-            self._seconds.observe(request.seconds, request.route, verb)
+        """Count it."""
+        self._alike.add(request.seconds, request.route, request.scope["method"], request.status)
+
+    def _count(self, seconds: list[float], route: str, verb: str, status: int) -> None:
+        """Streams last as long as their client stays, so their time says nothing."""
+        self._requests.add(len(seconds), route, verb, str(status))
+        if verb != "GET" or route.startswith("/api/"):
+            self._seconds.observe(seconds, route, verb)
 
 
 class Calls(CallWatcher):
@@ -39,23 +70,29 @@ class Calls(CallWatcher):
     def __init__(self, metrics: Metrics) -> None:
         methods = sorted(CALL_METHODS)
         by = {"method": methods, "server": None, "upstream": None, "outcome": OUTCOMES}
-        self._count = metrics.counter("toolway_calls_total", "Calls of clients.", by)
+        self._calls = metrics.counter("toolway_calls_total", "Calls of clients.", by)
         what, by = "Time of calls, waiting for slots and people included.", {"method": methods, "upstream": None}
         self._seconds = metrics.histogram("toolway_call_seconds", what, SECONDS, by)
         by = {"upstream": None, "tool": None, "outcome": OUTCOMES}
-        self._attempts = Attempts(metrics)
         self._tools = metrics.counter("toolway_tool_calls_total", "Calls of each tool.", by)
+        self._alike, self._tries = Alike(metrics, self._count), Alike(metrics, Attempts(metrics).count)
 
     def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
         """Count it; what was refused before its target was known has no upstream."""
-        outcome, target = call.outcome, call.target
-        upstream = target.upstream if target is not None else ""
-        self._count.add(1, call.method, call.server, upstream, outcome)
-        self._seconds.observe(seconds, call.method, upstream)
-        if target is not None and call.method == "tools/call":
-            self._tools.add(1, upstream, target.name, outcome)
+        target = call.target
+        upstream, name = (target.upstream, target.name) if target is not None else ("", None)
+        self._alike.add(seconds, call.method, call.server, upstream, name, call.outcome)
         for attempt in call.attempts or ():
-            self._attempts.count(attempt)
+            outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
+            self._tries.add(attempt.seconds, attempt.upstream.name, outcome, attempt.number > 1)
+
+    def _count(
+        self, seconds: list[float], method: str, server: str, upstream: str, name: str | None, outcome: str
+    ) -> None:
+        self._calls.add(len(seconds), method, server, upstream, outcome)
+        self._seconds.observe(seconds, method, upstream)
+        if name is not None and method == "tools/call":
+            self._tools.add(len(seconds), upstream, name, outcome)
 
 
 class Attempts:
@@ -63,12 +100,10 @@ class Attempts:
 
     def __init__(self, metrics: Metrics) -> None:
         by = {"upstream": None, "outcome": ("ok", "error", "cancelled"), "again": ("yes", "no")}
-        self._count = metrics.counter("toolway_attempts_total", "Tries of calls on endpoints.", by)
+        self._attempts = metrics.counter("toolway_attempts_total", "Tries of calls on endpoints.", by)
         self._seconds = metrics.histogram("toolway_attempt_seconds", "Time of tries.", SECONDS, {"upstream": None})
 
-    def count(self, attempt: Attempt) -> None:
-        """Count one that is over."""
-        upstream, again = attempt.upstream.name, "yes" if attempt.number > 1 else "no"
-        outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
-        self._count.add(1, upstream, outcome, again)
-        self._seconds.observe(attempt.seconds, upstream)
+    def count(self, seconds: list[float], upstream: str, outcome: str, is_again: bool) -> None:
+        """Count those that are over."""
+        self._attempts.add(len(seconds), upstream, outcome, "yes" if is_again else "no")
+        self._seconds.observe(seconds, upstream)

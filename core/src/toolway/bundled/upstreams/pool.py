@@ -33,6 +33,9 @@ FRAMING = frozenset({"connection", "content-length", "expect", "host", "te", "tr
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """A header's name (RFC 9110 section 5.1)."""
 
+LONG = 36
+"""Characters of a value that is hardly the same again: an id of a request or a trace."""
+
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
@@ -204,7 +207,7 @@ class Pool:
     def _written(self, method: str, headers: Mapping[str, str], body: bytes | None, target: str = "") -> bytes:
         head = self._head(method, target) if target else self._heads[method]
         try:
-            lines = b"".join(starmap(_line, headers.items()))
+            lines = b"".join([_line(n, v) if len(v) < LONG else _made(n, v) for n, v in headers.items()])
         except ValueError:
             what = "has a line break or is not the caller's to set"
             raise UpstreamUnreachable(f"a header for {self._who} {what}") from None
@@ -233,11 +236,13 @@ class Pool:
             self._watch(first)
 
 
-@lru_cache(maxsize=256)
-def _line(name: str, value: str) -> bytes:
+def _made(name: str, value: str) -> bytes:
     if not value.isprintable() and not _VALUE.fullmatch(value):
         raise ValueError
     return f"{_begun(name)}{value}\r\n".encode()
+
+
+_line = lru_cache(maxsize=256)(_made)
 
 
 @lru_cache(maxsize=1024)
