@@ -39,9 +39,10 @@ class Bench:
         """`proxy_pass`."""
         return self.stack.enter_context(nginx.proxy(self.folder, self.direct))
 
-    def reference(self, server: str, client: str = "raw") -> Target:
-        """The limit reference."""
-        return self.stack.enter_context(gateways.reference(self.folder, self.direct, server, client))
+    def reference(self, server: str, client: str = "raw", variant: str = "") -> Target:
+        """The limit reference, perhaps to a variant of the upstream."""
+        upstream = self.direct.on(url=nginx.endpoint(self.direct, variant)) if variant else self.direct
+        return self.stack.enter_context(gateways.reference(self.folder, upstream, server, client))
 
     def toolway(self, setup: Setup, tools: int = 1) -> Target:
         """A gateway that lists its tools."""

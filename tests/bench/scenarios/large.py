@@ -1,4 +1,4 @@
-"""Results of 100 kB: bytes per second against nginx."""
+"""Results of 100 kB: bytes per second against nginx, and what the limit reference reaches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(bench: Bench) -> Outcome:
         tables = upstream_table(VARIANT, endpoint(bench.direct, VARIANT))
         gateway = bench.toolway(bench.fastest(tables=tables)).on(tool=f"{VARIANT}__echo")
         plain = [each.on(url=endpoint(each, VARIANT)) for each in (bench.direct, bench.nginx())]
-        targets = [*plain, gateway]
+        targets = [*plain, gateway, bench.reference("uvicorn", variant=VARIANT)]
         measure.verify(targets)
         samples = measure.rounds(targets, CONCURRENCY, seconds=bench.seconds, count=bench.rounds)
     ratio = measure.ratio(samples, gateway.name, "nginx", "throughput")

@@ -109,10 +109,13 @@ class Cycle(msgspec.Struct, eq=False, metaclass=Mutable):
         connection = self.connection
         if connection.flow.write_paused or self.disconnected or self.response_started or not self.keep_alive:
             return False
-        if self.scope["method"] == "HEAD" or status == 204 or len(body) > _JOINED:
+        if self.scope["method"] == "HEAD" or status == 204:
             return False
         head = _head(status, [(b"content-length", b"%d" % len(body)), *headers])
-        connection.outbox.put(connection.transport, head + body)
+        if len(body) <= _JOINED:
+            connection.outbox.put(connection.transport, head + body)
+        else:
+            connection.write(head, body)
         self.response_started = True
         self._end()
         return True
