@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 
 from toolway.edge.metrics import LOST, Instruments, Memory
 from toolway.hookspecs.telemetry import LABELS, OTHER
+from toolway_testing.polling import eventually
 
 
 def totals(instruments: Instruments, name: str) -> dict[tuple[str, ...], Sequence[float]]:
@@ -136,3 +137,16 @@ def test_a_worker_that_replaces_another_has_no_room_for_a_thousand_names_more() 
     mine = Instruments(memories)
     mine.counter("toolway_things_total", "Things.", {"name": None})
     assert len(totals(mine, "toolway_things_total")) <= LABELS + 1
+
+
+async def test_who_counts_late_is_called_once_before_totals_are_read_and_soon_anyway() -> None:
+    metrics, called = Instruments(), list[str]()
+    metrics.late(lambda: called.append("read"))
+
+    metrics.collect()
+    metrics.collect()
+    assert called == ["read"]
+
+    metrics.late(lambda: called.append("soon"))
+    metrics.read_by([])  # another gateway is prepared; this one goes on
+    await eventually(lambda: called == ["read", "soon"])

@@ -51,14 +51,43 @@ def test_lines_come_in_their_order(pipe: tuple[int, int]) -> None:
     assert made.dropped == 0
 
 
+@pytest.mark.parametrize(("waiting", "refused"), [([1] * 936, 0), ([64] * 14, 0), ([64] * 15, 64), ([1] * 937, 64)])
+def test_lines_that_come_together_count_as_so_many(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch, waiting: list[int], refused: int
+) -> None:
+    made = writer(pipe[1], most=1_000)
+    with monkeypatch.context() as full:
+        full.setattr(Thread, "start", _refused)
+        for lines in [*waiting, 64]:
+            made.put("\n".join("x" * lines), lines)
+
+        assert made.dropped == refused
+        made.close(0)
+
+    assert made.dropped == sum(waiting) + 64
+
+
+def test_what_came_together_leaves_room_once_it_is_written(pipe: tuple[int, int]) -> None:
+    made, read = writer(pipe[1], most=100), list[str]()
+    for _ in range(20):
+        made.put("\n".join("x" * 64), 64)
+        made.flush()
+        take(pipe[0], read)
+    made.close()
+
+    assert made.dropped == 0
+    assert take(pipe[0], read) == ["x"] * 20 * 64 + [""]
+
+
+def _refused(thread: Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_without_a_thread_to_be_had_lines_wait(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     made = writer(pipe[1])
 
-    def start(thread: Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with monkeypatch.context() as full:
-        full.setattr(Thread, "start", start)
+        full.setattr(Thread, "start", _refused)
         made.put("first")
     made.put("second")
     made.close()

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 CELLS = 65_536
 NAMES = 4 * 1024 * 1024
+LATE = 0.05
+"""Seconds that what is alike may gather before it is counted together."""
 LOST = "toolway_metrics_lost_total"
 """Counts what found no place any more."""
 
@@ -167,6 +169,8 @@ class Instruments:
 
     def late(self, count: Callable[[], None]) -> None:
         """See `telemetry.Metrics`."""
+        if not self._late:
+            asyncio.get_running_loop().call_later(LATE, self._count_late)
         self._late.append(count)
 
     def sample(self) -> None:
@@ -179,8 +183,7 @@ class Instruments:
 
     def read_by(self, readers: Sequence[MetricReader]) -> None:
         """These export them, for the gateway that is built now; without any, nothing needs to be counted."""
-        self._count_late()  # what the one before has gathered
-        self.is_read, self._late = bool(readers), []
+        self.is_read = bool(readers)
         for reader in readers:
             reader.attach(self.collect)
 
@@ -201,7 +204,8 @@ class Instruments:
         return tuple(self._totals())
 
     def _count_late(self) -> None:
-        for count in self._late:
+        late, self._late = self._late, []
+        for count in late:
             count()
 
     def _totals(self) -> Iterator[Family]:

@@ -152,7 +152,7 @@ class Metrics(Protocol):
         """
 
     def late(self, count: Callable[[], None]) -> None:
-        """Whoever does not count at once gets to count, as long as this gateway serves, before totals are read."""
+        """Call `count` once, within 50 ms and before totals are read: what is alike costs less together."""
 
 
 class Family(msgspec.Struct, frozen=True):

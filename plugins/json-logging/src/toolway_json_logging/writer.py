@@ -25,7 +25,8 @@ class Writer(Generic[T]):
     def __init__(self, descriptor: int, most: int, line: Callable[[T], str], told: Callable[[int], str]) -> None:
         self._refused = self._lost = 0
         self._outlet, self._most, self._make, self._told = Outlet(descriptor), most, line, told
-        self._queue: deque[T] = deque()
+        self._queue: deque[tuple[T, int]] = deque()
+        self._put = self._taken = 0  # lines of entries with several, beyond the first one
         self._some, self._busy = threading.Event(), threading.Lock()
         self._closing = False
         self._until = float("inf")
@@ -44,10 +45,11 @@ class Writer(Generic[T]):
 
     def put(self, entry: T, lines: int = 1) -> None:
         """Write an entry, perhaps of several lines, soon; at once when the writer is closed."""
-        if len(self._queue) * lines >= self._most:
+        if len(self._queue) + self._put - self._taken + lines > self._most:
             self._refused += lines
             return
-        self._queue.append(entry)
+        self._put += lines - 1
+        self._queue.append((entry, lines))
         if self._closing:
             self._until = monotonic() + PATIENCE
             self._empty()
@@ -73,7 +75,7 @@ class Writer(Generic[T]):
         self._some.set()
         if self._thread is not None:
             self._thread.join(seconds + 2 * PATIENCE)
-        self._lost += len(self._queue)
+        self._lost += sum(lines for _, lines in self._queue)
         self._queue.clear()
 
     def _start(self) -> None:
@@ -103,7 +105,9 @@ class Writer(Generic[T]):
         """Lines in pieces that are written at once, last the one about what was dropped."""
         queue, batch, most = self._queue, bytearray(), self._outlet.room()
         while queue or self.dropped > self._told_of:
-            text = (self._make(queue.popleft()) if queue else self._missing()).encode("utf-8", "backslashreplace")
+            entry, lines = queue.popleft() if queue else (None, 1)
+            self._taken += lines - 1
+            text = (self._missing() if entry is None else self._make(entry)).encode("utf-8", "backslashreplace")
             for line in (text,) if len(text) < most else text.split(b"\n"):
                 if batch and len(batch) + len(line) >= most:
                     yield batch

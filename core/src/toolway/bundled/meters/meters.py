@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -13,28 +12,24 @@ from toolway.hookspecs.telemetry import OUTCOMES, CallWatcher, Metrics, RequestW
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-LATE = 0.05
-"""Seconds that what is alike gathers before it is counted together, which costs a fraction."""
 
 
 class Alike:
     """Durations in seconds by what they have in common; `count` gets what that is and all of them."""
 
     def __init__(self, metrics: Metrics, count: Callable[..., None]) -> None:
-        self._count = count
+        self._late, self._count = metrics.late, count
         self._found: dict[tuple[Any, ...], list[float]] = {}
-        metrics.late(self.settle)
 
     def add(self, seconds: float, *what: Any) -> None:
         """Count one soon."""
         if (found := self._found.get(what)) is None:
             if not self._found:
-                asyncio.get_running_loop().call_later(LATE, self.settle)
+                self._late(self._settle)
             found = self._found[what] = []
         found.append(seconds)
 
-    def settle(self) -> None:
-        """Count what has gathered."""
+    def _settle(self) -> None:
         gathered, self._found = self._found, {}
         for what, seconds in gathered.items():
             self._count(seconds, *what)
