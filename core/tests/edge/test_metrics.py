@@ -147,6 +147,7 @@ async def test_who_counts_late_is_called_once_before_totals_are_read_and_soon_an
     metrics.collect()
     assert called == ["read"]
 
+    metrics.late(lambda: 1 // 0)  # type: ignore[arg-type]
     metrics.late(lambda: called.append("soon"))
     metrics.read_by([])  # another gateway is prepared; this one goes on
     await eventually(lambda: called == ["read", "soon"])

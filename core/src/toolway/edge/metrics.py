@@ -41,8 +41,7 @@ class Memory:
     def __init__(self) -> None:
         view = memoryview(mmap.mmap(-1, 16 + 8 * CELLS + NAMES))  # shared with forked processes
         self._used = view[:16].cast("Q")
-        self._names = view[16 + 8 * CELLS :]
-        self._read = 0
+        self._names, self._read = view[16 + 8 * CELLS :], 0
         self._series: defaultdict[str, dict[Labels, int]] = defaultdict(dict)
         self.cells = view[16 : 16 + 8 * CELLS].cast("d")
         self.allot(LOST, (), 1)
@@ -139,8 +138,7 @@ class Instruments:
     """See `telemetry.Metrics`; `memories` has that of each worker, the `own` one is written."""
 
     def __init__(self, memories: Sequence[Memory] = (), own: int = 0) -> None:
-        self.is_read = False
-        self.lag = 0.0
+        self.is_read, self.lag = False, 0.0
         self._memories = memories or (Memory(),)
         self._own = self._memories[own]
         self._known: dict[str, Instrument] = {}
@@ -176,10 +174,7 @@ class Instruments:
     def sample(self) -> None:
         """Read what is sampled; what fails is logged, and keeps its value."""
         for each in tuple(self._known.values()):
-            try:
-                each.sample()
-            except Exception:
-                log.exception("reading %s failed", each.name)
+            _attempt(each.sample, f"reading {each.name}")
 
     def read_by(self, readers: Sequence[MetricReader]) -> None:
         """These export them, for the gateway that is built now; without any, nothing needs to be counted."""
@@ -206,7 +201,7 @@ class Instruments:
     def _count_late(self) -> None:
         late, self._late = self._late, []
         for count in late:
-            count()
+            _attempt(count, "counting")
 
     def _totals(self) -> Iterator[Family]:
         for each in self._known.values():
@@ -237,3 +232,11 @@ class Instruments:
     def _made(self, name: str, about: str, kind: Kind, labels: Mapping[str, Closed]) -> Instrument:
         made = self._known[name] = Instrument(self._own, name, about, kind, labels)
         return made
+
+
+def _attempt(do: Callable[[], None], what: str) -> None:
+    """Do it; what fails is logged, and keeps nothing else from being done."""
+    try:
+        do()
+    except Exception:
+        log.exception("%s failed", what)

@@ -48,7 +48,8 @@ class Writer(Generic[T]):
         if len(self._queue) + self._put - self._taken + lines > self._most:
             self._refused += lines
             return
-        self._put += lines - 1
+        if lines > 1:  # such entries come from one thread only, so nobody else changes this number
+            self._put += lines - 1
         self._queue.append((entry, lines))
         if self._closing:
             self._until = monotonic() + PATIENCE
