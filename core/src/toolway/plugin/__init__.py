@@ -5,6 +5,7 @@ guarded HTTP client; it is apart because it loads an HTTP library.
 """
 
 from toolway.background import beside as beside
+from toolway.edge.heads import Heads as Heads
 from toolway.edge.outbox import Outbox as Outbox, outbox as outbox
 from toolway.errors import (
     CircuitOpen as CircuitOpen,

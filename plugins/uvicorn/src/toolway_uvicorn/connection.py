@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -16,10 +16,9 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolway.hookspecs.serving import WHOLE, ClientConnection, Limits, Refusal, Silence, unreadable
-from toolway.plugin import outbox
+from toolway.hookspecs.serving import KNOWN, WHOLE, ClientConnection, HeaderList, Limits, Refusal, Silence, unreadable
+from toolway.plugin import Heads, outbox
 from toolway_uvicorn.cycle import Cycle
-from toolway_uvicorn.heads import Heads
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("toolway.edge")
 
 _AHEAD = 64 * 1024
+_LENGTH = b"content-length"
+Known = tuple[dict[str, Any], HeaderList, int]
+"""Of a head that came before: its scope, and which of the headers is Content-Length."""
 
 
 class UvicornRunner:
@@ -66,7 +68,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         self._task: asyncio.Task[None] | None = None
         self._requests = self._head_size = self._ahead = 0
         self._is_over = False
-        self._heads = Heads()
+        self._heads: Heads[Known] = Heads()
         self.outbox = outbox()
 
     def connection_made(self, transport: Any) -> None:
@@ -100,17 +102,20 @@ class Connection(HttpToolsProtocol, ClientConnection):
         if last is None or not last.response_complete or last.more_body or last.scope is not self.scope:
             return self._parse(data)
         if (found := self._heads.find(data)) is not None:
-            scope, body = found
-            return self._repeat(scope, body)
+            return self._repeat(*found)
         self._parse(data)
         new = self._running
         if new is None or new is last or new is not self.cycle or new.more_body or self.pipeline or not new.keep_alive:
             return None
-        self._heads.learn(data, len(new.body), new.scope)
+        if len(new.body) <= HIGH_WATER_LIMIT:
+            self._heads.learn(data, len(new.body), partial(_known, new.scope))
 
-    def _repeat(self, scope: dict[str, Any], body: bytes) -> None:
+    def _repeat(self, known: Known, length: bytes, body: bytes) -> None:
         """A request with a head that came before."""
-        self.scope = scope
+        scope, headers, place = known
+        headers = headers.copy()
+        headers[place] = _LENGTH, length
+        self.scope = scope = {**scope, "headers": headers}
         self._requests += 1
         self.cycle = cycle = scope[WHOLE] = Cycle(self, scope, True, body, more_body=False, is_news=True)
         self._start(cycle)
@@ -282,3 +287,9 @@ def _target(url: bytes) -> tuple[str, bytes, bytes]:
     parsed = httptools.parse_url(url)
     path = parsed.path.decode("ascii")
     return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+def _known(scope: dict[str, Any]) -> Known:
+    headers: HeaderList = [*scope["headers"]]
+    common = {name: value for name, value in scope.items() if name != WHOLE}
+    return {**common, KNOWN: {}}, headers, [name for name, _ in headers].index(_LENGTH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
 from typing import Protocol, cast
 
@@ -12,7 +12,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from msgspec import Struct
 
 from toolway.hookspecs.structs import Mutable
-from toolway.plugin import UpstreamError, UpstreamProtocol, UpstreamTimeout, outbox
+from toolway.plugin import Heads, UpstreamError, UpstreamProtocol, UpstreamTimeout, outbox
 
 MAX_HEAD = 64 * 1024
 """Most bytes of a head, of trailers, or around a chunk, in which no body is."""
@@ -24,8 +24,14 @@ WRITTEN_AT_ONCE = 16 * 1024
 """Bodies up to this many bytes are joined to their head."""
 
 
+Known = tuple[int, str, str, dict[bytes, bytes]]
+"""Of a head that came before: `status`, `content_type`, `encoding` and `fields` of an `Answer`."""
+
+
 class Owner(Protocol):
-    """Who made a connection."""
+    """Who made a connection; `heads` came on those that it made."""
+
+    heads: Heads[Known]
 
     def ended(self, connection: Http1Connection) -> None:
         """An exchange is over; a connection that was not lost before can take the next one."""
@@ -177,9 +183,13 @@ class Http1Connection(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         if self._turn == self._outbox.turn:
             return self._unasked()
+        answer = self._answer
+        fresh = None if self._bare or answer is None or answer.status else answer
+        if fresh is not None and (found := self._owner.heads.find(data)) is not None:
+            return self._repeat(fresh, *found)
         self._bare += len(data)
         try:
-            if self._answer is None:
+            if answer is None:
                 raise HttpParserError("an answer without a request")
             self._parser.feed_data(data)
             if self._bare > MAX_HEAD:
@@ -190,13 +200,29 @@ class Http1Connection(asyncio.Protocol):
                 what = f"answered with bad HTTP/1.1, or with a head of more than {MAX_HEAD} bytes"
                 self.abandon(UpstreamProtocol(f"{self._who} {what}"))
         if self._is_complete:
-            is_written = not self.transport.get_write_buffer_size()
-            if self._stays and is_written and not self.transport.is_closing():
-                if self._is_paused:
-                    self.resume()
-                self._end(None)
-            else:  # its request is not written yet, or it has more to say
-                self.abandon(None)
+            if fresh is not None and self._stays and len(fresh.chunks) == 1:
+                self._owner.heads.learn(data, fresh.size, partial(_known, fresh))
+            self._complete()
+
+    def _repeat(self, answer: Answer, known: Known, length: bytes, body: bytes) -> None:
+        """An answer with a head that came before."""
+        answer.status, answer.content_type, answer.encoding, fields = known
+        answer.fields = {**fields, b"content-length": length}
+        answer.chunks, answer.size = [body], len(body)
+        self._is_complete = self._stays = True
+        if not answer.head.done():
+            answer.head.set_result(None)
+        self._complete()
+
+    def _complete(self) -> None:
+        """All of the answer is there."""
+        is_written = not self.transport.get_write_buffer_size()
+        if self._stays and is_written and not self.transport.is_closing():
+            if self._is_paused:
+                self.resume()
+            self._end(None)
+        else:  # its request is not written yet, or it has more to say
+            self.abandon(None)
 
     def _unasked(self) -> None:
         """The request waits still in the outbox: this is no answer to it, and it can go elsewhere."""
@@ -270,6 +296,10 @@ class Http1Connection(asyncio.Protocol):
             if answer.waiter is not None:
                 answer.wake()
             self._owner.ended(self)
+
+
+def _known(answer: Answer) -> Known:
+    return answer.status, answer.content_type, answer.encoding, answer.fields
 
 
 @lru_cache(maxsize=256)

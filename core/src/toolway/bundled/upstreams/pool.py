@@ -15,9 +15,9 @@ from math import inf
 from aiohappyeyeballs import AddrInfoType, start_connection
 from yarl import URL
 
-from toolway.bundled.upstreams.http1 import Answer, Http1Connection
+from toolway.bundled.upstreams.http1 import Answer, Http1Connection, Known
 from toolway.bundled.upstreams.wire import COMMON
-from toolway.plugin import UpstreamError, UpstreamUnreachable
+from toolway.plugin import Heads, UpstreamError, UpstreamUnreachable
 from toolway.plugin.http import CONNECT_SECONDS, ClientTls, EgressGuard, RefusedAddress, tls_context
 
 CONNECTIONS = 256
@@ -44,6 +44,7 @@ class Pool:
 
     def __init__(self, who: str, url: URL, guard: EgressGuard, tls: ClientTls) -> None:
         """`who` is what errors call the upstream; `url` comes from `check_url`."""
+        self.heads: Heads[Known] = Heads()
         self._who = who
         self._url = url
         self._guard = guard

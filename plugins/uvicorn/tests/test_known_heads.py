@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from toolway.edge.edge import Edge
+from toolway.edge.heads import IN_VAIN, MOST, Heads
 from toolway.edge.settings import EdgeSettings
 from toolway.hookspecs.serving import FIELDS, KNOWN, WHOLE
 from toolway_uvicorn.connection import UvicornRunner
-from toolway_uvicorn.heads import IN_VAIN, MOST, Heads
 
 Seen = dict[str, Any]
 OF_ONE = {WHOLE, KNOWN, "client", "server", "asgi"}
@@ -155,11 +155,11 @@ async def test_what_is_nearly_the_same_is_judged_as_ever(data: bytes, answer: by
 
 
 def test_few_heads_are_remembered_and_none_for_long_that_do_not_come_again() -> None:
-    heads, scope = Heads(), {"headers": [(b"content-length", b"1")]}
+    heads: Heads[int] = Heads()
 
     def learn(number: int) -> bytes:
         data = post(b"x", LENGTHS[0], f"/{number}")
-        heads.learn(data, 1, scope)
+        heads.learn(data, 1, lambda: number)
         return data
 
     learned = [learn(number) for number in range(IN_VAIN)]
