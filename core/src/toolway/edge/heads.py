@@ -9,8 +9,9 @@ T = TypeVar("T")
 
 MOST = 4
 """Heads that are remembered: an agent sends few different ones, a server one in a second, for its Date."""
-DIGITS = 5
-"""Most digits of a Content-Length: larger bodies do not come in one piece."""
+LARGE = 16 * 1024
+"""Bytes; for longer messages it is not worth while, and they would be copied."""
+DIGITS = len(str(LARGE))
 IN_VAIN = 16
 """So many heads are learned without one that comes again; from then on it is tried with one of as many."""
 _LINE = b"\r\ncontent-length:"
@@ -25,19 +26,19 @@ class Heads(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._known: list[tuple[bytes, bytes, T]] = []  # the head before the digits of Content-Length, and behind them
+        self._known: list[tuple[bytes, bytes, int, T]] = []  # before the digits, behind them, where they are
         self._learned = 0
 
     def find(self, data: bytes) -> tuple[T, bytes, bytes] | None:
         """What is known of the head, its Content-Length and the body, if the data are a whole message with such."""
-        for before, behind, known in self._known:
-            start = len(before)
-            stop = data.find(b"\r", start, start + DIGITS + 1)
-            if stop > 0 and data.startswith(before) and data.startswith(behind, stop):
-                length, end = data[start:stop], stop + len(behind)
-                if length.isdigit() and len(data) == end + int(length):
+        if len(data) > LARGE:
+            return None
+        for before, behind, start, known in self._known:
+            if data.startswith(before):
+                length, found, body = data[start:].partition(behind)
+                if found and len(length) <= DIGITS and length.isdigit() and len(body) == int(length):
                     self._learned = 0
-                    return known, length, data[end:]
+                    return known, length, body
         return None
 
     def learn(self, data: bytes, size: int, make: Callable[[], T]) -> None:
@@ -54,4 +55,4 @@ class Heads(Generic[T]):
         stop = start + len(digits)
         if line < 0 or head[line + len(_LINE) : start].strip(b" \t") or not head.startswith(b"\r", stop):
             return
-        self._known = [(head[:start], head[stop:], make()), *self._known[: MOST - 1]]
+        self._known = [(head[:start], head[stop:], start, make()), *self._known[: MOST - 1]]
