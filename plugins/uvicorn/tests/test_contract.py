@@ -17,6 +17,10 @@ class TestFraming(edge.FramingContract):
     pass
 
 
+class TestKnownHeads(edge.KnownHeadsContract):
+    pass
+
+
 class TestLimits(edge.LimitsContract):
     pass
 

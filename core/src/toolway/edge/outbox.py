@@ -6,7 +6,10 @@ import asyncio
 import logging
 from bisect import bisect
 from contextvars import Context
+from functools import partial
 from weakref import WeakKeyDictionary
+
+from toolway.edge.vigil import Vigil
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ class Outbox:
         self._call_soon, self._context = loop.call_soon, Context()
         self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
         self._turns = 0
+        self._vigil = Vigil(partial(loop.call_soon, context=self._context))
 
     def put(self, transport: asyncio.WriteTransport, data: bytes) -> int:
         """Send it soon; at once while few requests are in flight. The turn: until `turn` is another one, it waits."""
@@ -38,6 +42,7 @@ class Outbox:
             self._waiting.append((transport, data))
         elif self.in_flight < MANY:
             transport.write(data)
+            self._vigil.keep()
             return -1
         else:
             self._waiting.append((transport, data))

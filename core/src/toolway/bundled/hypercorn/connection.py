@@ -9,9 +9,10 @@ from typing import Any
 
 from hypercorn.config import Config
 
-from toolway.bundled.hypercorn.http1 import Exchange, read_request
+from toolway.bundled.hypercorn.http1 import Exchange, Known, read_request, repeated_request
 from toolway.bundled.hypercorn.http2 import Http2
 from toolway.hookspecs.serving import ClientConnection, Limits, Refusal, Silence
+from toolway.plugin import Heads, outbox
 
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _NOWHERE = ("", 0)  # a client that left before it was looked at
@@ -45,6 +46,8 @@ class Connection(ClientConnection):
         self._loop = asyncio.get_running_loop()
         self._unsent, self._may_write = bytearray(), asyncio.Event()
         self._may_write.set()
+        self.heads: Heads[Known] = Heads()
+        self.outbox = outbox()
 
     def connection_made(self, transport: Any) -> None:
         """The handshake, if any, is done."""
@@ -68,8 +71,10 @@ class Connection(ClientConnection):
         try:
             if self._turn is not None:
                 return self._turn.feed(data)
-            self._unread += data
-            exchange = read_request(self, self._unread)
+            exchange = None if self._unread else repeated_request(self, data)
+            if exchange is None:
+                self._unread += data
+                exchange = read_request(self, self._unread)
         except Refusal as refusal:
             return self.refuse(refusal)
         if exchange is not None:
@@ -111,13 +116,13 @@ class Connection(ClientConnection):
             self.write(b"")
 
     def write(self, data: bytes) -> None:
-        """Send at once what is known to be a whole answer, after what waits."""
+        """Send what is known to be a whole answer, after what waits."""
         if self._unsent:
             data, self._unsent = bytes(self._unsent + data), bytearray()
         if self.transport.is_closing():
             self._end()
         elif data:
-            self.transport.write(data)
+            self.outbox.put(self.transport, data)
 
     async def drained(self) -> None:
         """Wait until the client has read enough; raises `ConnectionResetError` if it is gone."""
@@ -140,6 +145,7 @@ class Connection(ClientConnection):
         if not self.is_over:
             self.is_over = True
             self.write(b"")
+            self.outbox.send()
             self._may_write.set()
             self.transport.resume_reading()
             if self._turn is not None:

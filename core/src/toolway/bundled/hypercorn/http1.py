@@ -11,6 +11,7 @@ body of known length that is here as a whole, of a request as of an answer, does
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -18,7 +19,7 @@ import h11
 from hypercorn.utils import suppress_body
 
 from toolway.bundled.hypercorn.inbox import Inbox
-from toolway.hookspecs.serving import HeaderList, unreadable
+from toolway.hookspecs.serving import KNOWN, HeaderList, unreadable
 
 if TYPE_CHECKING:
     from toolway.bundled.hypercorn.connection import Connection
@@ -28,6 +29,9 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _LINE_TROUBLE = re.compile(rb"(?<!\r)\n|\r(?!\n)|\r\n[ \t]|\x00")
 _FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _LINE_ENDS = b"\r\n\0"
+_LENGTH = b"content-length"
+Known = tuple[dict[str, Any], HeaderList, int]
+"""Of a head that came before: its scope, and which of the headers is Content-Length."""
 
 
 def read_request(connection: Connection, data: bytes) -> Exchange | None:
@@ -43,7 +47,39 @@ def read_request(connection: Connection, data: bytes) -> Exchange | None:
     except h11.RemoteProtocolError as error:
         is_long_line = error.error_status_hint == 431 and b"\n" not in data
         raise unreadable(414 if is_long_line else error.error_status_hint) from error
-    return Exchange(connection, parser, request, data[len(head) :]) if match else None
+    if match is None:
+        return None
+    scope, body = {**connection.scope, **_read(request)}, data[len(head) :]
+    exchange, fields = Exchange(connection, scope, head, parser), dict(scope["headers"])
+    if parser.they_are_waiting_for_100_continue:
+        connection.put(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if b"transfer-encoding" in fields or len(body) != int(fields.get(b"content-length", 0)):
+        exchange.feed(body)
+    else:
+        exchange.put(body, more=False)
+        if b"expect" not in fields:
+            connection.heads.learn(data, len(body), partial(_known, scope))
+    return exchange
+
+
+def repeated_request(connection: Connection, data: bytes) -> Exchange | None:
+    """The request that the bytes are, if its head came before on this connection."""
+    if (found := connection.heads.find(data)) is None:
+        return None
+    (scope, headers, place), length, body = found
+    headers = headers.copy()
+    headers[place] = _LENGTH, length
+    exchange = Exchange(connection, {**scope, "headers": headers}, data[: len(data) - len(body)])
+    exchange.put(body, more=False)
+    return exchange
+
+
+def _read(request: h11.Request) -> dict[str, Any]:
+    """What its head says, for the scope."""
+    path, _, query = request.target.partition(b"?")
+    line = {"http_version": request.http_version.decode("ascii"), "method": request.method.decode("ascii").upper()}
+    target = {"path": unquote(path.decode("ascii")), "raw_path": path, "query_string": query}
+    return {**line, **target, "headers": [(name.lower(), value) for name, value in request.headers.raw_items()]}
 
 
 class Exchange(Inbox):
@@ -52,23 +88,23 @@ class Exchange(Inbox):
     is_last, ahead = False, b""
     answer: Any = None
 
-    def __init__(self, connection: Connection, parser: h11.Connection, request: h11.Request, data: bytes) -> None:
+    def __init__(
+        self, connection: Connection, scope: dict[str, Any], head: bytes, parser: h11.Connection | None = None
+    ) -> None:
+        """`parser` has read the head, unless it is one that came before."""
         super().__init__(connection.transport.resume_reading)
-        self._connection, self._parser = connection, parser
-        headers = [(name.lower(), value) for name, value in request.headers.raw_items()]
-        fields = dict(headers)
-        path, _, query = request.target.partition(b"?")
-        line = {"http_version": request.http_version.decode("ascii"), "method": request.method.decode("ascii").upper()}
-        target = {"path": unquote(path.decode("ascii")), "raw_path": path, "query_string": query}
-        self.scope = {**connection.scope, **line, **target, "headers": headers, "state": {}}
-        stays = request.http_version == b"1.1" and fields.get(b"connection", b"keep-alive").lower() == b"keep-alive"
-        self._is_plain = stays and line["method"] != "HEAD"
-        if parser.they_are_waiting_for_100_continue:
-            connection.put(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if b"transfer-encoding" not in fields and len(data) == int(fields.get(b"content-length", 0)):
-            self.put(data, more=False)
-        else:
-            self.feed(data)
+        self._connection, self.scope, self._head, self._made = connection, scope, head, parser
+        stays = dict(scope["headers"]).get(b"connection", b"keep-alive").lower() == b"keep-alive"
+        self._is_plain = stays and scope["http_version"] == "1.1" and scope["method"] != "HEAD"
+
+    @property
+    def _parser(self) -> h11.Connection:
+        """What is not plain needs one."""
+        if self._made is None:
+            self._made = h11.Connection(h11.SERVER, self._connection.limits.head_size)
+            self._made.receive_data(self._head)
+            self._made.next_event()
+        return self._made
 
     def feed(self, data: bytes) -> None:
         """What the client sends goes on: the body, or what comes after it. Raises `Refusal`."""
@@ -92,9 +128,12 @@ class Exchange(Inbox):
 
     async def run(self, app: Any) -> None:
         """Let the application answer; what it leaves undone ends the connection."""
+        box = self._connection.outbox
+        box.in_flight += 1
         try:
             await app(self.scope, self.receive, self.send)
         finally:
+            box.in_flight -= 1
             if not self.is_closed:
                 self._connection.hang_up()
 
@@ -148,3 +187,8 @@ def _head(status: int, headers: HeaderList) -> bytes:
     if len(head.translate(None, _LINE_ENDS)) != len(head) - 2 * len(headers) - 4:
         raise ValueError("a header field of an answer contains a line end")
     return head
+
+
+def _known(scope: dict[str, Any]) -> Known:
+    headers: HeaderList = [*scope["headers"]]
+    return {**scope, KNOWN: {}}, headers, [name for name, _ in headers].index(_LENGTH)

@@ -6,6 +6,7 @@ Write `class TestFraming(FramingContract)` and so on, with a fixture `runner` be
 from toolway_testing.edge.drain import DrainContract
 from toolway_testing.edge.failures import FailuresContract
 from toolway_testing.edge.framing import FramingContract
+from toolway_testing.edge.known_heads import KnownHeadsContract
 from toolway_testing.edge.limits import LimitsContract
 from toolway_testing.edge.names import NamesContract
 from toolway_testing.edge.proxies import ProxiesContract
@@ -15,6 +16,7 @@ __all__ = [
     "DrainContract",
     "FailuresContract",
     "FramingContract",
+    "KnownHeadsContract",
     "LimitsContract",
     "NamesContract",
     "ProxiesContract",
