@@ -72,8 +72,7 @@ class Watchers:
         self._calls.append((call, reply, call.ended - began))
 
     def _tell(self) -> None:
-        calls, requests = self._calls, self._requests
-        self._calls, self._requests = [], []
+        calls, requests, self._calls, self._requests = self._calls, self._requests, [], []
         for call, reply, _ in calls:
             call.outcome = _outcome(call.method, reply)
         _tell_each(self._done_call, calls)
