@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from toolway.edge.heads import IN_VAIN, LARGE, MOST, Heads
+from toolway.edge.heads import IN_VAIN, LARGE, LONGEST, MOST, Heads
 
 
 def post(body: bytes, line: str = "Content-Length: %d", path: str = "/mcp") -> bytes:
@@ -59,6 +59,17 @@ def test_what_is_framed_by_something_else_is_not_learned(data: bytes, size: int)
     heads.learn(data, size, lambda: "no head")
 
     assert not heads._known
+
+
+def test_long_heads_and_messages_are_not_remembered_and_the_same_head_only_once(heads: Heads[str]) -> None:
+    long = post(b"abc", f"X-Long: {'x' * LONGEST}\r\nContent-Length: %d")
+    heads.learn(long, 3, lambda: "a long head")
+    heads.learn(post(b"x" * LARGE), LARGE, lambda: "a long message")
+    for _ in range(MOST):
+        heads.learn(post(b"de"), 2, lambda: "the same head")
+
+    assert heads.find(post(b"abc")) == ("the same head", b"3", b"abc")
+    assert len(heads._known) == 1
 
 
 def test_few_heads_are_remembered_and_none_for_long_that_do_not_come_again() -> None:

@@ -7,6 +7,8 @@ import pytest
 from toolway.bundled.hypercorn.connection import HypercornRunner
 from toolway_testing import edge
 
+pytestmark = pytest.mark.usefixtures("others")
+
 
 @pytest.fixture
 def runner() -> HypercornRunner:

@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from toolway.edge.outbox import BUSY, MANY, Outbox, outbox
+from toolway.edge.outbox import BUSY, MANY, MOST, Outbox, outbox
 
 
 class Transport(asyncio.WriteTransport):
@@ -75,6 +75,18 @@ async def test_after_many_at_once_the_next_ones_wait_for_more_turns(
         await asyncio.sleep(0)
 
     assert written == [("a", b"1"), *[("a", b"2")] * turns]
+
+
+async def test_more_than_may_wait_is_with_the_transports_at_once(written: list[tuple[str, bytes]]) -> None:
+    box, a = await crowded(), Transport("a", written)
+
+    turns = [box.put(a, b"x" * (MOST // 4)) for _ in range(5)]
+
+    assert len(written) == 5
+    assert turns[-1] == -1
+    assert box.turn not in turns
+    box.put(a, b"the next one")
+    assert len(written) == 5
 
 
 async def test_what_comes_when_others_are_gone_does_not_overtake_what_waits(written: list[tuple[str, bytes]]) -> None:

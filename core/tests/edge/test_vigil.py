@@ -64,7 +64,7 @@ def test_messages_that_follow_each_other_keep_it_awake_with_one_look_a_turn(turn
 def test_where_nothing_follows_it_is_tried_ever_more_seldom(turns: Turns) -> None:
     tried = [number for number in range(5_000) if turns.in_vain()]
 
-    assert tried[:6] == [0, 2, 6, 14, 30, 62]
+    assert tried[:6] == [0, 3, 10, 25, 56, 119]
     assert tried[-1] - tried[-2] == RAREST + 1
 
 
@@ -73,11 +73,39 @@ def test_a_message_that_came_in_time_makes_it_worth_while_again(turns: Turns) ->
         turns.in_vain()
     while not turns.is_awake:
         turns.vigil.keep()
+    turns.turn(AWAKE / 2)
     turns.vigil.keep()
     turns.turn(AWAKE)
 
-    assert not turns.in_vain()
-    assert turns.in_vain()
+    assert [turns.in_vain() for _ in range(3)] == [False, False, True]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_messages_of_one_turn_do_not_follow_each_other(turns: Turns, size: int) -> None:
+    tried = 0
+    for _ in range(1_000):
+        for _ in range(size):
+            turns.vigil.keep()
+        tried += turns.is_awake
+        turns.turn(AWAKE)
+
+    assert tried < 20
+
+
+@pytest.mark.parametrize("fast", ["upstream", "client"])
+def test_it_stays_awake_for_whoever_is_fast_though_the_other_is_slow(turns: Turns, fast: str) -> None:
+    was_awake = 0
+    for _ in range(1_000):
+        turns.vigil.keep()  # the request to the upstream
+        if fast == "upstream":
+            was_awake += turns.is_awake
+        turns.turn(AWAKE / 2 if fast == "upstream" else 9 * AWAKE)
+        turns.vigil.keep()  # the answer to the client
+        if fast == "client":
+            was_awake += turns.is_awake
+        turns.turn(AWAKE / 2 if fast == "client" else 9 * AWAKE)
+
+    assert was_awake > 400
 
 
 async def test_an_event_loop_that_waits_for_slow_answers_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ MOST = 4
 """Heads that are remembered: an agent sends few different ones, a server one in a second, for its Date."""
 LARGE = 16 * 1024
 """Bytes; for longer messages it is not worth while, and they would be copied."""
+LONGEST = 4 * 1024
+"""Bytes of a head that is remembered."""
 DIGITS = len(str(LARGE))
 IN_VAIN = 16
 """So many heads are learned without one that comes again; from then on it is tried with one of as many."""
@@ -47,12 +49,14 @@ class Heads(Generic[T]):
         if self._learned > IN_VAIN and self._learned % IN_VAIN:
             return
         head = data[: len(data) - size]
-        if head.find(_END) + len(_END) != len(head):
-            return  # something else than its length has framed it, or stood before it
+        if len(head) > LONGEST or len(data) > LARGE or head.find(_END) + len(_END) != len(head):
+            return  # it would not be found, or something else than its length has framed it, or stood before it
         line = head.lower().find(_LINE)
         digits = b"%d" % size
         start = head.find(digits, line + len(_LINE))
         stop = start + len(digits)
         if line < 0 or head[line + len(_LINE) : start].strip(b" \t") or not head.startswith(b"\r", stop):
             return
-        self._known = [(head[:start], head[stop:], start, make()), *self._known[: MOST - 1]]
+        before, behind = head[:start], head[stop:]
+        others = [each for each in self._known if each[:2] != (before, behind)]
+        self._known = [(before, behind, start, make()), *others[: MOST - 1]]

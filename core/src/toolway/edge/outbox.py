@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 MANY = 3
 """So many requests are in flight before anything waits for another: until then a turn of the loop costs more."""
 
+MOST = 256 * 1024
+"""Bytes that wait at most: more has to be in the buffers of transports, which tell their writers to pause."""
+
 BUSY = 6, 14
 """So many messages went out together before the next ones wait for one more turn, or two, which bring as many again."""
 
@@ -33,25 +36,27 @@ class Outbox:
         self.turn = 0
         self._call_soon, self._context = loop.call_soon, Context()
         self._waiting: list[tuple[asyncio.WriteTransport, bytes]] = []
-        self._turns = 0
+        self._turns = self._size = 0
         self._vigil = Vigil(partial(loop.call_soon, context=self._context))
 
     def put(self, transport: asyncio.WriteTransport, data: bytes) -> int:
         """Send it soon; at once while few requests are in flight. The turn: until `turn` is another one, it waits."""
-        if self._waiting:
-            self._waiting.append((transport, data))
-        elif self.in_flight < MANY:
-            transport.write(data)
-            self._vigil.keep()
-            return -1
-        else:
-            self._waiting.append((transport, data))
+        if not self._waiting:
+            if self.in_flight < MANY:
+                transport.write(data)
+                self._vigil.keep()
+                return -1
             self._call_soon(self._wait, self._turns, context=self._context)
+        self._waiting.append((transport, data))
+        self._size += len(data)
+        if self._size > MOST:
+            self.send()
+            return -1
         return self.turn
 
     def send(self) -> None:
         """Send now what waits."""
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._size = self._waiting, [], 0
         self.turn += 1
         self._turns = bisect(BUSY, len(waiting))
         for transport, data in waiting:

@@ -38,10 +38,9 @@ class Access:
         self, authenticators: Sequence[auth.Authenticator], authorizers: Sequence[auth.Authorizer], clock: Clock
     ) -> None:
         self._authenticators, self._authorizers = tuple(authenticators), tuple(authorizers)
-        self._clock = clock
+        self._clock, self._revocations = clock, 0
         self._known: dict[bytes | None, Authenticated] = {}
         self._refusals = Refusals(clock)
-        self._revocations = 0
         self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
 
     async def authenticate(self, visit: Visit, *, remember: bool = True) -> Authenticated:
@@ -74,8 +73,7 @@ class Access:
         limits = principal.limits
         if limits is not None and not limits.permit(action, resource.name, resource.server):
             return False
-        asking = principal.on_behalf_of or principal
-        allowed = False
+        asking, allowed = principal.on_behalf_of or principal, False
         for authorizer in self._authorizers:
             try:
                 decision = authorizer.decide(asking, action, resource)

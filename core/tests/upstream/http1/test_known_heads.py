@@ -97,6 +97,22 @@ async def test_what_follows_a_known_head_and_its_body_ends_the_connection(
     await until(lambda: server.left == 2)
 
 
+async def test_a_known_answer_within_another_one_stays_a_part_of_it(server: Hostile, pool_to: Connect) -> None:
+    lean = pool_to(server.url)
+    assert (await seen(lean))[0] == (await seen(lean))[0] == 200
+    server.answers(sized(b"x" * 3 + SIZED)[: -len(SIZED)], SIZED)
+    assert (await seen(lean))[-1] == b"x" * 3 + SIZED
+
+
+async def test_an_interim_answer_has_no_body(server: Hostile, pool_to: Connect) -> None:
+    lean = pool_to(server.url)
+    assert (await seen(lean))[0] == (await seen(lean))[0] == 200
+    server.answers(b"HTTP/1.1 104 Odd\r\nContent-Length: 100\r\n\r\nabc", SIZED)
+    with pytest.raises(UpstreamError, match=r"bad HTTP/1\.1"):
+        await seen(lean)
+    await until(lambda: server.left == 1)
+
+
 async def test_an_answer_that_nobody_waits_for_is_none_however_well_its_head_is_known(
     server: Hostile, pool_to: Connect
 ) -> None:

@@ -111,7 +111,11 @@ class Http2(H2Protocol):
             self._link.abort()
 
     async def _answer(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
-        await app(scope, inbox.receive, send)
+        self._link.outbox.in_flight += 1
+        try:
+            await app(scope, inbox.receive, send)
+        finally:
+            self._link.outbox.in_flight -= 1
         await send(None)
 
     async def _on_event(self, event: Any) -> None:

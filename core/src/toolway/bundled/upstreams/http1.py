@@ -274,6 +274,8 @@ class Http1Connection(asyncio.Protocol):
         self._bare = 0
         answer = self._answer
         if answer is not None:
+            if not answer.status:
+                raise HttpParserError("an interim answer with a body")
             answer.chunks.append(data)
             answer.size += len(data)
             if answer.waiter is not None:

@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from toolway_testing.edge.node import Node, OpenGate, RunnerContract
+from toolway_testing.edge.node import DRIZZLE, Node, OpenGate, RunnerContract
+from toolway_testing.polling import eventually
 
 SHORT = {"first_byte": 0.3, "head": 0.3, "body_gap": 0.3, "body_total": 0.9, "keep_alive": 0.3, "linger": 0.3}
 
@@ -178,6 +179,18 @@ class LimitsContract(RunnerContract):
         await asyncio.wait_for(node.app.send_failed.wait(), 5)
 
         client.close()
+
+    async def test_what_nobody_reads_is_not_taken_from_the_application_either(self, gate: OpenGate) -> None:
+        node = await gate(limits={"write_buffer": 65536})
+        with socket.create_connection(("127.0.0.1", node.port)) as client:
+            client.sendall(b"GET /drizzle HTTP/1.1\r\n" + node.host + b"\r\n")
+            await eventually(lambda: node.app.drizzled > 0)
+            before = -1
+            while before < node.app.drizzled:
+                before = node.app.drizzled
+                await asyncio.sleep(0.02)
+
+        assert node.app.drizzled < DRIZZLE / 2
 
     async def test_a_slow_reader_is_served_to_the_end(self, gate: OpenGate) -> None:
         node = await gate(limits={"stalled_write": 0.3, "write_buffer": 65536})

@@ -18,6 +18,8 @@ from toolway.edge.settings import EdgeSettings
 from toolway.hookspecs.serving import ServerRunner
 
 PATIENCE = 5.0
+DRIZZLE = 64 * 1024 * 1024
+"""Bytes that the path `/drizzle` sends, in small pieces, as fast as it may."""
 
 
 class Probe:
@@ -28,6 +30,7 @@ class Probe:
         self.disconnected = asyncio.Event()
         self.send_failed = asyncio.Event()
         self.release = asyncio.Event()
+        self.drizzled = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.requests.append(scope["path"])
@@ -73,6 +76,12 @@ class Probe:
         except OSError:
             self.send_failed.set()
             raise
+
+    async def on_drizzle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(DRIZZLE // 8192):
+            await send({"type": "http.response.body", "body": b"x" * 8192, "more_body": True})
+            self.drizzled += 8192
 
     async def on_fail(self, scope: Scope, receive: Receive, send: Send) -> None:
         raise ValueError("the password is hunter2")
