@@ -301,7 +301,7 @@ class Http1Connection(asyncio.Protocol):
 
 
 def _known(answer: Answer) -> Known:
-    return answer.status, answer.content_type, answer.encoding, answer.fields
+    return answer.status, answer.content_type, answer.encoding, {**answer.fields}
 
 
 @lru_cache(maxsize=256)
