@@ -68,6 +68,8 @@ class LocalKind:
     def __init__(self) -> None:
         self.tools: list[str] = ["x"]
         self.down: set[str] = set()
+        self.acknowledges = asyncio.Event()
+        self.acknowledges.set()
         self.open: list[LocalConnection] = []
         self.probed: list[str] = []
 
@@ -111,6 +113,7 @@ class LocalConnection:
 
     async def watch(self, wants: Wants) -> None:
         self.wants = wants
+        await self.kind.acknowledges.wait()
 
     async def close(self) -> None:
         self.kind.open.remove(self)

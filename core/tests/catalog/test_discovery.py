@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 
 from toolway.catalog.catalog import Catalog
+from toolway.catalog.discovery import WATCH_SECONDS
 from toolway.errors import NotFound, UpstreamUnreachable
 from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.definitions import UpstreamSettings
@@ -71,6 +72,13 @@ async def test_a_changed_list_is_discovered_again(running: Running) -> None:
     running.kind.tools.append("y")
     running.kind.open[0].leg.peer.notify("notifications/tools/list_changed", {})
     await running.until(lambda: running.tools() == ["x", "y"])
+
+
+async def test_an_upstream_that_never_acknowledges_a_subscription_is_shown_at_once(running: Running) -> None:
+    running.kind.acknowledges.clear()
+    await running.follow(running.upstream())
+    await running.until(lambda: running.tools() == ["x"], seconds=WATCH_SECONDS / 4)
+    assert running.kind.open[0].wants.tools
 
 
 async def test_an_upstream_that_is_down_at_first_comes_in_within_two_seconds(running: Running) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -152,3 +153,26 @@ def test_middleware_for_what_is_no_call_is_refused() -> None:
 
     with pytest.raises(PluginError, match="'curious' wants 'tools/list', which is no call; it can wrap completion"):
         compile_chain([Curious()], "tools/call", final)
+
+
+async def test_a_call_whose_upstream_is_removed_while_middleware_waits_says_so(
+    gateway: StartGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = await gateway(demo=True, data_dir=tmp_path / "behind")
+    front = await gateway()
+    credential = {"type": "bearer", "token": behind.token}
+    body = {"name": "b", "endpoints": [f"{behind.url}/mcp"], "allow_private": True, "auth": credential}
+    assert (await front.api("POST", "/upstreams", body)).status == 201
+    await eventually(lambda: front.gateway.plane.view("all").listed("tool"))
+    chains, catalog = front.gateway.plane.dispatch._chains, front.gateway.kernel.catalog
+    go_on = chains["tools/call"]
+
+    async def patient(call: Call) -> Reply:
+        await front.api("DELETE", "/upstreams/b")
+        await eventually(lambda: "b" not in catalog.snapshot.upstreams)
+        return await go_on(call)
+
+    monkeypatch.setitem(chains, "tools/call", patient)
+    answer = await front.call("b__demo__add", {"a": 1, "b": 2})
+
+    assert "'b' was removed while the call waited" in answer.content["error"]["message"]

@@ -131,7 +131,7 @@ class Watcher:
             except UpstreamError:  # a lost session or connection says nothing about the upstream; a new one does
                 await self._disconnect()
         connection = self._connection = await self._connect()
-        discovery = await self._ask(connection)
+        discovery = self._came_up(await self._ask(connection))  # shown, however long it takes until news are to be had
         await self._watch(connection, discovery)
         return discovery
 

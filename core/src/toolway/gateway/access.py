@@ -38,9 +38,8 @@ class Access:
         self, authenticators: Sequence[auth.Authenticator], authorizers: Sequence[auth.Authorizer], clock: Clock
     ) -> None:
         self._authenticators, self._authorizers = tuple(authenticators), tuple(authorizers)
-        self._clock, self._revocations = clock, 0
+        self._clock, self._revocations, self._refusals = clock, 0, Refusals(clock)
         self._known: dict[bytes | None, Authenticated] = {}
-        self._refusals = Refusals(clock)
         self.dropped: Callable[[frozenset[str]], None] = lambda principals: None
 
     async def authenticate(self, visit: Visit, *, remember: bool = True) -> Authenticated:

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from time import monotonic
+from typing import NoReturn
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -31,7 +32,7 @@ from toolway.gateway.watching import Methods
 from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.catalog import UpstreamView
-from toolway.hookspecs.routing import Call, Endpoint, Peer, Reply, Upstream, UpstreamRequest
+from toolway.hookspecs.routing import Call, Endpoint, Peer, Reply, Target, Upstream, UpstreamRequest
 from toolway.mcp.headers import mcp_param_headers
 from toolway.plugin.kernel import Clock
 
@@ -86,7 +87,7 @@ class Attempts(msgspec.Struct, eq=False):
         exchange, target = call.peer, call.target
         if target is None or not isinstance(exchange, Exchange):
             raise TypeError(f"{call.method} reached the attempt loop without a target, or with another peer")
-        view, policy = self.catalog.snapshot.upstreams[target.upstream], POLICY
+        view, policy = self.catalog.snapshot.upstreams.get(target.upstream) or _gone(target), POLICY
         for link in self.policies:
             policy = link.adjust(policy, view.upstream, call)
         clock, queues, balancer, now, sent = exchange.clock, self.queues, self.balancer, self.clock.monotonic, False
@@ -293,6 +294,10 @@ class Attempts(msgspec.Struct, eq=False):
             shared = server is not None and server.settings.access == "public"
             reply.result = translate.modern_result(reply.result, call.method, held.era, shared=shared)
         return reply
+
+
+def _gone(target: Target) -> NoReturn:
+    raise UpstreamUnreachable(f"upstream {target.upstream!r} was removed while the call waited; list the items again")
 
 
 async def _answers(exchange: Exchange, asked: Mapping[str, InputRequest]) -> dict[str, Raw]:
