@@ -4,9 +4,8 @@ Load and upstream take their part of the same two cores, so two workers cannot a
 do: the machine has only `2 / (their time per call + that of everything else)` to give. What they could give with two
 cores of their own is the rate per second of their processor time, and that is what is judged.
 
-It is judged by requests for which no upstream has to be asked. A worker that is busy all the time does what comes
-together at once, which costs less; two that get their calls from a load as dear as themselves wait for it, and cost
-more for that alone.
+It is judged by requests for which no upstream has to be asked. Calls are shown too: each of two workers takes more for
+one than a worker alone does, and how much of that is the load on the same cores cannot be told apart here.
 """
 
 from __future__ import annotations
