@@ -107,8 +107,7 @@ class Connection(HttpToolsProtocol, ClientConnection):
         new = self._running
         if new is None or new is last or new is not self.cycle or new.more_body or self.pipeline or not new.keep_alive:
             return None
-        if len(new.body) <= HIGH_WATER_LIMIT:
-            self._heads.learn(data, len(new.body), partial(_known, new.scope))
+        self._heads.learn(data, len(new.body), partial(_known, new.scope))
 
     def _repeat(self, known: Known, length: bytes, body: bytes) -> None:
         """A request with a head that came before."""
