@@ -60,6 +60,7 @@ class Gateway:
             await stack.enter_async_context(self.plane.catalog.run())
             for service in self.services:
                 await stack.enter_async_context(service.run())
+            stack.callback(self.plane.dispatch.watchers.tell)
             for tending in (self.plane.tend(), self.kernel.metrics.tend()):
                 stack.callback(asyncio.create_task(tending).cancel)
             self.kernel.phase = "serving"
@@ -124,8 +125,7 @@ async def build_gateway(
     access = kernel.access = Access(
         plugins.collect(auth.toolway_authenticators, kernel), _authorizers(plugins, kernel), kernel.clock
     )
-    calls = plugins.collect(telemetry.toolway_call_watchers, kernel)
-    watching = Watchers(plugins.collect(telemetry.toolway_request_watchers, kernel), calls)
+    watching = _watchers(plugins, kernel)
     providers = Providers(
         kinds,
         auths,
@@ -150,16 +150,16 @@ async def build_gateway(
     runner = plugins.one(system.toolway_server_runners, kernel, server)
     await catalog.reload()
 
-    every = plugins.collect(system.toolway_change_recorders, kernel)
-    recorders = tuple(sorted(every, key=lambda each: getattr(each, "is_last", False)))  # whom all wait for comes last
+    found = plugins.collect(system.toolway_change_recorders, kernel)
+    recorders = tuple(sorted(found, key=lambda each: getattr(each, "is_last", False)))  # whom all wait for comes last
     kernel.health_checks = (kernel.database, catalog, *plugins.collect(system.toolway_health_checks, kernel))
     kernel.diagnostics = plugins.collect(telemetry.toolway_diagnostics, kernel)
     kernel.password_verifiers = plugins.collect(auth.toolway_password_verifiers, kernel, builtin="first")
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
-    own, now = Watchers(plugins.collect(telemetry.toolway_api_watchers, kernel)), kernel.clock.now
-    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, own, now) if own.sees_requests else rest)
-    app: ASGIApp = Watched(endpoint, watching, now) if watching.sees_requests else endpoint
+    own, every, now = watching.api, watching.requests, kernel.clock.now
+    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, own, now) if own.is_wanted else rest)
+    app: ASGIApp = Watched(endpoint, every, now) if every.is_wanted else endpoint
     handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
     return Gateway(config, plugins, kernel, plane, endpoint, app, holder, recorders, services, runner, handlers)
 
@@ -176,6 +176,12 @@ def _authorizers(plugins: Plugins, kernel: GatewayKernel) -> list[auth.Authorize
     every = plugins.provided(auth.toolway_authorizers, kernel)
     is_complete = any(each.provider.complete for each in every if not each.builtin)
     return [each.provider for each in every if not (each.builtin and is_complete)]
+
+
+def _watchers(plugins: Plugins, kernel: GatewayKernel) -> Watchers:
+    requests = plugins.collect(telemetry.toolway_request_watchers, kernel)
+    calls = plugins.collect(telemetry.toolway_call_watchers, kernel)
+    return Watchers(requests, calls, plugins.collect(telemetry.toolway_api_watchers, kernel), kernel.metrics.late)
 
 
 def is_guarded(plugins: Plugins, kernel: GatewayKernel) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from toolway.bundled.meters.meters import Calls, Requests
 from toolway.edge.metrics import Instruments
 from toolway.hookspecs.auth import ANONYMOUS
-from toolway.hookspecs.routing import Call, ClientProfile, Reply
+from toolway.hookspecs.routing import Call, ClientProfile
 from toolway.hookspecs.telemetry import Served
 
 NAMES = 100_000
@@ -37,7 +37,7 @@ async def test_a_hundred_thousand_tools_and_methods_that_nobody_has_are_one_seri
             deadline=0.0,
             target=None,
         )
-        calls.done(call, Reply(), 0.01)
+        calls.done(iter([call]))
 
     assert series(metrics) <= 6
 
@@ -46,6 +46,6 @@ async def test_a_hundred_thousand_paths_and_verbs_that_nobody_has_are_a_few_seri
     metrics = Instruments()
     requests = Requests(metrics)
     for name in made_up():
-        requests.done(Served({"method": name.upper(), "path": f"/{name}"}, [], status=404))
+        requests.done(iter([Served({"method": name.upper(), "path": f"/{name}"}, [], status=404)]))
 
     assert series(metrics) <= 4

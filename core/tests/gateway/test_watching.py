@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 from msgspec import Raw
 
-from toolway.gateway.watching import Watchers, methods
+from toolway.config.tables import PluginTables
+from toolway.edge.metrics import Instruments
+from toolway.edge.watched import TOGETHER, methods
+from toolway.gateway.watching import Watchers
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply
 from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher, Served
 from toolway_testing import telling
 from toolway_testing.gateway import RunningGateway, StartGateway
+from toolway_testing.polling import eventually
 from toolway_testing.telling import TOLD
 from toolway_testing.uncollected import without_collector
 
@@ -32,6 +37,7 @@ async def test_a_call_is_seen_on_three_levels_and_everything_of_it_knows_its_req
 
     assert answer.status == 200
     assert answer.headers["x-request-id"] == "r-1"
+    gate.tell()
     assert TOLD.events == [
         *("request begins", "call begins", "attempt begins", "attempt ends", "call ends in r-1", "request ends"),
     ]
@@ -40,23 +46,25 @@ async def test_a_call_is_seen_on_three_levels_and_everything_of_it_knows_its_req
     assert (request.upstream, request.item, request.status) == ("demo", "add", 200)
     assert request.principal is not None
     assert request.seconds > 0
-    assert b"protocolVersion" in request.meta
+    assert b"protocolVersion" in bytes(request.meta)
 
 
 async def test_what_is_refused_is_seen_with_its_status(gate: RunningGateway) -> None:
     refused = await gate.mcp("tools/list", server="nothing")
     unknown = await gate.call("demo__nothing")
 
+    gate.tell()
     assert [each.status for each in TOLD.requests] == [refused.status, unknown.status]
-    [(call, reply)] = TOLD.calls
+    [call] = TOLD.calls
     assert call.target is None
-    assert reply is not None
-    assert reply.fault is not None
+    assert call.reply is not None
+    assert call.reply.fault is not None
 
 
 async def test_the_api_tells_the_template_of_its_path_and_who_asks(gate: RunningGateway) -> None:
     await gate.api("GET", "/upstreams/demo")
 
+    gate.tell()
     [request] = TOLD.requests
     assert request.route == "/api/v1/upstreams/{name}"
     assert request.principal is not None
@@ -67,6 +75,7 @@ async def test_requests_of_the_api_are_seen_by_its_watchers_too_as_the_same_requ
     answer = await gate.api("GET", "/upstreams/nothing")
 
     assert answer.status == 404
+    gate.tell()
     assert TOLD.events == [*("request begins", "API request r-1 begins", "API request ends with 404", "request ends")]
     assert [each.status for each in TOLD.requests] == [404]
 
@@ -74,6 +83,7 @@ async def test_requests_of_the_api_are_seen_by_its_watchers_too_as_the_same_requ
 async def test_who_signs_in_is_told_to_watchers(gate: RunningGateway) -> None:
     await gate.api("POST", "/session", {"username": "alice", "password": "is it this?"})
 
+    gate.tell()
     [request] = TOLD.requests
     assert request.told == ("user:alice", "sessions.refuse", "sessions/")
 
@@ -86,6 +96,7 @@ async def test_watchers_that_fail_change_nothing_and_are_told(
     answer = await gate.call("demo__add", {"a": 1, "b": 2})
 
     assert answer.status == 200
+    gate.tell()
     assert [each.message for each in caplog.records if "watcher" in each.message] == ["a watcher failed"] * 4
 
 
@@ -93,6 +104,7 @@ async def test_a_call_that_was_watched_is_freed_without_the_collector(gate: Runn
     with without_collector(Call) as left:
         for _ in range(5):
             await gate.call("demo__add", {"a": 1, "b": 2})
+        gate.tell()
         for told in (TOLD.requests, TOLD.calls, TOLD.attempts):
             told.clear()
 
@@ -105,8 +117,8 @@ class Named(RequestWatcher):
     def __init__(self, name: str, told: list[str]) -> None:
         self.name, self._told = name, told
 
-    def done(self, request: Served) -> None:
-        self._told.append(self.name)
+    def done(self, requests: Iterator[Served]) -> None:
+        self._told += [self.name for _ in requests]
 
 
 async def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_backwards() -> None:
@@ -114,12 +126,92 @@ async def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_bac
     watchers = [Named("first", told), Named("second", told)]
 
     begins, ends = methods(watchers, RequestWatcher)
-    Watchers(watchers).done(Served({}, []))
-    await asyncio.sleep(0)
+    every = Watchers(watchers, [], [], Instruments().late)
+    every.requests.done(Served({}, []))
+    every.tell()
 
     assert begins == ()
     assert [each.__self__.name for each in ends] == ["first", "second"]  # type: ignore[attr-defined]
     assert told == ["second", "first"]
+
+
+class Choosy(RequestWatcher):
+    """Fails with some, after it took them or before."""
+
+    name = "choosy"
+
+    def __init__(self, fails_at_once: int = 0) -> None:
+        self.told: list[str] = []
+        self._fails_at_once = fails_at_once
+
+    def done(self, requests: Iterator[Served]) -> None:
+        if self._fails_at_once:
+            self._fails_at_once -= 1
+            raise RuntimeError
+        for request in requests:
+            if request.method == "bad":
+                raise ValueError
+            self.told.append(request.method)
+
+
+@pytest.mark.parametrize(
+    ("methods_of", "at_once", "told", "failures"),
+    [
+        (["a", "bad", "b", "bad", "c"], 0, ["a", "b", "c"], 2),
+        (["bad"], 0, [], 1),
+        (["a", "b", "bad"], 0, ["a", "b"], 1),
+        (["a", "b", "c"], 1, ["b", "c"], 1),
+        (["a", "b"], 9, [], 2),
+    ],
+)
+async def test_a_watcher_that_fails_with_one_is_told_of_the_others(
+    methods_of: list[str], at_once: int, told: list[str], failures: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, last = Choosy(), Choosy(at_once)
+    every = Watchers([first, last], [], [], Instruments().late)
+    for method in methods_of:
+        every.requests.done(Served({}, [], method=method))
+
+    every.tell()
+
+    assert last.told == told
+    assert first.told == [each for each in methods_of if each != "bad"]
+    assert sum("a watcher failed" in each.message for each in caplog.records) == failures + methods_of.count("bad")
+
+
+async def test_what_ended_is_told_soon_and_at_once_when_it_is_much() -> None:
+    watcher = Choosy()
+    every = Watchers([watcher], [], [], Instruments().late)
+
+    every.requests.done(Served({}, [], method="one"))
+    assert watcher.told == []
+    await eventually(lambda: watcher.told == ["one"])
+
+    for _ in range(TOGETHER):
+        every.requests.done(Served({}, [], method="many"))
+    assert watcher.told == ["one"]
+    await asyncio.sleep(0)
+    assert len(watcher.told) == 1 + TOGETHER
+
+
+async def test_whoever_is_told_late_keeps_no_result_and_no_exchange(gate: RunningGateway) -> None:
+    await gate.call("demo__add", {"a": 1, "b": 2})
+    gate.tell()
+
+    [call], [attempt] = TOLD.calls, TOLD.attempts
+    assert (call.reply, attempt.reply, attempt.call) == (Reply(), Reply(), call)
+    assert not hasattr(call, "peer")
+    assert 0 < attempt.seconds <= call.seconds <= TOLD.requests[0].seconds
+
+
+async def test_what_ended_last_is_told_before_the_gateway_stops(
+    gate: RunningGateway,
+) -> None:
+    await gate.call("demo__add", {"a": 1, "b": 2})
+    serving, told = gate.gateway, len(TOLD.requests)
+    await gate.reload(plugins=PluginTables(enable=[]))
+
+    await eventually(lambda: len(TOLD.requests) > told and serving.kernel.phase == "draining")
 
 
 @pytest.mark.parametrize(
@@ -139,14 +231,14 @@ async def test_the_outcome_of_a_call_is_known_when_its_end_is_told(result: bytes
     class Outcomes(CallWatcher):
         name = "outcomes"
 
-        def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-            told.append(call.outcome)
+        def done(self, calls: Iterator[Call]) -> None:
+            told.extend(call.outcome for call in calls)
 
-    watchers, nobody = Watchers([], [Outcomes()]), cast("Peer", None)
+    watchers, nobody = Watchers([], [Outcomes()], [], Instruments().late), cast("Peer", None)
     call = Call("tools/call", {}, {}, "all", Principal("user:alice"), ClientProfile("2026-07-28"), nobody, 0.0)
 
     watchers.done_call(call, Reply(result=None if result is None else Raw(result)), watchers.begin_call(call))
-    await asyncio.sleep(0)
+    watchers.tell()
 
     assert told == [outcome]
     assert call.served is None

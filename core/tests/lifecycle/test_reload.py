@@ -199,10 +199,10 @@ async def test_a_configuration_that_is_too_long_for_the_workers_to_share_changes
 
 async def test_nothing_is_counted_any_more_once_nothing_exports_it(gate: RunningGateway) -> None:
     await gate.reload(plugins=PluginTables(enable=["telling"]))
-    assert gate.gateway.plane._providers.watching.sees_calls
+    assert gate.gateway.plane.dispatch.watchers.see_calls
 
     await gate.reload(plugins=PluginTables(enable=[]))
-    assert not gate.gateway.plane._providers.watching.sees_calls
+    assert not gate.gateway.plane.dispatch.watchers.see_calls
 
 
 async def test_one_reload_at_a_time_and_what_is_cancelled_changes_nothing(gate: RunningGateway) -> None:

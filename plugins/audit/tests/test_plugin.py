@@ -137,9 +137,10 @@ async def test_of_a_flood_of_refusals_the_first_are_kept_and_the_others_are_coun
     buffer, clock = Buffer(10_000), MovedClock()
     requests = Requests(buffer, clock, sign_ins=True, refusals=True)
     for _ in range(MOST + 7):
-        requests.done(Served({"method": "GET", "client": ("192.0.2.1", 1)}, [], route="/api/v1/users", status=401))
+        refused = Served({"method": "GET", "client": ("192.0.2.1", 1)}, [], route="/api/v1/users", status=401)
+        requests.done(iter([refused]))
     clock.time += WINDOW
-    requests.done(Served({"method": "GET", "client": None}, [], route="/api/v1/users", status=403))
+    requests.done(iter([Served({"method": "GET", "client": None}, [], route="/api/v1/users", status=403)]))
 
     *kept, gap, last = buffer.take(10_000)
     assert len(kept) == MOST

@@ -123,6 +123,7 @@ async def test_calls_that_were_slow_are_told_without_their_arguments(gateway: St
         return (await gate.call("demo__echo", {"text": "an argument"})).status == 200
 
     await eventually(is_called)
+    gate.tell()
     found, _ = await report(gate)
 
     [*_, call] = [each for each in found["slow calls"] if each["item"] == "echo"]

@@ -12,6 +12,7 @@ from toolway.hookspecs.telemetry import Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.ids import HEADER
 from toolway_json_logging.json_lines import JsonLines
+from toolway_json_logging.templates import SHORT
 
 NOW, SECRET = 1_800_000_000.25, "planted-secret-0123456789"
 
@@ -19,7 +20,14 @@ NOW, SECRET = 1_800_000_000.25, "planted-secret-0123456789"
 def served(number: int = 1, **known: Any) -> Served:
     scope = {"method": "POST", "path": "/mcp", "client": ("192.0.2.1", 5), "headers": []}
     traced = {"trace_id": f"{number:032x}", "span_id": f"{number:016x}"}
-    fields = {"route": "/mcp", "method": "tools/call", "item": '100 % "ok" \u2028', "status": 200, **traced, **known}
+    fields: dict[str, Any] = {
+        "route": "/mcp",
+        "method": "tools/call",
+        "item": '100 % "ok" \u2028',
+        "status": 200,
+        "seconds": 0.001,
+    }
+    fields |= {"began": NOW, **traced, **known}
     made = Served(scope, [], request_id=f"0192-{number}", **fields)
     made.principal = Principal("user:alice")
     return made
@@ -29,33 +37,55 @@ def lines() -> JsonLines:
     return JsonLines(lambda text, key=None: text.replace(SECRET, "[redacted]"))
 
 
+def filled(made: JsonLines, request: Served) -> str | None:
+    """The line that is filled in; None if it had to be made."""
+    told = made.ready([request], lambda served: None)
+    return told[0] if told else None
+
+
 def learned(made: JsonLines, request: Served) -> str | None:
     """What is filled in for the same request once a line of it was made."""
-    access = Access(NOW, "request", request, 0.001)
-    assert made.ready(access) is None
-    made.access(access)
-    return made.ready(access)
+    assert filled(made, request) is None
+    made.access(ended(request))
+    return filled(made, request)
+
+
+def ended(request: Served) -> Access:
+    return Access(request.began + request.seconds, "request", request, request.seconds)
 
 
 @pytest.mark.parametrize("traced", [{}, {"trace_id": "", "span_id": ""}])
 def test_what_is_filled_in_is_what_would_have_been_made(traced: dict[str, Any]) -> None:
     made = lines()
     learned(made, served(**traced))
-    other = Access(NOW + 0.5, "request", served(2, **traced), 0.0625)
+    other = served(2, seconds=0.5625, **traced)
 
-    filled = made.ready(other)
+    line = filled(made, other)
 
-    assert filled is not None
-    assert json.loads(filled) == json.loads(made.access(other))
-    assert "\u2028" not in filled
+    assert line is not None
+    assert json.loads(line) == json.loads(made.access(ended(other)))
+    assert "\u2028" not in line
 
 
 def test_another_status_and_another_second_are_made_anew() -> None:
     made = lines()
     assert learned(made, served())
 
-    assert made.ready(Access(NOW, "request", served(status=404), 0.1)) is None
-    assert made.ready(Access(NOW + 1, "request", served(), 0.1)) is None
+    assert filled(made, served(status=404)) is None
+    assert filled(made, served(seconds=1.0)) is None
+    assert learned(made, served(seconds=1.0))
+    assert filled(made, served()) is None
+
+
+def test_a_stream_that_begins_is_like_no_other() -> None:
+    made = lines()
+    made.access(Access(NOW, "stream begins", served(), 1.0))
+    assert filled(made, served()) is None
+
+
+def test_what_is_long_is_left_to_the_thread() -> None:
+    made = lines()
+    assert learned(made, served(method="m" * SHORT)) is None
 
 
 def test_what_may_hold_a_secret_is_never_filled_in() -> None:
@@ -63,5 +93,12 @@ def test_what_may_hold_a_secret_is_never_filled_in() -> None:
     assert learned(made, served(item=SECRET)) is None
     assert learned(made, served(route="")) is None
     assert learned(made, served(error=ValueError())) is None
-    assert learned(made, served(trace_id='","x":"')) is None
     assert learned(made, served(fields={HEADER: b"given"})) is None
+
+
+@pytest.mark.parametrize("name", ["trace_id", "span_id"])
+def test_ids_of_traces_that_are_none_are_never_filled_in(name: str) -> None:
+    made = lines()
+    request = served()
+    setattr(request, name, '","x":"')
+    assert learned(made, request) is None

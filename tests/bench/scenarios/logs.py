@@ -47,7 +47,6 @@ def run(bench: Bench) -> Outcome:
 
 
 def _measured() -> Iterator[tuple[str, float]]:
-    from toolway_json_logging.access import Access
     from toolway_json_logging.handler import QueuedHandler
     from toolway_json_logging.json_lines import JsonLines
     from toolway_masking.masker import Masker
@@ -62,11 +61,13 @@ def _measured() -> Iterator[tuple[str, float]]:
     handler = QueuedHandler(JsonLines(redact), sink, LINES)
     handler.setFormatter(RedactingFormatter(handler.formatter or logging.Formatter(), redact))
     record = logging.LogRecord("toolway.catalog", logging.INFO, "", 1, "upstream %s is down: %s", ("a", "late"), None)
-    served = Served(SCOPE, [], "/mcp", "all", Principal("user:alice"), "tools/call", b"", "up", "tool", 200, 0.001)
+    served = Served(
+        SCOPE, [], {}, time.time(), "/mcp", "all", Principal("user:alice"), "tools/call", b"", "up", "tool", 200, 0.001
+    )
     served.request_id = "019e1b2c-7a1b-7c3d-9e4f-0123456789ab"
     for name, put in (
         ("a line", lambda: handler.handle(record)),
-        ("a line of the access log", lambda: handler.tell(Access(time.time(), "request", served, 0.001))),
+        ("a line of the access log", lambda: handler.tell([served])),
     ):
         began, noticed = time.process_time(), _each(put, LINES)
         handler.writer.flush(30.0)

@@ -142,7 +142,7 @@ class Instruments:
         self._memories = memories or (Memory(),)
         self._own = self._memories[own]
         self._known: dict[str, Instrument] = {}
-        self._late: list[Callable[[], None]] = []
+        self._late: dict[Callable[[], None], None] = {}
         self.counter(LOST, "Updates of series that found no place.", {})
         self.sampled("toolway_loop_lag_seconds", "How late the event loop was.", lambda: self.lag, largest=True)
 
@@ -169,7 +169,7 @@ class Instruments:
         """See `telemetry.Metrics`."""
         if not self._late:
             asyncio.get_running_loop().call_later(LATE, self._count_late)
-        self._late.append(count)
+        self._late[count] = None
 
     def sample(self) -> None:
         """Read what is sampled; what fails is logged, and keeps its value."""
@@ -199,9 +199,10 @@ class Instruments:
         return tuple(self._totals())
 
     def _count_late(self) -> None:
-        late, self._late = self._late, []
-        for count in late:
-            _attempt(count, "counting")
+        while late := self._late:  # watchers that are told now may count
+            self._late = {}
+            for count in late:
+                _attempt(count, "counting")
 
     def _totals(self) -> Iterator[Family]:
         for each in self._known.values():

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from toolway.catalog.catalog import Catalog
+from toolway.edge.watched import Methods
 from toolway.errors import (
     CircuitOpen,
     Overloaded,
@@ -28,7 +29,7 @@ from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
-from toolway.gateway.watching import Methods
+from toolway.gateway.watching import without_result
 from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.catalog import UpstreamView
@@ -217,6 +218,7 @@ class Attempts(msgspec.Struct, eq=False):
             done(attempt)
         if attempt.call.attempts is not None:
             attempt.call.attempts.append(attempt)
+            attempt.reply = without_result(attempt.reply)
 
     def _pick(self, upstream: Upstream, call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""

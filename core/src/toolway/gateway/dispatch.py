@@ -57,8 +57,8 @@ class Dispatch:
         watchers: Watchers,
         redact: Callable[[str], str],
     ) -> None:
-        self._access, self.calls = lists.access, quota
-        self._watchers, self.redact = watchers if watchers.sees_calls else None, redact
+        self._access, self.calls, self.watchers = lists.access, quota, watchers
+        self._watchers, self.redact = watchers if watchers.see_calls else None, redact
         self._chains = {method: compile_chain(middleware, method, attempts.run) for method in CALL_METHODS}
         self._young: dict[Exchange, float] = {}
         self._slow: set[Exchange] = set()
@@ -78,6 +78,8 @@ class Dispatch:
             self.calls.take(call.principal)
             exchange.clock.slots.append((self.calls, call.principal.id))
             call.target = target = self._route(call, view, exchange.found)
+            if call.served is not None:
+                call.served.upstream, call.served.item = target.upstream, target.name
             if exchange.state and exchange.state.upstream not in ("", target.upstream):
                 raise bad_state()
             reply = await self._chains[call.method](call)

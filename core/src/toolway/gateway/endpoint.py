@@ -63,7 +63,7 @@ class Endpoint:
             return await self._otherwise(scope, receive, send)
         request = Request(scope, receive, send, scope[FIELDS], head)
         if (served := SERVED.get()) is not None:
-            served.route, served.server = f"/servers/{{server}}/{head.what[0]}", server
+            served.route, served.server = head.route, server
         try:
             who, view = self._access.remembered(head.credential), self._catalog.snapshot.servers.get(server)
             if who is None:
@@ -113,7 +113,7 @@ class Endpoint:
         head = request.head
         request.id = None if envelope.id is UNSET else envelope.id
         if (served := SERVED.get()) is not None:
-            served.method, served.meta = envelope.method or "", bytes(envelope.members.get("_meta", b""))
+            served.method, served.meta = envelope.method or "", (envelope.params or {}).get("_meta", b"")
         if head.is_modern or (head.is_modern is None and VERSION_KEY in bytes(envelope.members.get("_meta", b""))):
             return self._modern.post(request, envelope, view)
         return self._legacy.post(request, envelope, body)

@@ -23,7 +23,8 @@ class Head(msgspec.Struct, frozen=True, eq=False):
 
     `credential` is the digest of one. `unfit` is why it cannot be a POST with a message: a status, and what to do.
     `is_modern` is None where only the message tells. `method` and `name` are what the message has to have too, the name
-    only where that needs no decoding, and `quoted` is its JSON. `repeats` says that a header came more than once.
+    only where that needs no decoding, and `quoted` is its JSON. `repeats` says that a header came more than once, and
+    `route` is the template of the path.
     """
 
     server: str = ""
@@ -35,6 +36,7 @@ class Head(msgspec.Struct, frozen=True, eq=False):
     name: str = ""
     quoted: Raw = Raw(b"")
     repeats: bool = False
+    route: str = ""
 
 
 def head_of(scope: Scope) -> Head:
@@ -55,4 +57,5 @@ def _read(scope: Scope) -> Head:
     unfit = unfit_for_message(fields.get(b"content-type", b""), fields.get(b"accept", b""))
     is_modern = None if version in LEGACY else version >= b"2026-07-28" or b"mcp-session-id" not in fields
     method, repeats = fields.get(b"mcp-method", b"").decode("latin-1"), len(dict(headers)) != len(headers)
-    return Head(server, (match[2], scope["method"]), credential, unfit, is_modern, method, plain, quoted, repeats)
+    what, route = (match[2], scope["method"]), f"/servers/{{server}}/{match[2]}"
+    return Head(server, what, credential, unfit, is_modern, method, plain, quoted, repeats, route)

@@ -10,6 +10,7 @@ from toolway.catalog.catalog import Catalog
 from toolway.catalog.parts import Revoked
 from toolway.catalog.snapshot import ServerView, Snapshot
 from toolway.catalog.store import REVOCATIONS
+from toolway.edge.watched import methods
 from toolway.errors import NotFound
 from toolway.gateway.access import Access
 from toolway.gateway.attempt import Attempts
@@ -19,7 +20,7 @@ from toolway.gateway.lists import Lists
 from toolway.gateway.presence import Presence
 from toolway.gateway.streams import EventStream
 from toolway.gateway.translate import introduction
-from toolway.gateway.watching import Watchers, methods
+from toolway.gateway.watching import Watchers
 from toolway.hookspecs import attempts, routing
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.secrets import UpstreamAuth

@@ -235,8 +235,9 @@ class Call(msgspec.Struct, eq=False, dict=True, metaclass=Mutable):
     where it has one. What middleware puts into `outgoing_headers` and `outgoing_meta` goes to the upstream with each
     attempt; what it puts into `reply_headers` is sent with the HTTP answer, unless that has begun. Middleware that
     answers in place of the upstream says so in `answered_by`, with its name: watchers tell such calls from others.
-    `is_asked` is set when its client was asked for something. Who is told of its end finds the request that it was
-    `served` in, its `attempts`, its `outcome` (one of `telemetry.OUTCOMES`), and when it `ended` (monotonic seconds).
+    `is_asked` is set when its client was asked for something. While somebody watches, it has the request that it is
+    `served` in and its `attempts`; whoever is told of its end finds its `reply`, None when it was cancelled, its
+    `outcome` (one of `telemetry.OUTCOMES`), when it `ended` (monotonic seconds), and after how many `seconds`.
     """
 
     method: str
@@ -257,7 +258,9 @@ class Call(msgspec.Struct, eq=False, dict=True, metaclass=Mutable):
     is_asked: bool = False
     attempts: list[Attempt] | None = None
     outcome: str = ""
+    reply: Reply | None = None
     ended: float = 0.0
+    seconds: float = 0.0
     served: Served | None = None
 
     def arguments(self) -> dict[str, Any]:

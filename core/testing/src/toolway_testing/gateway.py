@@ -47,6 +47,10 @@ class RunningGateway:
         """The one that serves now."""
         return self.life.gateway
 
+    def tell(self) -> None:
+        """Have watchers told now of what ended."""
+        self.gateway.plane.dispatch.watchers.tell()
+
     async def reload(self, **tables: Any) -> None:
         """Let a gateway take over whose configuration has other tables, such as `plugins=PluginTables(…)`."""
         self.config = self.config.model_copy(update=tables)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
-from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.routing import Call
 from toolway.hookspecs.telemetry import (
     CallWatcher,
     Family,
@@ -33,7 +33,7 @@ class Told:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.requests: list[Served] = []
-        self.calls: list[tuple[Call, Reply | None]] = []
+        self.calls: list[Call] = []
         self.attempts: list[Attempt] = []
         self.collect: Callable[[], Sequence[Family]] = tuple
         self.is_broken = False
@@ -69,11 +69,12 @@ class Requests(Told):
         request.headers.append((b"x-request-id", b"r-1"))
         TOLD._maybe_fail()
 
-    def done(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """See `RequestWatcher`."""
-        TOLD.events.append("request ends")
-        TOLD.requests.append(request)
-        TOLD._maybe_fail()
+        for request in requests:
+            TOLD.events.append("request ends")
+            TOLD.requests.append(request)
+            TOLD._maybe_fail()
 
 
 class ApiRequests(Told):
@@ -84,10 +85,11 @@ class ApiRequests(Told):
         TOLD.events.append(f"API request {request.request_id} begins")
         TOLD._maybe_fail()
 
-    def done(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """See `RequestWatcher`."""
-        TOLD.events.append(f"API request ends with {request.status}")
-        TOLD._maybe_fail()
+        for request in requests:
+            TOLD.events.append(f"API request ends with {request.status}")
+            TOLD._maybe_fail()
 
 
 class Calls(Told):
@@ -98,12 +100,13 @@ class Calls(Told):
         TOLD.events.append("call begins")
         TOLD._maybe_fail()
 
-    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
+    def done(self, calls: Iterator[Call]) -> None:
         """See `CallWatcher`."""
-        served = call.served
-        TOLD.events.append(f"call ends in {served.request_id if served else 'nothing'}")
-        TOLD.calls.append((call, reply))
-        TOLD._maybe_fail()
+        for call in calls:
+            served = call.served
+            TOLD.events.append(f"call ends in {served.request_id if served else 'nothing'}")
+            TOLD.calls.append(call)
+            TOLD._maybe_fail()
 
 
 class Attempts(Told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from time import monotonic
 from typing import ClassVar
 
 import msgspec
@@ -30,28 +32,27 @@ class Calls(CallWatcher):
         """Its record will need room."""
         self._buffer.expected += 1
 
-    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-        """Keep it."""
-        self._buffer.expected -= 1
-        if REFUSED in call.__dict__:
-            return
-        outcome = call.outcome
-        if not (self._only_failed and outcome == "ok"):
-            self._buffer.add(self._event(call, reply, outcome, seconds))
+    def done(self, calls: Iterator[Call]) -> None:
+        """Keep them."""
+        for call in calls:
+            self._buffer.expected -= 1
+            if not (REFUSED in call.__dict__ or (self._only_failed and call.outcome == "ok")):
+                self._buffer.add(self._event(call))
 
-    def _event(self, call: Call, reply: Reply | None, outcome: str, seconds: float) -> Event:
+    def _event(self, call: Call) -> Event:
         """Names only: neither arguments nor results, which may hold anything."""
         target, principal, served = call.target, call.principal, call.served
-        details: dict[str, object] = {"server": call.server, "milliseconds": round(seconds * 1000, 3)}
+        details: dict[str, object] = {"server": call.server, "milliseconds": round(call.seconds * 1000, 3)}
+        reply = call.reply
         if reply is not None and reply.fault is not None:
             details["code"] = reply.fault.code
         if principal.on_behalf_of is not None:
             details["on_behalf_of"] = principal.on_behalf_of.id
         return Event(
-            self._clock.now(),
+            self._clock.now() + call.ended - monotonic(),
             call.method,
             f"{target.upstream}/{target.name}" if target is not None else _asked(call),
-            outcome,
+            call.outcome,
             principal.id,
             principal.credential,
             call.address,

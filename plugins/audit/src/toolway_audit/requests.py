@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway.plugin import Clock
 from toolway_audit.buffer import Buffer
@@ -25,13 +27,17 @@ class Requests(RequestWatcher):
         self._refusals = refusals
         self._window, self._seen = 0.0, 0
 
-    def done(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """Keep what counts."""
+        for request in requests:
+            self._look(request)
+
+    def _look(self, request: Served) -> None:
         refused = request.status in REFUSALS
         if request.told is not None:
             if self._sign_ins:
                 actor, action, subject = request.told
-                self._add(request, Event(self._clock.now(), action, subject, "refused" if refused else "ok", actor))
+                self._add(request, Event(_end(request), action, subject, "refused" if refused else "ok", actor))
         elif self._refusals and refused:
             self._refuse(request)
 
@@ -43,7 +49,7 @@ class Requests(RequestWatcher):
             self._buffer.lose(now)
             return
         actor = request.principal.id if request.principal is not None else ""
-        event = Event(now, "requests.refuse", request.route or "other", "refused", actor)
+        event = Event(_end(request), "requests.refuse", request.route or "other", "refused", actor)
         event.details = {"verb": request.scope["method"], "status": request.status}
         if request.server:
             event.details["server"] = request.server
@@ -54,10 +60,15 @@ class Requests(RequestWatcher):
         self._buffer.add(event)
 
 
+def _end(request: Served) -> float:
+    return request.began + request.seconds
+
+
 class ServerRequests(Requests):
     """The same for the endpoints of MCP: only requests with a server."""
 
-    def done(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """Keep refusals."""
-        if request.server and request.status in REFUSALS:
-            self._refuse(request)
+        for request in requests:
+            if request.server and request.status in REFUSALS:
+                self._refuse(request)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
-from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.routing import Call
 from toolway.hookspecs.telemetry import CallWatcher
 from toolway.plugin import Clock
 
@@ -21,15 +22,18 @@ class SlowCalls(CallWatcher):
         self.rows: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self._slow, self._clock = slow, clock
 
-    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-        """Keep it if it was slow, the last one first."""
-        if seconds < self._slow:
-            return
+    def done(self, calls: Iterator[Call]) -> None:
+        """Keep those that were slow, the last one first."""
+        for call in calls:
+            if call.seconds >= self._slow:
+                self._keep(call)
+
+    def _keep(self, call: Call) -> None:
         target = call.target
         self.rows.appendleft(
             {
                 "ended_at": self._clock.now(),
-                "seconds": round(seconds, 3),
+                "seconds": round(call.seconds, 3),
                 "method": call.method,
                 "server": call.server,
                 "upstream": target.upstream if target else "",

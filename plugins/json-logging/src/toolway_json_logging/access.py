@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 import msgspec
 
-from toolway.hookspecs.telemetry import Served
+from toolway.hookspecs.telemetry import RequestWatcher, Served
 
 Phase = Literal["request", "stream begins"]
 YOUNG = 1.0
@@ -24,48 +24,48 @@ class Access(msgspec.Struct, eq=False):
     seconds: float
 
 
-class AccessLog:
-    """Watches requests. `tell` gets the lines; failures are told whatever the share of those that are fine."""
+class AccessLog(RequestWatcher):
+    """Watches requests: tells of those that are over, and of answers that turn out to be streams.
+
+    Failures are told whatever the share of those that are fine. `in_flight` are the requests that are not over.
+    """
 
     name = "access-log"
 
     def __init__(
         self,
-        tell: Callable[[Access], None],
+        tell: Callable[[Sequence[Served]], None],
+        begun: Callable[[Access], None],
         now: Callable[[], float],
-        monotonic: Callable[[], float],
         *,
         share: float,
         quiet: Collection[str],
     ) -> None:
         """`share` of the requests that are fine is told, none of the `quiet` paths."""
-        self._tell, self._now, self._monotonic = tell, now, monotonic
+        self.in_flight: dict[Served, None] = {}
+        self._tell, self._begun, self._now = tell, begun, now
         self._share, self._quiet = share, frozenset(quiet)
-        self._young: dict[Served, float] = {}
 
-    def begin(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """See `RequestWatcher`."""
-        self._young[request] = self._monotonic()
-
-    def done(self, request: Served) -> None:
-        """See `RequestWatcher`."""
-        self._young.pop(request, None)
-        if self._wants(request):
-            self._tell(Access(request.began + request.seconds, "request", request, request.seconds))
+        told, in_flight, quiet, is_each = list[Served](), self.in_flight, self._quiet, self._share >= 1
+        for request in requests:
+            in_flight.pop(request, None)
+            if (is_each and request.scope["path"] not in quiet) or self._is_chosen(request):
+                told.append(request)
+        self._tell(told)
 
     def look(self) -> None:
         """Tell of the answers that have become streams."""
-        now = self._monotonic()
-        for request, began in list(self._young.items()):
-            if now - began < YOUNG:
+        now = self._now()
+        for request in list(self.in_flight):
+            if now - request.began < YOUNG:
                 break
-            del self._young[request]
-            if request.status and self._wants(request):
-                self._tell(Access(self._now(), "stream begins", request, now - began))
+            del self.in_flight[request]
+            if request.status and self._is_chosen(request):
+                self._begun(Access(now, "stream begins", request, now - request.began))
 
-    def _wants(self, request: Served) -> bool:
+    def _is_chosen(self, request: Served) -> bool:
         if request.error is not None or not 0 < request.status < 400:
             return True
-        if request.scope["path"] in self._quiet:
-            return False
-        return self._share >= 1 or random.random() < self._share
+        return request.scope["path"] not in self._quiet and random.random() < self._share

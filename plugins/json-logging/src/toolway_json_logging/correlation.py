@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
-from toolway.hookspecs.telemetry import SERVED, RequestWatcher, Served
+from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway_json_logging.ids import HEADER, Uuids, is_fine
 
 _NAME = HEADER.decode()
@@ -14,31 +14,31 @@ class Correlation(RequestWatcher):
 
     name = "json-logging"
 
-    def __init__(self, *, trust: bool) -> None:
-        self._trust = trust
+    def __init__(self, in_flight: dict[Served, None] | None, *, trust: bool) -> None:
+        """`in_flight` gets each request, if there is one."""
+        self._in_flight, self._trust = in_flight, trust
         self._new = Uuids().new
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
+        if self._in_flight is not None:
+            self._in_flight[request] = None
         given = request.fields.get(HEADER)
         if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()
         else:
-            request.request_id = self._new(request.began)
+            new = self._new
+            request.request_id = new(request.began)
         request.headers.append((HEADER, request.request_id.encode()))
 
 
 class Passing(AttemptWatcher):
-    """Watches attempts: upstreams get the id of the request that a call belongs to, which gets the upstream's name."""
+    """Watches attempts: upstreams get the id of the request that a call belongs to."""
 
     name = "json-logging"
 
     def begin(self, attempt: Attempt) -> None:
         """See `AttemptWatcher`."""
-        if (served := SERVED.get()) is None:
-            return
         call = attempt.call
-        if served.request_id:
-            call.outgoing_headers[_NAME] = served.request_id
-        if call.target is not None:
-            served.upstream, served.item = call.target.upstream, call.target.name
+        if call.served is not None and call.served.request_id:
+            call.outgoing_headers[_NAME] = call.served.request_id

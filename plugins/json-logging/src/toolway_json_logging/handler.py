@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import time_ns
 
-from toolway.hookspecs.telemetry import SERVED
+from toolway.hookspecs.telemetry import SERVED, Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import Redact
 from toolway_json_logging.json_lines import SERVED_FIELD, JsonLines
+from toolway_json_logging.templates import is_short
 from toolway_json_logging.text_lines import TextLines
-from toolway_json_logging.writer import GATHER, Writer
+from toolway_json_logging.writer import Writer
 
 Lines = JsonLines | TextLines
 Entry = logging.LogRecord | Access | str
-TOGETHER = 64
-"""Lines of the access log that are passed on at once."""
+TOGETHER, LATE = 64, 0.05
+"""So many lines of the access log are passed on at once, or after so many seconds those that there are."""
 
 
 class QueuedHandler(logging.Handler):
@@ -43,24 +44,29 @@ class QueuedHandler(logging.Handler):
             if record.args:
                 record.msg, record.args = record.getMessage(), None
             setattr(record, SERVED_FIELD, SERVED.get())
-            self.writer.put(record)
+            self.writer.put(record, urgent=record.levelno >= logging.WARNING)
         except Exception as error:  # noqa: BLE001 - `logging` would tell the arguments as they are
             self._put_failed(f"a log line of {record.name} could not be made: {type(error).__name__}")
 
-    def tell(self, access: Access) -> None:
-        """A line of the access log: put together at once if it is like another one, else made in the thread.
+    def tell(self, ended: Sequence[Served]) -> None:
+        """Lines of the access log, made at once unless that may take long: nearly all are filled in.
 
-        The former wait for each other: what many pieces of memory keep makes the caches of the processor useless.
+        They wait for each other: what many pieces of memory keep makes the caches of the processor useless.
         """
-        if (line := self._lines.ready(access)) is None:
-            self._pass_on()
-            self.writer.put(access)
-            return
-        self._ready.append(line)
+        is_first = not self._ready
+        self._ready += self._lines.ready(ended, self._made)
         if len(self._ready) >= self._together:
             self._pass_on()
-        elif len(self._ready) == 1:
-            asyncio.get_running_loop().call_later(GATHER, self._pass_on)
+        elif is_first and self._ready:
+            asyncio.get_running_loop().call_later(LATE, self._pass_on)
+
+    def _made(self, served: Served) -> str | None:
+        """The line of one that is like no other; the thread gets those that are long or for people."""
+        access = Access(served.began + served.seconds, "request", served, served.seconds)
+        if is_short(served) and isinstance(self._lines, JsonLines):
+            return self._line(access)
+        self.writer.put(access)
+        return None
 
     def flush(self) -> None:
         """See `logging.Handler`."""
@@ -80,16 +86,16 @@ class QueuedHandler(logging.Handler):
             self.writer.put("\n".join(ready), len(ready))
 
     def _line(self, entry: Entry) -> str:
-        """In the writer's thread; redactors may want to know the request."""
+        """Redactors may want to know the request."""
         if isinstance(entry, str):
             return entry
-        SERVED.set(entry.served if isinstance(entry, Access) else getattr(entry, SERVED_FIELD, None))
+        told = SERVED.set(entry.served if isinstance(entry, Access) else getattr(entry, SERVED_FIELD, None))
         try:
             line = self._lines.access(entry) if isinstance(entry, Access) else self.format(entry)
         except Exception as error:  # noqa: BLE001 - told in place of the line
             return self._failed(f"a log line could not be made: {type(error).__name__}")
         finally:
-            SERVED.set(None)
+            SERVED.reset(told)
         is_whole = line.startswith("{") or isinstance(self._lines, TextLines)
         return line if is_whole else self._failed(line)
 

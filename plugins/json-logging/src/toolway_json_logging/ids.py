@@ -21,16 +21,19 @@ class Uuids:
 
     def __init__(self) -> None:
         self._noise = Random()  # of this process: seeded by the system after workers were forked
-        self._began, self._milliseconds = "", -1
+        self._began, self._milliseconds = "", -1.0
         self._rests: list[str] = []
 
     def new(self, now: float) -> str:
         """One for this time, in seconds since 1970."""
-        if (milliseconds := int(now * 1_000)) != self._milliseconds:
-            digits = f"{milliseconds:012x}"
-            self._began, self._milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
+        if not (self._rests and 0.0 <= now * 1_000 - self._milliseconds < 1.0):
+            self._renew(int(now * 1_000))
+        return self._began + self._rests.pop()
+
+    def _renew(self, milliseconds: int) -> None:
+        digits = f"{milliseconds:012x}"
+        self._began, self._milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
         if not self._rests:
             digits = self._noise.randbytes(8).hex()
             noise = f"-b{digits[:3]}-{digits[3:15]}"
             self._rests = [number + noise for number in _NUMBERS]
-        return self._began + self._rests.pop()

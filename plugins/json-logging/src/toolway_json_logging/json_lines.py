@@ -52,8 +52,8 @@ class JsonLines(MsgspecFormatter):
         super().__init__([], reserved_attrs=[*RESERVED_ATTRS, "taskName", SERVED_FIELD])
         self._redact = redact
         self._templates = Templates()
-        self.ready = self._templates.filled
-        """The same at once, if that takes next to no time; else None."""
+        self.ready = self._templates.fill
+        """Lines of requests that are over; those that are like no other are made by another function."""
         self._encode = msgspec.json.Encoder().encode
 
     def format(self, record: logging.LogRecord) -> str:

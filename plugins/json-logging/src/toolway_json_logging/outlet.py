@@ -13,7 +13,8 @@ from time import monotonic
 
 CHUNK = 4_096
 """So much a pipe takes as a whole or not at all (POSIX `PIPE_BUF`): lines of several workers do not mix."""
-LARGE = 65_536
+LARGE = 1_048_576
+"""Of a file."""
 PATIENCE = 0.1
 
 

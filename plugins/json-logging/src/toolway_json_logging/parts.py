@@ -39,8 +39,8 @@ class Parts:
         handler = QueuedHandler(lines, descriptor, settings.queue)
         access, share = None, settings.access_share if settings.access == "all" else 0.0
         if settings.access != "none":
-            access = AccessLog(handler.tell, clock.now, clock.monotonic, share=share, quiet=settings.access_quiet)
+            access = AccessLog(handler.tell, handler.writer.put, clock.now, share=share, quiet=settings.access_quiet)
         followed = Followed(kernel, settings.levels)
         tending = Tending(kernel, handler, access, followed)
-        correlation = Correlation(trust=settings.trust_request_id)
+        correlation = Correlation(access.in_flight if access else None, trust=settings.trust_request_id)
         return cls(kernel, handler, correlation, access, LoggerOperations(followed), tending)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable
 
+from toolway.hookspecs.telemetry import Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import FIELD, TEXT_ESCAPES, TRACE, Redact, ending, shortened, simple
 from toolway_json_logging.json_lines import SERVED_FIELD, AccessFields, access_fields
@@ -43,8 +45,9 @@ class TextLines(logging.Formatter):
         }
         return self._line(fields.timestamp, fields.level, fields.logger, event) + self._fields(rest)
 
-    def ready(self, access: Access) -> str | None:
-        """None: lines for people are few."""
+    def ready(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> list[str]:
+        """See `JsonLines`: lines for people are few, and never alike."""
+        return [line for each in ended if (line := make(each)) is not None]
 
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""

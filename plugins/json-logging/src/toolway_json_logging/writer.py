@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 from toolway_json_logging.outlet import PATIENCE, Outlet
 
 T = TypeVar("T")
-GATHER = 0.05
-"""Seconds that the thread lets lines gather, so that it wakes up seldom."""
+GATHER = 0.2
+"""Seconds that the thread lets lines gather: whenever it wakes up, it is in the way of the event loop."""
 
 
 class Writer(Generic[T]):
@@ -27,7 +27,7 @@ class Writer(Generic[T]):
         self._outlet, self._most, self._make, self._told = Outlet(descriptor), most, line, told
         self._queue: deque[tuple[T, int]] = deque()
         self._put = self._taken = 0  # lines of entries with several, beyond the first one
-        self._some, self._busy = threading.Event(), threading.Lock()
+        self._some, self._hurry, self._busy = threading.Event(), threading.Event(), threading.Lock()
         self._closing = False
         self._until = float("inf")
         self._told_of = 0
@@ -43,9 +43,10 @@ class Writer(Generic[T]):
         """Whether the thread is over."""
         return self._closing and (self._thread is None or not self._thread.is_alive())
 
-    def put(self, entry: T, lines: int = 1) -> None:
-        """Write an entry, perhaps of several lines, soon; at once when the writer is closed."""
-        if len(self._queue) + self._put - self._taken + lines > self._most:
+    def put(self, entry: T, lines: int = 1, *, urgent: bool = False) -> None:
+        """Write an entry, perhaps of several lines, soon; now if it is `urgent`, and when the writer is closed."""
+        waiting = len(self._queue) + self._put - self._taken + lines
+        if waiting > self._most:
             self._refused += lines
             return
         if lines > 1:  # such entries come from one thread only, so nobody else changes this number
@@ -58,6 +59,8 @@ class Writer(Generic[T]):
             self._start()
         elif not self._some.is_set():
             self._some.set()
+        if (urgent or waiting > self._most // 2) and not self._hurry.is_set():
+            self._hurry.set()
 
     def lose(self) -> None:
         """Count a line that cannot be put."""
@@ -66,6 +69,7 @@ class Writer(Generic[T]):
     def flush(self, seconds: float = 1.0) -> None:
         """Wait until everything is written, at most that long."""
         until = monotonic() + seconds
+        self._hurry.set()
         while (self._queue or self._busy.locked()) and monotonic() < until:
             time.sleep(0.005)
 
@@ -74,6 +78,7 @@ class Writer(Generic[T]):
         self._until = monotonic() + seconds
         self._closing = True
         self._some.set()
+        self._hurry.set()
         if self._thread is not None:
             self._thread.join(seconds + 2 * PATIENCE)
         self._lost += sum(lines for _, lines in self._queue)
@@ -91,9 +96,9 @@ class Writer(Generic[T]):
     def _run(self) -> None:
         while not self._closing:
             self._some.wait()
-            if not self._closing:
-                time.sleep(GATHER)
+            self._hurry.wait(GATHER)
             self._some.clear()
+            self._hurry.clear()
             self._empty()
 
     def _empty(self) -> None:

@@ -12,27 +12,26 @@ from toolway.hookspecs.attempts import Attempt
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import Served
 from toolway.plugin import ToolwayError
-from toolway_otel.trace import Ended, Span, Trace
+from toolway_otel.trace import Span, Trace
 
 TARGETS = {"tools/call": "gen_ai.tool.name", "prompts/get": "gen_ai.prompt.name", "resources/read": "mcp.resource.uri"}
 
 
-def spans_of(trace: Trace, calls: Iterable[Ended]) -> list[Span]:
+def spans_of(trace: Trace, calls: Iterable[Call]) -> list[Span]:
     """The spans of calls and their attempts."""
     since = time_ns() - monotonic_ns()
     return [span for each in calls for span in _spans(trace, each, since)]
 
 
-def _spans(trace: Trace, ended: Ended, since: int) -> Iterator[Span]:
+def _spans(trace: Trace, call: Call, since: int) -> Iterator[Span]:
     """`since` is when monotonic time began, in nanoseconds since 1970."""
-    call = ended.call
-    for attempt in ended.attempts:
+    for attempt in call.attempts or ():
         span = Span("client", trace.id_of(call), trace.id_of(attempt), *_times(attempt.ended, attempt.seconds, since))
         _describe_attempt(span, attempt)
         yield span
-    times = _times(call.ended, ended.seconds, since)
+    times = _times(call.ended, call.seconds, since)
     span = Span("server", trace.root, trace.id_of(call), *times, link=trace.links.get(call))
-    _describe_call(span, call, ended.reply)
+    _describe_call(span, call)
     yield span
 
 
@@ -72,7 +71,7 @@ def _describe_request(span: Span, request: Served) -> None:
         span.attributes["error.type"] = span.error or str(request.status)
 
 
-def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
+def _describe_call(span: Span, call: Call) -> None:
     target, span.name = call.target, call.method
     span.attributes = {"mcp.method.name": call.method, "mcp.protocol.version": call.client.version}
     if call.answered_by:
@@ -89,7 +88,7 @@ def _describe_call(span: Span, call: Call, reply: Reply | None) -> None:
         span.attributes["gen_ai.operation.name"] = "execute_tool"
         if call.outcome == "tool_error":
             _fail(span, "the tool says so", "tool_error")
-    _judge(span, reply)
+    _judge(span, call.reply)
 
 
 def _describe_attempt(span: Span, attempt: Attempt) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import groupby
 from time import time_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -48,20 +49,59 @@ def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
     return Resource.create({**known, **settings.resource})
 
 
-def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str]) -> ReadableSpan:
-    """A span as the SDK has it, without what must not be told."""
+class Telling(NamedTuple):
+    """Who tells, and what must not be told."""
+
+    resource: Resource
+    redact: Callable[..., str]
+
+
+Kept = tuple[Trace, Span, Telling]
+"""A span that is to be sent."""
+
+
+def readables(kept: Sequence[Kept]) -> Sequence[ReadableSpan]:
+    """Spans as the SDK has them, without what must not be told."""
+    made = list[ReadableSpan]()
+    for _, group in groupby(kept, lambda each: id(each[2])):
+        spans = [*group]
+        telling = spans[0][2]
+        told = redacted({text for _, span, _ in spans for text in _texts(span)}, telling.redact)
+        made += [_readable(trace, span, telling.resource, told) for trace, span, _ in spans]
+    return made
+
+
+def redacted(texts: Collection[str], redact: Callable[..., str]) -> Mapping[str, str]:
+    """What is told in place of each text. All go through the redactors as one, which is cheaper than one by one."""
+    every = [*texts]
+    told = redact(SEPARATOR.join(every)).split(SEPARATOR)
+    if len(told) != len(every):  # a redactor took it for one text, or a text had the separator: then each by itself
+        told = [redact(each) for each in every]
+    return dict(zip(every, told, strict=True))
+
+
+def _texts(span: Span) -> Iterator[str]:
+    yield span.name
+    yield span.error or ""
+    for value in span.attributes.values():
+        if isinstance(value, str):
+            yield value
+
+
+def _readable(trace: Trace, span: Span, resource: Resource, told: Mapping[str, str]) -> ReadableSpan:
     identity = int(trace.id, 16)
     is_root = span.id == trace.root
     parent = SpanContext(identity, int(span.parent, 16), is_remote=is_root) if span.parent else None
     link = span.link
     links = [Link(SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=True))] if link else []
-    name, error, attributes = _redacted(span, redact)
-    status = Status(StatusCode.UNSET) if error is None else Status(StatusCode.ERROR, error or None)
+    attributes = {key: told[value] if isinstance(value, str) else value for key, value in span.attributes.items()}
+    error = span.error
+    status = Status(StatusCode.UNSET) if error is None else Status(StatusCode.ERROR, told[error] or None)
     return ReadableSpan(
-        name=name,
+        name=told[span.name],
         context=SpanContext(identity, int(span.id, 16), is_remote=False, trace_flags=SAMPLED),
         parent=parent,
-        resource=told,
+        resource=resource,
         attributes={**attributes, "process.pid": os.getpid()} if is_root else attributes,
         links=links,
         events=[Event(name, timestamp=at) for name, at in span.events],
@@ -71,17 +111,6 @@ def readable(trace: Trace, span: Span, told: Resource, redact: Callable[..., str
         end_time=span.end,
         instrumentation_scope=SCOPE,
     )
-
-
-def _redacted(span: Span, redact: Callable[..., str]) -> tuple[str, str | None, dict[str, Any]]:
-    """Name, error and attributes; all texts go through the redactors as one, which is cheaper than one by one."""
-    keys = [key for key, value in span.attributes.items() if isinstance(value, str)]
-    texts = [span.name, span.error or "", *(span.attributes[key] for key in keys)]
-    told = redact(SEPARATOR.join(texts)).split(SEPARATOR)
-    if len(told) != len(texts):  # a redactor took it for one text, or a text had the separator: then each by itself
-        told = [redact(each) for each in texts]
-    name, error, *values = told
-    return name, None if span.error is None else error, {**span.attributes, **dict(zip(keys, values, strict=True))}
 
 
 def metrics_data(families: Sequence[Family], told: Resource, since: int, redact: Callable[..., str]) -> MetricsData:

@@ -31,7 +31,7 @@ class OtelPlugin(Plugin[OtelSettings]):
         from toolway_otel.watchers import Requests
 
         telemetry = self._telemetry(kernel)
-        return [Requests(self.settings, telemetry.keep, telemetry.served)] if self.settings.traces else []
+        return [Requests(self.settings, telemetry.keep)] if self.settings.traces else []
 
     @hookimpl
     def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:
@@ -39,7 +39,7 @@ class OtelPlugin(Plugin[OtelSettings]):
         from toolway_otel.watchers import Calls
 
         telemetry = self._telemetry(kernel)
-        return [Calls(self.settings, telemetry.keep, telemetry.served)] if self.settings.traces else []
+        return [Calls(self.settings, telemetry.keep)] if self.settings.traces else []
 
     @hookimpl
     def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from toolway_otel.conversion import Kept, readables
+
 log = logging.getLogger("toolway.otel")
 
 BATCH = 512
@@ -42,14 +44,14 @@ class Shipper:
         self, spans: Exporter | None, metrics: Exporter | None, size: int, dropped: Callable[[int], None]
     ) -> None:
         self._exporter, self._metrics, self._size, self.dropped = spans, metrics, size, dropped
-        self._queue: deque[Later] = deque()
+        self._queue: deque[Kept] = deque()
         self._next: Later | None = None
         self._news, self._is_over = threading.Condition(), False
         self._complained = -QUIET
         self._thread = threading.Thread(target=self._run, name="toolway-otel", daemon=True)
         self._thread.start()
 
-    def put(self, spans: Sequence[Later]) -> None:
+    def put(self, spans: Sequence[Kept]) -> None:
         """Send them some time; what finds no room is dropped."""
         with self._news:
             room = self._size - len(self._queue)
@@ -83,7 +85,7 @@ class Shipper:
                 batch = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
                 metrics, self._next = self._next, None
                 is_last = self._is_over and not self._queue
-            if batch and self._exporter is not None and not self._send(self._exporter, partial(_made, batch)):
+            if batch and self._exporter is not None and not self._send(self._exporter, partial(readables, batch)):
                 self.dropped(len(batch))
             if metrics is not None and self._metrics is not None:
                 self._send(self._metrics, metrics)
@@ -96,7 +98,3 @@ class Shipper:
         except Exception:
             log.exception("telemetry could not be exported")
             return False
-
-
-def _made(batch: Sequence[Later]) -> Sequence[Any]:
-    return [make() for make in batch]

@@ -14,11 +14,11 @@ from time import time_ns
 
 from toolway.hookspecs.telemetry import Family
 from toolway.plugin import Kernel, ToolwayError, beside
-from toolway_otel.conversion import metrics_data, readable, resource
+from toolway_otel.conversion import Telling, metrics_data, resource
 from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
 from toolway_otel.shipping import Shipper
-from toolway_otel.trace import InFlight, Span, Trace
+from toolway_otel.trace import Span, Trace
 
 log = logging.getLogger("toolway.otel")
 
@@ -31,10 +31,10 @@ class Telemetry:
     def __init__(self, kernel: Kernel, settings: OtelSettings) -> None:
         self._kernel, self._settings = kernel, settings
         self._resource = resource(settings, version("toolway"), kernel.public_url)
+        self._telling = Telling(self._resource, kernel.redact)
         self._turn = f"otel/metrics/{socket.gethostname()}:{kernel.public_url}"[:512]
         self._own = str(os.getpid()).encode()
         self._collect: Callable[[], Sequence[Family]] = tuple
-        self.served: InFlight = {}
         self._shipper: Shipper | None = None
         self._lost, self._since = 0, time_ns()
         self._dropped = kernel.metrics.counter(
@@ -48,8 +48,7 @@ class Telemetry:
     def keep(self, trace: Trace, spans: list[Span]) -> None:
         """Send them some time."""
         if self._shipper is not None:
-            redact = self._kernel.redact
-            self._shipper.put([partial(readable, trace, each, self._resource, redact) for each in spans])
+            self._shipper.put([(trace, each, self._telling) for each in spans])
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from toolway.hookspecs.attempts import Attempt
-from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.routing import Call
 from toolway.hookspecs.telemetry import Served
 from toolway_otel.context import Remote
 
@@ -29,19 +29,6 @@ class Span(msgspec.Struct, eq=False):
     error: str | None = None
     link: Remote | None = None
     events: list[tuple[str, int]] = []
-
-
-class Ended(msgspec.Struct, eq=False):
-    """A call that is over, with its attempts."""
-
-    call: Call
-    reply: Reply | None
-    seconds: float
-    attempts: list[Attempt]
-
-
-InFlight = dict[Served, list[Ended]]
-"""Requests that are served, each with its calls that ended."""
 
 
 class Trace(msgspec.Struct, eq=False):
@@ -73,13 +60,7 @@ class Trace(msgspec.Struct, eq=False):
     def follow(self, remote: Remote, request: Served) -> None:
         """It began elsewhere."""
         self.id, self.parent, self.is_sampled, self.is_remote = remote.trace_id, remote.span_id, remote.is_sampled, True
-        request.trace_id, request.is_sampled = self.id, self.is_sampled
-
-
-def is_passed_on(request: Served) -> bool:
-    """Whether it came from elsewhere, or with something that belongs to it."""
-    found: Trace | None = request.__dict__.get(TRACE)
-    return found is not None and (found.is_remote or bool(found.carried))
+        request.trace_id, request.is_sampled, request.is_followed = self.id, self.is_sampled, True
 
 
 def trace_of(request: Served) -> Trace:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from toolway.hookspecs.routing import Call, Reply
+from toolway.hookspecs.routing import Call
 from toolway.hookspecs.telemetry import CallWatcher
 from toolway.plugin import Clock
 
@@ -37,18 +37,21 @@ class Exemplars(CallWatcher):
         self.bounds: Sequence[float] = ()
         self._last: dict[tuple[str, ...], dict[int, Exemplar]] = {}
 
-    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-        """Remember its trace in place of the one before."""
-        served = call.served
-        if served is None or not (served.trace_id and served.is_sampled and self.bounds):
-            return
+    def done(self, calls: Iterator[Call]) -> None:
+        """Remember their traces in place of those before."""
+        for call in calls:
+            served = call.served
+            if served is not None and served.is_sampled and served.trace_id and self.bounds:
+                self._remember(call, served.trace_id)
+
+    def _remember(self, call: Call, trace_id: str) -> None:
         labels = call.method, call.target.upstream if call.target is not None else ""
         buckets = self._last.get(labels)
         if buckets is None:
             if len(self._last) >= MOST:
                 return
             buckets = self._last[labels] = {}
-        buckets[bisect_left(self.bounds, seconds)] = Exemplar(served.trace_id, seconds, self._clock.now())
+        buckets[bisect_left(self.bounds, call.seconds)] = Exemplar(trace_id, call.seconds, self._clock.now())
 
     def of(self, name: str, labels: tuple[str, ...]) -> Mapping[int, Exemplar]:
         """Those of one series, by the number of the bucket."""

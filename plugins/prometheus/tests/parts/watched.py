@@ -53,7 +53,7 @@ class TracingPlugin(Plugin[Settings]):
         """See `RequestWatcher`."""
         request.trace_id, request.is_sampled = TRACE, True
 
-    def done(self, request: Served) -> None:
+    def done(self, requests: Iterator[Served]) -> None:
         """See `RequestWatcher`."""
 
 

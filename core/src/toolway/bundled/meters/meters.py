@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from toolway.hookspecs.routing import CALL_METHODS, Call, Reply
+from toolway.hookspecs.routing import CALL_METHODS, Call
 from toolway.hookspecs.telemetry import OUTCOMES, CallWatcher, Metrics, RequestWatcher, Served
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -14,25 +15,8 @@ STATUSES = ("0", *(str(each.value) for each in HTTPStatus))
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
-class Alike:
-    """Durations in seconds by what they have in common; `count` gets what that is and all of them."""
-
-    def __init__(self, metrics: Metrics, count: Callable[..., None]) -> None:
-        self._late, self._count = metrics.late, count
-        self._found: dict[tuple[Any, ...], list[float]] = {}
-
-    def add(self, seconds: float, *what: Any) -> None:
-        """Count one soon."""
-        if (found := self._found.get(what)) is None:
-            if not self._found:
-                self._late(self._settle)
-            found = self._found[what] = []
-        found.append(seconds)
-
-    def _settle(self) -> None:
-        gathered, self._found = self._found, {}
-        for what, seconds in gathered.items():
-            self._count(seconds, *what)
+Alike = defaultdict[tuple[Any, ...], list[float]]
+"""Durations in seconds by what they have in common: what is alike is counted together."""
 
 
 class Requests(RequestWatcher):
@@ -44,11 +28,14 @@ class Requests(RequestWatcher):
         by = {"route": None, "verb": VERBS}
         self._requests = metrics.counter("toolway_requests_total", "HTTP requests.", {**by, "status": STATUSES})
         self._seconds = metrics.histogram("toolway_request_seconds", "Time of HTTP requests.", SECONDS, by)
-        self._alike = Alike(metrics, self._count)
 
-    def done(self, request: Served) -> None:
-        """Count it."""
-        self._alike.add(request.seconds, request.route, request.scope["method"], request.status)
+    def done(self, requests: Iterator[Served]) -> None:
+        """Count them."""
+        alike = Alike(list)
+        for request in requests:
+            alike[request.route, request.scope["method"], request.status].append(request.seconds)
+        for what, seconds in alike.items():
+            self._count(seconds, *what)
 
     def _count(self, seconds: list[float], route: str, verb: str, status: int) -> None:
         """Streams last as long as their client stays, so their time says nothing."""
@@ -70,16 +57,22 @@ class Calls(CallWatcher):
         self._seconds = metrics.histogram("toolway_call_seconds", what, SECONDS, by)
         by = {"upstream": None, "tool": None, "outcome": OUTCOMES}
         self._tools = metrics.counter("toolway_tool_calls_total", "Calls of each tool.", by)
-        self._alike, self._tries = Alike(metrics, self._count), Alike(metrics, Attempts(metrics).count)
+        self._attempts = Attempts(metrics)
 
-    def done(self, call: Call, reply: Reply | None, seconds: float) -> None:
-        """Count it; what was refused before its target was known has no upstream."""
-        target = call.target
-        upstream, name = (target.upstream, target.name) if target is not None else ("", None)
-        self._alike.add(seconds, call.method, call.server, upstream, name, call.outcome)
-        for attempt in call.attempts or ():
-            outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
-            self._tries.add(attempt.seconds, attempt.upstream.name, outcome, attempt.number > 1)
+    def done(self, calls: Iterator[Call]) -> None:
+        """Count them; what was refused before its target was known has no upstream."""
+        alike, tries = Alike(list), Alike(list)
+        for call in calls:
+            target = call.target
+            upstream, name = (target.upstream, target.name) if target is not None else ("", None)
+            alike[call.method, call.server, upstream, name, call.outcome].append(call.seconds)
+            for attempt in call.attempts or ():
+                outcome = "error" if attempt.error is not None else "cancelled" if attempt.reply is None else "ok"
+                tries[attempt.upstream.name, outcome, attempt.number > 1].append(attempt.seconds)
+        for what, seconds in alike.items():
+            self._count(seconds, *what)
+        for what, seconds in tries.items():
+            self._attempts.count(seconds, *what)
 
     def _count(
         self, seconds: list[float], method: str, server: str, upstream: str, name: str | None, outcome: str
