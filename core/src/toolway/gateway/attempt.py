@@ -29,7 +29,7 @@ from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
 from toolway.gateway.parked import InputRequest, InputRequired, Parking, input_required
-from toolway.gateway.watching import without_result
+from toolway.gateway.watching import ANSWERED
 from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.catalog import UpstreamView
@@ -218,7 +218,8 @@ class Attempts(msgspec.Struct, eq=False):
             done(attempt)
         if attempt.call.attempts is not None:
             attempt.call.attempts.append(attempt)
-            attempt.reply = without_result(attempt.reply)
+            if attempt.reply is not None and attempt.reply.fault is None:
+                attempt.reply = ANSWERED
 
     def _pick(self, upstream: Upstream, call: Call, key: LegKey, tried: list[Endpoint]) -> Endpoint:
         """One that was not tried before, if any; a legacy leg stays where it is."""

@@ -15,7 +15,8 @@ from toolway.mcp.messages import says_error
 
 Requests = Sequence[RequestWatcher]
 
-_ANSWERED = Reply()
+ANSWERED = Reply()
+"""What is told of a reply without a fault: results may be large, and are nobody's business."""
 
 
 class Watchers:
@@ -39,12 +40,17 @@ class Watchers:
 
     def done_call(self, call: Call, reply: Reply | None, began: float) -> None:
         """It ended."""
-        call.ended, call.outcome = monotonic(), _outcome(call.method, reply)
-        call.seconds, call.reply = call.ended - began, without_result(reply)
+        call.ended = now = monotonic()
+        call.seconds = now - began
+        if reply is None or reply.fault is not None:
+            call.reply, call.outcome = reply, "cancelled" if reply is None else "error"
+        else:
+            call.reply, call.outcome = ANSWERED, _outcome(call.method, reply.result)
         del call.peer  # it holds the whole exchange
         if (served := call.served) is not None and served.calls is not None:
             served.calls.append(call)
-            served.outcome = call.outcome if call.outcome != "ok" else served.outcome
+            if call.outcome != "ok":
+                served.outcome = call.outcome
         self.calls.done(call)
 
     def tell(self) -> None:
@@ -63,16 +69,9 @@ class Watchers:
             request.calls = None
 
 
-def without_result(reply: Reply | None) -> Reply | None:
-    """What is told of it: results may be large, and are nobody's business."""
-    return _ANSWERED if reply is not None and reply.fault is None else reply
-
-
-def _outcome(method: str, reply: Reply | None) -> str:
+def _outcome(method: str, result: Raw | None) -> str:
     """See `telemetry.OUTCOMES`."""
-    if reply is None or reply.fault is not None:
-        return "cancelled" if reply is None else "error"
     try:
-        return "tool_error" if method == "tools/call" and says_error(reply.result or Raw(b"{}")) else "ok"
+        return "tool_error" if method == "tools/call" and result is not None and says_error(result) else "ok"
     except DecodeError:
         return "error"

@@ -38,6 +38,13 @@ SEPARATOR = "\n\x1f\n"
 UNITS = {"seconds": "s", "bytes": "By"}
 
 
+class _Hashed(Resource):
+    """The encoder wants to know for each span which resource it is of, and the SDK writes JSON of it each time."""
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
 def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
     """Who tells; `instance` is where the gateway is, which all its workers have in common."""
     known = {
@@ -46,7 +53,8 @@ def resource(settings: OtelSettings, version: str, instance: str) -> Resource:
         "service.instance.id": f"{socket.gethostname()}:{instance}",
         "host.name": socket.gethostname(),
     }
-    return Resource.create({**known, **settings.resource})
+    made = Resource.create({**known, **settings.resource})
+    return _Hashed(made.attributes, made.schema_url)
 
 
 class Telling(NamedTuple):
