@@ -62,7 +62,8 @@ class AccessLog(RequestWatcher):
             if now - request.began < YOUNG:
                 break
             del self.in_flight[request]
-            if request.status and self._is_chosen(request):
+            is_over = request.seconds > 0  # which is told soon
+            if request.status and not is_over and self._is_chosen(request):
                 self._begun(Access(now, "stream begins", request, now - request.began))
 
     def _is_chosen(self, request: Served) -> bool:
