@@ -13,6 +13,7 @@ from msgspec import Raw
 from toolway.config.tables import PluginTables
 from toolway.edge.metrics import Instruments
 from toolway.edge.watched import TOGETHER, methods
+from toolway.errors import ClientCannot
 from toolway.gateway.watching import Watchers
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply
@@ -200,7 +201,9 @@ async def test_whoever_is_told_late_keeps_no_result_and_no_exchange(gate: Runnin
 
     [call], [attempt] = TOLD.calls, TOLD.attempts
     assert (call.reply, attempt.reply, attempt.call) == (Reply(), Reply(), call)
-    assert not hasattr(call, "peer")
+    call.peer.notify("notifications/message", {})
+    with pytest.raises(ClientCannot, match="the call is over"):
+        await call.peer.ask("roots/list", Raw(b"{}"))
     assert 0 < attempt.seconds <= call.seconds <= TOLD.requests[0].seconds
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context
 from time import monotonic
 
 from msgspec import DecodeError, Raw
 
 from toolway.edge.watched import Late, Told
+from toolway.errors import ClientCannot
 from toolway.hookspecs.routing import Call, Reply
 from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
 from toolway.mcp.messages import says_error
@@ -17,6 +18,20 @@ Requests = Sequence[RequestWatcher]
 
 ANSWERED = Reply()
 """What is told of a reply without a fault: results may be large, and are nobody's business."""
+
+
+class _Gone:
+    """The peer of a call that is over."""
+
+    def notify(self, method: str, params: Mapping[str, Raw]) -> None:
+        """Nobody is there."""
+
+    async def ask(self, method: str, params: Raw) -> Raw:
+        """Raises ClientCannot."""
+        raise ClientCannot("the call is over; its client cannot be asked any more")
+
+
+_GONE = _Gone()
 
 
 class Watchers:
@@ -46,7 +61,7 @@ class Watchers:
             call.reply, call.outcome = reply, "cancelled" if reply is None else "error"
         else:
             call.reply, call.outcome = ANSWERED, _outcome(call.method, reply.result)
-        del call.peer  # it holds the whole exchange
+        call.peer = _GONE  # the other one holds the whole exchange
         if (served := call.served) is not None and served.calls is not None:
             served.calls.append(call)
             if call.outcome != "ok":

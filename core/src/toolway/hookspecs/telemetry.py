@@ -95,7 +95,7 @@ class CallWatcher(Protocol):
         return
 
     def done(self, calls: Iterator[Call]) -> None:
-        """They ended; those whose name was known have a target. They have no `peer` any more, and no results.
+        """They ended; those whose name was known have a target. There are no results, and nobody to ask.
 
         Told as the ends of requests are: what was `SERVED` within the call is `call.served`.
         """
