@@ -39,6 +39,7 @@ async def test_what_is_missing_is_counted_and_calls_are_refused_if_that_is_wante
     await sql(gate, "alter table audit_record rename to away")
 
     answers = [await gate.call("demo__echo", {"text": "hello"}) for _ in range(130)]
+    gate.tell()
 
     succeeded = sum("result" in answer.content for answer in answers)
     assert succeeded == (130 if on_full == "continue" else 100)

@@ -77,6 +77,12 @@ def test_another_status_and_another_second_are_made_anew() -> None:
     assert filled(made, served()) is None
 
 
+def test_after_the_clock_was_set_back_lines_are_filled_in_again() -> None:
+    made = lines()
+    assert learned(made, served(began=NOW + 60))
+    assert learned(made, served())
+
+
 def test_a_stream_that_begins_is_like_no_other() -> None:
     made = lines()
     made.access(Access(NOW, "stream begins", served(), 1.0))

@@ -35,8 +35,10 @@ class Calls(CallWatcher):
     def done(self, calls: Iterator[Call]) -> None:
         """Keep them."""
         for call in calls:
+            if REFUSED in call.__dict__:
+                continue  # it needs no room since then
             self._buffer.expected -= 1
-            if not (REFUSED in call.__dict__ or (self._only_failed and call.outcome == "ok")):
+            if not (self._only_failed and call.outcome == "ok"):
                 self._buffer.add(self._event(call))
 
     def _event(self, call: Call) -> Event:
@@ -75,6 +77,7 @@ class Gate:
         """See `RequestMiddleware`. Raises StoreUnavailable while there is no room."""
         if self._buffer.is_promised:
             call.__dict__[REFUSED] = True
+            self._buffer.expected -= 1
             self._buffer.refuse(self._clock.now())
             raise StoreUnavailable(
                 "calls are recorded here, and the audit trail cannot be written now; try again later"

@@ -53,8 +53,8 @@ class QueuedHandler(logging.Handler):
 
         They wait for each other: what many pieces of memory keep makes the caches of the processor useless.
         """
-        is_first = not self._ready
-        self._ready += self._lines.ready(ended, self._made)
+        lines, is_first = self._lines.ready(ended, self._made), not self._ready
+        self._ready.extend(lines)
         if len(self._ready) >= self._together:
             self._pass_on()
         elif is_first and self._ready:

@@ -83,7 +83,8 @@ def redacted(texts: Collection[str], redact: Callable[..., str]) -> Mapping[str,
     """What is told in place of each text. All go through the redactors as one, which is cheaper than one by one."""
     every = [*texts]
     told = redact(SEPARATOR.join(every)).split(SEPARATOR)
-    if len(told) != len(every):  # a redactor took it for one text, or a text had the separator: then each by itself
+    is_apart = not any(SEPARATOR in each for each in every)  # else one more could make up for one that was taken
+    if not is_apart or len(told) != len(every):  # a redactor took several for one text: then each by itself
         told = [redact(each) for each in every]
     return dict(zip(every, told, strict=True))
 
