@@ -16,8 +16,8 @@ from toolway.edge.watched import TOGETHER, methods
 from toolway.errors import ClientCannot
 from toolway.gateway.watching import Watchers
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply
-from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher, Served
+from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply, Target
+from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
 from toolway_testing import telling
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually
@@ -136,6 +136,18 @@ async def test_what_a_watcher_leaves_out_is_not_called_and_what_ends_is_told_bac
     assert told == ["second", "first"]
 
 
+class Outcomes(CallWatcher):
+    """Hears how calls ended."""
+
+    name = "outcomes"
+
+    def __init__(self, told: list[str]) -> None:
+        self._told = told
+
+    def done(self, calls: Iterator[Call]) -> None:
+        self._told += [call.outcome for call in calls]
+
+
 class Choosy(RequestWatcher):
     """Fails with some, after it took them or before."""
 
@@ -218,7 +230,27 @@ async def test_what_ended_last_is_told_before_the_gateway_stops(
 
     await gate.reload(plugins=PluginTables(enable=[]))
 
-    await eventually(lambda: len(TOLD.requests) == told + 1)
+    await eventually(lambda: "service ends" in TOLD.events)
+    assert len(TOLD.requests) == told + 1
+    assert TOLD.events[-2:] == ["request ends", "service ends"]
+
+
+async def test_a_request_bears_the_name_of_its_call_and_not_of_one_that_was_made_within_it() -> None:
+    every, request, nobody = Watchers([], [Outcomes([])], [], Instruments().late), Served({}, []), cast("Peer", None)
+    alice, client = Principal("user:alice"), ClientProfile("2026-07-28")
+    outer, inner = (
+        Call("tools/call", {}, {}, "all", alice, client, nobody, 0.0, target=each)
+        for each in (Target("up", "outer"), Target("other", "inner"))
+    )
+    told = SERVED.set(request)
+
+    began = every.begin_call(outer)
+    every.done_call(inner, Reply(), every.begin_call(inner))
+    assert (request.upstream, request.item) == ("other", "inner")
+    every.done_call(outer, Reply(), began)
+
+    SERVED.reset(told)
+    assert (request.upstream, request.item) == ("up", "outer")
 
 
 @pytest.mark.parametrize(
@@ -234,14 +266,7 @@ async def test_what_ended_last_is_told_before_the_gateway_stops(
 )
 async def test_the_outcome_of_a_call_is_known_when_its_end_is_told(result: bytes | None, outcome: str) -> None:
     told: list[str] = []
-
-    class Outcomes(CallWatcher):
-        name = "outcomes"
-
-        def done(self, calls: Iterator[Call]) -> None:
-            told.extend(call.outcome for call in calls)
-
-    watchers, nobody = Watchers([], [Outcomes()], [], Instruments().late), cast("Peer", None)
+    watchers, nobody = Watchers([], [Outcomes(told)], [], Instruments().late), cast("Peer", None)
     call = Call("tools/call", {}, {}, "all", Principal("user:alice"), ClientProfile("2026-07-28"), nobody, 0.0)
 
     watchers.done_call(call, Reply(result=None if result is None else Raw(result)), watchers.begin_call(call))

@@ -19,13 +19,14 @@ class Log(AccessLog):
         self.told: list[Served] = []
         self.begun: list[Access] = []
         self.clock = MovedClock()
-        super().__init__(self.told.extend, self.begun.append, self.clock.now, share=share, quiet=["/quiet"])
+        tell, begun, clock = self.told.extend, self.begun.append, self.clock
+        super().__init__(tell, begun, clock.now, clock.monotonic, share=share, quiet=["/quiet"])
 
 
 def served(log: Log, **known: Any) -> Served:
     """A request that begins now."""
     request = Served({"path": "/mcp"}, [], {}, log.clock.now(), **known)
-    Correlation(log.in_flight, trust=False).begin(request)
+    Correlation(log.in_flight, log.clock.monotonic, trust=False).begin(request)
     return request
 
 

@@ -199,8 +199,8 @@ class Instruments:
         return tuple(self._totals())
 
     def _count_late(self) -> None:
-        while late := self._late:  # watchers that are told now may count
-            self._late = {}
+        for _ in range(2):  # watchers that are told now may count
+            late, self._late = self._late, {}
             for count in late:
                 _attempt(count, "counting")
 

@@ -64,8 +64,9 @@ class Watchers:
         call.peer = _GONE  # the other one holds the whole exchange
         if (served := call.served) is not None and served.calls is not None:
             served.calls.append(call)
-            if call.outcome != "ok":
-                served.outcome = call.outcome
+            served.outcome = call.outcome if call.outcome != "ok" else served.outcome
+            if call.target is not None:  # another call may have been made within it
+                served.upstream, served.item = call.target.upstream, call.target.name
         self.calls.done(call)
 
     def tell(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.routing import Call
+from toolway.hookspecs.system import Service
 from toolway.hookspecs.telemetry import (
     CallWatcher,
     Family,
@@ -122,6 +124,18 @@ class Attempts(Told):
         TOLD.attempts.append(attempt)
 
 
+class Ending:
+    """A service that tells when it ends."""
+
+    name = "telling"
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """See `Service`."""
+        yield
+        TOLD.events.append("service ends")
+
+
 class TellingPlugin(Plugin[Settings]):
     """Registers all of them; `TOLD` is made anew for each gateway."""
 
@@ -150,6 +164,11 @@ class TellingPlugin(Plugin[Settings]):
     def toolway_call_watchers(self, kernel: Kernel) -> Iterable[CallWatcher]:
         """Keeps calls."""
         return [Calls()]
+
+    @hookimpl
+    def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
+        """Itself."""
+        return [Ending()]
 
     @hookimpl
     def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:

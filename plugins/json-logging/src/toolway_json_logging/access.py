@@ -27,7 +27,8 @@ class Access(msgspec.Struct, eq=False):
 class AccessLog(RequestWatcher):
     """Watches requests: tells of those that are over, and of answers that turn out to be streams.
 
-    Failures are told whatever the share of those that are fine. `in_flight` are the requests that are not over.
+    Failures are told whatever the share of those that are fine. `in_flight` are the requests that are not over, and
+    when they began (monotonic seconds).
     """
 
     name = "access-log"
@@ -37,13 +38,14 @@ class AccessLog(RequestWatcher):
         tell: Callable[[Sequence[Served]], None],
         begun: Callable[[Access], None],
         now: Callable[[], float],
+        monotonic: Callable[[], float],
         *,
         share: float,
         quiet: Collection[str],
     ) -> None:
         """`share` of the requests that are fine is told, none of the `quiet` paths."""
-        self.in_flight: dict[Served, None] = {}
-        self._tell, self._begun, self._now = tell, begun, now
+        self.in_flight: dict[Served, float] = {}
+        self._tell, self._begun, self._now, self._monotonic = tell, begun, now, monotonic
         self._share, self._quiet = share, frozenset(quiet)
 
     def done(self, requests: Iterator[Served]) -> None:
@@ -57,14 +59,14 @@ class AccessLog(RequestWatcher):
 
     def look(self) -> None:
         """Tell of the answers that have become streams."""
-        now = self._now()
-        for request in list(self.in_flight):
-            if now - request.began < YOUNG:
+        now = self._monotonic()
+        for request, began in list(self.in_flight.items()):
+            if now - began < YOUNG:
                 break
             del self.in_flight[request]
             is_over = request.seconds > 0  # which is told soon
             if request.status and not is_over and self._is_chosen(request):
-                self._begun(Access(now, "stream begins", request, now - request.began))
+                self._begun(Access(self._now(), "stream begins", request, now - began))
 
     def _is_chosen(self, request: Served) -> bool:
         if request.error is not None or not 0 < request.status < 400:

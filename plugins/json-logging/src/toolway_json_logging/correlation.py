@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway_json_logging.ids import HEADER, Uuids, is_fine
@@ -14,15 +16,15 @@ class Correlation(RequestWatcher):
 
     name = "json-logging"
 
-    def __init__(self, in_flight: dict[Served, None] | None, *, trust: bool) -> None:
-        """`in_flight` gets each request, if there is one."""
-        self._in_flight, self._trust = in_flight, trust
+    def __init__(self, in_flight: dict[Served, float] | None, monotonic: Callable[[], float], *, trust: bool) -> None:
+        """`in_flight` gets each request and when it began, if there is one."""
+        self._in_flight, self._monotonic, self._trust = in_flight, monotonic, trust
         self._new = Uuids().new
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
         if self._in_flight is not None:
-            self._in_flight[request] = None
+            self._in_flight[request] = self._monotonic()
         given = request.fields.get(HEADER)
         if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()

@@ -39,8 +39,10 @@ class Parts:
         handler = QueuedHandler(lines, descriptor, settings.queue)
         access, share = None, settings.access_share if settings.access == "all" else 0.0
         if settings.access != "none":
-            access = AccessLog(handler.tell, handler.writer.put, clock.now, share=share, quiet=settings.access_quiet)
+            tell, begun, quiet = handler.tell, handler.writer.put, settings.access_quiet
+            access = AccessLog(tell, begun, clock.now, clock.monotonic, share=share, quiet=quiet)
         followed = Followed(kernel, settings.levels)
         tending = Tending(kernel, handler, access, followed)
-        correlation = Correlation(access.in_flight if access else None, trust=settings.trust_request_id)
+        in_flight = access.in_flight if access is not None else None
+        correlation = Correlation(in_flight, clock.monotonic, trust=settings.trust_request_id)
         return cls(kernel, handler, correlation, access, LoggerOperations(followed), tending)
