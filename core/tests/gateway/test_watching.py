@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -16,7 +16,7 @@ from toolway.edge.watched import TOGETHER, methods
 from toolway.errors import ClientCannot
 from toolway.gateway.watching import Watchers
 from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply, Target
+from toolway.hookspecs.routing import Call, ClientProfile, Peer, Reply
 from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
 from toolway_testing import telling
 from toolway_testing.gateway import RunningGateway, StartGateway
@@ -235,22 +235,51 @@ async def test_what_ended_last_is_told_before_the_gateway_stops(
     assert TOLD.events[-2:] == ["request ends", "service ends"]
 
 
-async def test_a_request_bears_the_name_of_its_call_and_not_of_one_that_was_made_within_it() -> None:
-    every, request, nobody = Watchers([], [Outcomes([])], [], Instruments().late), Served({}, []), cast("Peer", None)
-    alice, client = Principal("user:alice"), ClientProfile("2026-07-28")
-    outer, inner = (
-        Call("tools/call", {}, {}, "all", alice, client, nobody, 0.0, target=each)
-        for each in (Target("up", "outer"), Target("other", "inner"))
-    )
+async def test_a_request_bears_the_name_of_its_call_and_not_of_one_that_was_made_within_it(
+    gate: RunningGateway,
+) -> None:
+    request, alice, client = Served({}, []), Principal("user:alice"), ClientProfile("2026-07-28")
     told = SERVED.set(request)
 
-    began = every.begin_call(outer)
-    every.done_call(inner, Reply(), every.begin_call(inner))
-    assert (request.upstream, request.item) == ("other", "inner")
-    every.done_call(outer, Reply(), began)
+    for name in ("demo__add", "demo__echo"):
+        params, nobody = {"name": Raw(b'"%b"' % name.encode()), "arguments": Raw(b"{}")}, cast("Peer", None)
+        await gate.gateway.kernel.call(Call("tools/call", params, {}, "all", alice, client, nobody, 0.0))
 
     SERVED.reset(told)
-    assert (request.upstream, request.item) == ("up", "outer")
+    assert [each.target.name for each in request.calls or () if each.target] == ["add", "echo"]
+    assert (request.upstream, request.item) == ("demo", "add")
+
+
+async def test_what_the_door_refuses_after_it_was_shown_is_told_with_its_status_and_answered_with_its_id(
+    gate: RunningGateway,
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(gate.config.gateway.limits.body // 65_536 + 1):
+            yield b" " * 65_536
+
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    async with gate.http.post(f"{gate.url}/mcp", data=body(), headers=headers) as answer:
+        assert (answer.status, answer.headers["x-request-id"]) == (413, "r-1")
+
+    await eventually(lambda: TOLD.requests)
+    [request] = TOLD.requests
+    assert (request.status, request.outcome) == (413, "error")
+
+
+async def test_an_answer_that_failed_is_told_as_what_the_client_got_and_the_log_knows_whose_it_was(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Served | None] = []
+    monkeypatch.setattr("toolway.edge.edge.log.error", lambda *_, **__: told.append(SERVED.get()))
+    monkeypatch.setattr(gate.gateway.endpoint, "_access", None)
+    monkeypatch.setattr(gate.gateway.endpoint, "_refuse", None)
+
+    answer = await gate.call("demo__add", {"a": 1, "b": 2})
+
+    gate.tell()
+    [request] = TOLD.requests
+    assert (answer.status, answer.headers["x-request-id"], request.status) == (500, "r-1", 500)
+    assert told == [request]
 
 
 @pytest.mark.parametrize(

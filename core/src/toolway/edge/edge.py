@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from email.utils import formatdate
 from time import monotonic
@@ -20,7 +20,7 @@ from toolway.edge.proxies import FORWARDED, Proxies
 from toolway.edge.settings import EdgeSettings
 from toolway.hookspecs.serving import CLOSE, FIELDS, KNOWN, NOSNIFF, WHOLE, HeaderList, Refusal, Whole
 from toolway.hookspecs.structs import Mutable
-from toolway.hookspecs.telemetry import Served
+from toolway.hookspecs.telemetry import SERVED, Served
 
 log = logging.getLogger("toolway.edge")
 
@@ -70,9 +70,14 @@ class Edge:
             fields = scope[FIELDS] = known.get(self) or check_head(scope, self.limits)
             if (self in known and not self.draining) or self._admits(exchange, fields, known):
                 app = self.app  # as a method, the interpreter would look for it each time
-                await app(scope, exchange.receive, exchange.send)
-                if not exchange.finished:
-                    exchange.complain()
+                try:
+                    await app(scope, exchange.receive, exchange.send)
+                    if not exchange.finished:
+                        exchange.complain()
+                except BaseException as error:
+                    if exchange.served is not None:
+                        exchange.served.error, exchange.served.outcome = error, "error"
+                    raise
             else:
                 await exchange.reply(204, PREFLIGHT)
         except Refusal as refusal:
@@ -86,6 +91,10 @@ class Edge:
         finally:
             self.in_flight.discard(exchange)
             del scope[WHOLE]  # each refers to the other: together they would wait for the collector
+            if exchange.served is not None and exchange.over is not None:
+                exchange.served.seconds = monotonic() - exchange.shown
+                exchange.over(exchange.served)
+                SERVED.set(None)  # what comes next on the connection may inherit it
 
     def _admits(self, exchange: Exchange, fields: Fields, known: dict[Any, Any]) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not.
@@ -169,7 +178,8 @@ class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
 
     `answered` are the headers of an answer that has begun, `gone` says that the client has left. `asked` is when the
     application began to wait for a piece of the body, in monotonic seconds, `first_asked` for the first one. `served`
-    is for who watches: it gets the status, and its headers go out too.
+    is for who watches since it was `shown` (monotonic seconds): it gets the status, its headers go out too, and in the
+    end it is told to `over`.
     """
 
     edge: Edge
@@ -179,6 +189,8 @@ class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
     task: asyncio.Task[Any] | None
     whole: Whole | None
     served: Served | None = None
+    over: Callable[[Served], None] | None = None
+    shown: float = 0.0
     answered: HeaderList | None = None
     finished: bool = False
     gone: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from operator import length_hint
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -69,37 +69,30 @@ class Told(Generic[Ended]):
 
 
 class Watched:
-    """An ASGI application behind the edge, with each request shown to watchers."""
+    """An ASGI application behind the edge, with each request shown to watchers until the edge is done with it."""
 
     def __init__(self, app: ASGIApp, watchers: Told[Served], now: Callable[[], float]) -> None:
         self._app, self._begin, self._done, self._now = app, watchers.begin, watchers.done, now
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What answers one request."""
         exchange: Exchange = scope[WHOLE]
-        app, begin, done, now = self._app, self._begin, self._done, self._now  # as methods, they are looked for
-        exchange.served = request = Served(scope, [], scope[FIELDS], now())
-        told, started = SERVED.set(request), monotonic()
-        begin(request)
-        try:
-            await app(scope, receive, send)
-        except BaseException as error:
-            request.error, request.outcome = error, "error"
-            raise
-        finally:
-            SERVED.reset(told)
-            exchange.served = None
-            request.seconds = monotonic() - started
-            done(request)
+        exchange.served = request = Served(scope, [], scope[FIELDS], self._now())
+        exchange.over, exchange.shown = self._done, monotonic()
+        SERVED.set(request)
+        self._begin(request)
+        return self._app(scope, receive, send)
 
 
 class WatchedApi(Watched):
     """What is not for MCP, with each request shown to those who watch nothing else."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request; one that is watched already stays the same."""
-        if (request := SERVED.get()) is None:
-            return await super().__call__(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """What answers one request; one that is watched already stays the same."""
+        request = scope[WHOLE].served
+        return super().__call__(scope, receive, send) if request is None else self._also(request, scope, receive, send)
+
+    async def _also(self, request: Served, scope: Scope, receive: Receive, send: Send) -> None:
         self._begin(request)
         try:
             await self._app(scope, receive, send)

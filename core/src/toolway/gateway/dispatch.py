@@ -78,7 +78,7 @@ class Dispatch:
             self.calls.take(call.principal)
             exchange.clock.slots.append((self.calls, call.principal.id))
             call.target = target = self._route(call, view, exchange.found)
-            if call.served is not None:
+            if call.served is not None and not call.served.upstream:  # else it is made within another one
                 call.served.upstream, call.served.item = target.upstream, target.name
             if exchange.state and exchange.state.upstream not in ("", target.upstream):
                 raise bad_state()

@@ -46,6 +46,7 @@ class Watchers:
         self.requests = Told[Served](requests, RequestWatcher, late, self.tell)
         self.api = Told[Served](api, RequestWatcher, late, self.tell)
         self.see_calls = bool(requests or calls)
+        self._apart: list[Call] = []
 
     def begin_call(self, call: Call) -> float:
         """It begins; when that is, in monotonic seconds."""
@@ -56,17 +57,18 @@ class Watchers:
     def done_call(self, call: Call, reply: Reply | None, began: float) -> None:
         """It ended."""
         call.ended = now = monotonic()
-        call.seconds = now - began
+        call.seconds, call.peer = now - began, _GONE  # the other peer holds the whole exchange
         if reply is None or reply.fault is not None:
             call.reply, call.outcome = reply, "cancelled" if reply is None else "error"
         else:
-            call.reply, call.outcome = ANSWERED, _outcome(call.method, reply.result)
-        call.peer = _GONE  # the other one holds the whole exchange
-        if (served := call.served) is not None and served.calls is not None:
+            call.reply, call.outcome = ANSWERED, _outcome(reply.result) if call.method == "tools/call" else "ok"
+        served = call.served
+        if served is None or served.calls is None:
+            self._apart.append(call)
+        else:
             served.calls.append(call)
-            served.outcome = call.outcome if call.outcome != "ok" else served.outcome
-            if call.target is not None:  # another call may have been made within it
-                served.upstream, served.item = call.target.upstream, call.target.name
+            if call.outcome != "ok":
+                served.outcome = call.outcome
         self.calls.done(call)
 
     def tell(self) -> None:
@@ -74,20 +76,18 @@ class Watchers:
         Context().run(self._tell)
 
     def _tell(self) -> None:
-        calls, api, requests = self.calls.tell(), self.api.tell(), self.requests.tell()
-        for call in calls:  # what leads back to it would have to be found by the collector
-            if call.served is None or call.served.calls is None:
-                call.attempts = None
-            call.served = None
-        for request in (*requests, *api):
-            for call in request.calls or ():
-                call.attempts = None
+        apart, self._apart = self._apart, []
+        self.calls.tell()
+        for request in (*self.api.tell(), *self.requests.tell()):
+            apart += request.calls or ()
             request.calls = None
+        for call in apart:  # what leads back to it would have to be found by the collector
+            call.attempts = call.served = None
 
 
-def _outcome(method: str, result: Raw | None) -> str:
+def _outcome(result: Raw | None) -> str:
     """See `telemetry.OUTCOMES`."""
     try:
-        return "tool_error" if method == "tools/call" and result is not None and says_error(result) else "ok"
+        return "tool_error" if result is not None and says_error(result) else "ok"
     except DecodeError:
         return "error"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +22,7 @@ SHORT = 512
 """Characters."""
 
 Likeness = tuple[object, ...]
+Parts = tuple[str, str, str, str, str, str]
 
 
 class Templates:
@@ -32,16 +33,19 @@ class Templates:
 
     def __init__(self) -> None:
         self._second = 0
-        self._known: dict[Likeness, str] = {}
+        self._known: dict[Likeness, Parts] = {}
 
-    def fill(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> list[str]:
+    def fill(self, ended: Sequence[Served], make: Callable[[Served], str | None]) -> list[str]:
         """Their lines; `make` has to make those that are like none of this second, and may keep them."""
-        lines = []
+        lines, are_plain = [], _are_hexadecimal([each.trace_id + each.span_id for each in ended])
         for served in ended:
             micro = int((served.began + served.seconds - self._second) * 1e6)
-            template = self._known.get(_likeness(served)) if 0 <= micro < 1_000_000 else None
-            if template is not None and served.error is None and HEADER not in served.fields:
-                lines.append(template % (micro, served.request_id, served.trace_id, served.span_id, served.seconds))
+            parts = self._known.get(_likeness(served)) if 0 <= micro < 1_000_000 else None
+            is_plain = are_plain or _are_hexadecimal([served.trace_id, served.span_id])
+            if parts is not None and is_plain and served.error is None and HEADER not in served.fields:
+                begin, to_id, to_trace, to_span, to_duration, end = parts
+                ids = f"{to_id}{served.request_id}{to_trace}{served.trace_id}{to_span}{served.span_id}"
+                lines.append(f"{begin}{micro:06d}{ids}{to_duration}{served.seconds:.6f}{end}")
             elif (line := make(served)) is not None:
                 lines.append(line)
         return lines
@@ -55,11 +59,11 @@ class Templates:
             self._second, self._known = int(access.at), {}
         told = (fields.item, fields.method, fields.principal)
         asked = (served.item, served.method, "" if served.principal is None else served.principal.id)
-        ids = served.trace_id + served.span_id
         is_plain = served.error is None and served.route and served.request_id and told == asked
-        is_plain = is_plain and (ids.isalnum() or not ids)
+        is_plain = is_plain and bool(served.trace_id) == bool(served.span_id)
+        is_plain = is_plain and _are_hexadecimal([served.trace_id, served.span_id])
         if is_plain and int(access.at) == self._second:
-            self._known[_likeness(served)] = _template(fields, line)
+            self._known[_likeness(served)] = _parts(fields, line)
 
 
 def is_short(served: Served) -> bool:
@@ -67,23 +71,23 @@ def is_short(served: Served) -> bool:
     return len(served.request_id) + len(served.item) + len(served.method) + len(served.scope["path"]) <= SHORT
 
 
-def _template(fields: AccessFields, line: Callable[[AccessFields], str]) -> str:
-    """With places for microseconds, ids and duration; the whole seconds are those of all lines."""
+def _parts(fields: AccessFields, line: Callable[[AccessFields], str]) -> Parts:
+    """What stands around microseconds, ids and duration; the whole seconds are those of all lines."""
     fields.timestamp = f"{fields.timestamp[: len('2026-07-28T00:00:00.')]}{PART}Z"
     is_traced = bool(fields.trace_id)
     fields.request_id = fields.trace_id = fields.span_id = MARK
     fields.duration = LENGTH
-    begin, rest = line(fields).replace("%", "%%").split(PART)
-    to_id, rest = rest.split(MARK, 1)
-    to_trace, rest = rest.split(f'"trace_id":"{MARK}","span_id":"{MARK}",')
-    to_duration, end = rest.split(msgspec.json.encode(LENGTH).decode())
-    trace = '"trace_id":"%s","span_id":"%s",' if is_traced else "%.0s%.0s"
-    return f"{begin}%06d{to_id}%s{to_trace}{trace}{to_duration}%.6f{end}"
+    begin, rest = line(fields).split(PART)
+    to_id, to_trace, to_span, to_duration = rest.split(MARK)
+    if not is_traced:
+        to_trace, to_span = to_trace.removesuffix('"trace_id":"'), ""
+        to_duration = to_duration.removeprefix('",')
+    to_duration, end = to_duration.split(msgspec.json.encode(LENGTH).decode())
+    return begin, to_id, to_trace, to_span, to_duration, end
 
 
 def _likeness(served: Served) -> Likeness:
     scope, client, principal = served.scope, served.scope.get("client"), served.principal
-    ids = served.trace_id + served.span_id  # whoever sets them should see to it that they are fine
     return (
         served.status,
         served.route,
@@ -94,5 +98,15 @@ def _likeness(served: Served) -> Likeness:
         scope["method"],
         client[0] if client else None,
         None if principal is None else principal.id,
-        ids.isalnum() or ids,
+        not served.trace_id,
+        not served.span_id,
     )
+
+
+def _are_hexadecimal(ids: Iterable[str]) -> bool:
+    """Whoever sets them should see to it that they are; empty ones are fine."""
+    digits = "".join(ids)
+    try:
+        return 2 * len(bytes.fromhex(digits)) == len(digits)  # it takes spaces, too
+    except ValueError:
+        return False
