@@ -235,7 +235,7 @@ async def test_what_ended_last_is_told_before_the_gateway_stops(
     assert TOLD.events[-2:] == ["request ends", "service ends"]
 
 
-async def test_a_request_bears_the_name_of_its_call_and_not_of_one_that_was_made_within_it(
+async def test_a_request_bears_the_name_of_its_call_and_not_of_one_that_was_made_after_it(
     gate: RunningGateway,
 ) -> None:
     request, alice, client = Served({}, []), Principal("user:alice"), ClientProfile("2026-07-28")
@@ -264,6 +264,21 @@ async def test_what_the_door_refuses_after_it_was_shown_is_told_with_its_status_
     await eventually(lambda: TOLD.requests)
     [request] = TOLD.requests
     assert (request.status, request.outcome) == (413, "error")
+
+
+async def test_what_the_door_refuses_of_the_api_is_told_to_both_kinds_of_watchers_after_the_answer(
+    gate: RunningGateway,
+) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(gate.config.gateway.limits.body // 65_536 + 1):
+            yield b" " * 65_536
+
+    headers = {"content-type": "application/json", "authorization": f"Bearer {gate.token}"}
+    async with gate.http.post(f"{gate.url}/api/v1/upstreams", data=body(), headers=headers) as answer:
+        assert (answer.status, answer.headers["x-request-id"]) == (413, "r-1")
+
+    await eventually(lambda: TOLD.requests)
+    assert TOLD.events[-2:] == ["API request ends with 413", "request ends"]
 
 
 async def test_an_answer_that_failed_is_told_as_what_the_client_got_and_the_log_knows_whose_it_was(

@@ -108,3 +108,24 @@ def test_ids_of_traces_that_are_none_are_never_filled_in(name: str) -> None:
     request = served()
     setattr(request, name, '","x":"')
     assert learned(made, request) is None
+
+
+@pytest.mark.parametrize("bad", ['","x":"', "a b", "12 34", "x"])
+def test_of_ids_that_come_together_only_those_that_are_fine_are_filled_in(bad: str) -> None:
+    made, careful = lines(), list[Served]()
+    learned(made, served())
+    fine, foul = served(2), served(3, span_id=bad)
+
+    told = made.ready([fine, foul], careful.append)
+
+    assert [json.loads(each)["trace_id"] for each in told] == [fine.trace_id]
+    assert careful == [foul]
+
+
+@pytest.mark.parametrize("name", ["trace_id", "span_id"])
+def test_one_id_without_the_other_is_no_template_for_both(name: str) -> None:
+    made, request = lines(), served()
+    setattr(request, name, "")
+
+    assert learned(made, request) is None
+    assert filled(made, served(2)) is None

@@ -62,6 +62,8 @@ class Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI for HTTP: exactly one well-formed answer, whatever comes from either side."""
         self._loop = self._loop or asyncio.get_running_loop()  # asks the system each time
+        if SERVED.get() is not None:
+            SERVED.set(None)  # of the request before on this connection, within which this one was read
         exchange = Exchange(self, scope, receive, send, asyncio.current_task(self._loop), scope.get(WHOLE))
         self.in_flight.add(exchange)
         scope[WHOLE] = exchange
@@ -91,10 +93,11 @@ class Edge:
         finally:
             self.in_flight.discard(exchange)
             del scope[WHOLE]  # each refers to the other: together they would wait for the collector
-            if exchange.served is not None and exchange.over is not None:
+            if exchange.served is not None:
                 exchange.served.seconds = monotonic() - exchange.shown
-                exchange.over(exchange.served)
-                SERVED.set(None)  # what comes next on the connection may inherit it
+                SERVED.set(None)  # timers that are set from now on are nobody's
+                for over in exchange.over:
+                    over(exchange.served)
 
     def _admits(self, exchange: Exchange, fields: Fields, known: dict[Any, Any]) -> bool:
         """Whether the request goes on to the application, as all but preflights do; raises `Refusal` if it must not.
@@ -189,7 +192,7 @@ class Exchange(msgspec.Struct, eq=False, metaclass=Mutable):
     task: asyncio.Task[Any] | None
     whole: Whole | None
     served: Served | None = None
-    over: Callable[[Served], None] | None = None
+    over: tuple[Callable[[Served], None], ...] = ()
     shown: float = 0.0
     answered: HeaderList | None = None
     finished: bool = False

@@ -78,7 +78,7 @@ class Watched:
         """What answers one request."""
         exchange: Exchange = scope[WHOLE]
         exchange.served = request = Served(scope, [], scope[FIELDS], self._now())
-        exchange.over, exchange.shown = self._done, monotonic()
+        exchange.over, exchange.shown = (self._done,), monotonic()
         SERVED.set(request)
         self._begin(request)
         return self._app(scope, receive, send)
@@ -89,15 +89,12 @@ class WatchedApi(Watched):
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What answers one request; one that is watched already stays the same."""
-        request = scope[WHOLE].served
-        return super().__call__(scope, receive, send) if request is None else self._also(request, scope, receive, send)
-
-    async def _also(self, request: Served, scope: Scope, receive: Receive, send: Send) -> None:
-        self._begin(request)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._done(request)
+        exchange: Exchange = scope[WHOLE]
+        if exchange.served is None:
+            return super().__call__(scope, receive, send)
+        exchange.over = (self._done, *exchange.over)
+        self._begin(exchange.served)
+        return self._app(scope, receive, send)
 
 
 def methods(watchers: Sequence[Any], protocol: Any) -> tuple[Methods, Methods]:

@@ -7,7 +7,9 @@ import logging
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
+from toolway.hookspecs.telemetry import SERVED, Served
 from toolway_testing.edge.node import OpenGate, RunnerContract
 
 
@@ -80,6 +82,20 @@ class FailuresContract(RunnerContract):
             while (await node.get()).status != 200:
                 await asyncio.sleep(0.01)
         assert not node.edge.in_flight
+
+    async def test_a_pipelined_request_is_not_taken_for_the_one_before(self, gate: OpenGate) -> None:
+        node, found = await gate(), list[Served | None]()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            found.append(SERVED.get())
+            SERVED.set(Served(scope, []))
+            await node.app.reply(send, b"")
+
+        node.edge.app = app
+        head = b"GET / HTTP/1.1\r\n" + node.host
+        await node.talk(head + b"\r\n" + head + b"Connection: close\r\n\r\n")
+
+        assert found == [None, None]
 
     async def test_a_reset_connection_is_reported_without_noise(self, gate: OpenGate, caplog: Any) -> None:
         node = await gate()
