@@ -24,6 +24,8 @@ from typing import Any, TypeAlias
 import wire
 from breakages import BREAKAGES
 
+from toolway.edge import metrics
+
 VARIABLE = "TOOLWAY_TEST_FAULTS"
 BUNDLED = "toolway.bundled."
 HOOK = "toolway_faulty"
@@ -87,6 +89,7 @@ def install(port: int, secrets: Mapping[str, str], order: Mapping[str, str]) -> 
     faults.order = order
     setattr(builtins, HOOK, faults)
     sys.meta_path.insert(0, Finder())
+    metrics.LATE = 0.0  # what ended is told within the step that ended it
     if port:
         threading.Thread(target=_server(faults, port).serve_forever, daemon=True).start()
     return faults
