@@ -85,6 +85,9 @@ class Duplex:
     def listen(self, missed: Callable[[], None]) -> None:
         """Everything comes on the same stream anyway."""
 
+    async def listening(self) -> None:
+        """It is open."""
+
     async def call(self, request: UpstreamRequest, again: Again | None = None) -> Reply:
         """See `Channel.call`."""
         await self._opened()

@@ -29,6 +29,7 @@ class LegacyConnection(Conversation):
         self._opening = asyncio.Lock()
         self._hello: Hello | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._subscribed: set[str] = set()
 
     async def hello(self) -> tuple[Eras, Hello]:
         """What `initialize` said."""
@@ -54,14 +55,15 @@ class LegacyConnection(Conversation):
     async def watch(self, wants: Wants) -> None:
         """See `Connection.watch`: resources are subscribed one by one, lists are reported anyway."""
         await self._open()
-        before, self._wants = self._wants, wants
+        self._wants = wants
         if wants != NOTHING:
             self._channel.listen(self._missed)
             if self._follower is None:
                 follow = repeat(self._follow, f"upstream {self._upstream!r} has lost the session and gives no new one")
                 self._follower = self._tasks.start(follow)
-        await self._subscribe(wants.uris - before.uris, "resources/subscribe")
-        await self._subscribe(before.uris - wants.uris, "resources/unsubscribe")
+            await self._channel.listening()
+            await self._open()  # the session may have been lost meanwhile
+        await self._subscribe()
 
     def _is_open(self) -> bool:
         return self._hello is not None and not self._channel.lost.is_set()
@@ -80,7 +82,7 @@ class LegacyConnection(Conversation):
             return self._hello
 
     async def _begin(self) -> Hello:
-        client, channel = self._leg.client, self._channel
+        client, channel, self._subscribed = self._leg.client, self._channel, set()
         await channel.begin()
         offer = {
             "protocolVersion": raw(self._leg.version if self._leg.version in LEGACY else LEGACY[0]),
@@ -95,15 +97,24 @@ class LegacyConnection(Conversation):
         if self._wants != NOTHING or any(needed in client.capabilities for needed in NEEDED.values()):
             channel.listen(self._missed)
         if self._wants != NOTHING:
-            await self._subscribe(self._wants.uris, "resources/subscribe")
-            self._missed()
+            await self._subscribe()
+            self._tasks.start(self._make_up())
         return hello
 
-    async def _subscribe(self, uris: frozenset[str], method: str) -> None:
-        for uri in sorted(uris):
+    async def _subscribe(self) -> None:
+        """To what is wanted; only what was answered counts, so that it is asked for again after it was given up."""
+        wanted, subscribed = self._wants.uris, self._subscribed
+        for uri in sorted(wanted ^ subscribed):
+            method = "resources/subscribe" if uri in wanted else "resources/unsubscribe"
             reply = await self._channel.call(self._own(method, {"uri": raw(uri)}))
+            subscribed ^= {uri}
             if reply.fault is not None:
                 log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
+
+    async def _make_up(self) -> None:
+        """What changed between two sessions is told once it would be heard of in the new one."""
+        await self._channel.listening()
+        self._missed()
 
     def _missed(self) -> None:
         resynchronize(self._leg.peer, self._wants)

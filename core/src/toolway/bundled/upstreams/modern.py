@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ from msgspec import UNSET, Raw
 from toolway.bundled.upstreams.channel import LISTEN, OPENING_SECONDS, Channel, Refusal, raw
 from toolway.bundled.upstreams.conversation import Conversation, identity
 from toolway.bundled.upstreams.discover import LISTINGS, Hello, read_hello
-from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
+from toolway.bundled.upstreams.repeat import NOTHING, first_try, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Peer, Reply, RpcFault, UpstreamRequest, Wants
 from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION
 from toolway.mcp.headers import encode_header_value
@@ -62,11 +61,9 @@ class ModernConnection(Conversation):
         old, self._stream, self._wants = self._stream, None, wants
         try:
             if wants != NOTHING:
-                tried = asyncio.Event()
+                tried = first_try()
                 self._stream = self._tasks.start(self._report(wants, tried))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(OPENING_SECONDS):
-                        await tried.wait()
+                await tried.wait()
         finally:
             if old is not None:
                 old.cancel()
@@ -91,22 +88,14 @@ class ModernConnection(Conversation):
 
     async def _report(self, wants: Wants, tried: asyncio.Event) -> None:
         """Listen again and again; what was missed in between is made up for once a new stream is in force."""
-        again = False
 
         def acknowledged() -> None:
-            tried.set()
-            if again:
+            if tried.is_set():
                 resynchronize(self._leg.peer, wants)
+            tried.set()
 
-        async def listen() -> bool:
-            nonlocal again
-            try:
-                return await self._listen(wants, _Subscriber(self._leg.peer, acknowledged))
-            finally:
-                again = True
-                tried.set()
-
-        await repeat(listen, f"upstream {self._upstream!r} does not report changes")
+        peer, what = _Subscriber(self._leg.peer, acknowledged), f"upstream {self._upstream!r} does not report changes"
+        await repeat(lambda: self._listen(wants, peer), what, tried.set)
 
     async def _listen(self, wants: Wants, peer: Peer) -> bool:
         """One `subscriptions/listen` until it ends (MCP 2026-07-28, subscriptions); False when it is refused."""

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from toolway.bundled.upstreams.channel import raw
+from toolway.bundled.upstreams.channel import OPENING_SECONDS, raw
 from toolway.hookspecs.routing import Peer, Wants
 from toolway.plugin import ToolwayError
 
@@ -51,8 +51,11 @@ class Tasks:
             log.error("the conversation with an upstream met a bug", exc_info=error)
 
 
-async def repeat(once: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Do it until it returns False; between, wait with full jitter below a bound that doubles from 0.1 s to 60 s."""
+async def repeat(once: Callable[[], Awaitable[bool]], what: str, ended: Callable[[], None] = lambda: None) -> None:
+    """Do it until it returns False; between, wait with full jitter below a bound that doubles from 0.1 s to 60 s.
+
+    `ended` is called each time that it was done or has failed.
+    """
     failures = 0
     while True:
         since = asyncio.get_running_loop().time()
@@ -61,8 +64,17 @@ async def repeat(once: Callable[[], Awaitable[bool]], what: str) -> None:
                 return
         except ToolwayError as error:
             log.info("%s: %s", what, error)
+        finally:
+            ended()
         failures = 1 if asyncio.get_running_loop().time() - since > STEADY_SECONDS else failures + 1
         await asyncio.sleep(random.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 16))))
+
+
+def first_try() -> asyncio.Event:
+    """To be set when a stream opens or fails; set after `OPENING_SECONDS` anyway. Opening later is after a gap."""
+    tried = asyncio.Event()
+    asyncio.get_running_loop().call_later(OPENING_SECONDS, tried.set)
+    return tried
 
 
 def resynchronize(peer: Peer, wants: Wants) -> None:

@@ -23,7 +23,7 @@ from toolway.bundled.upstreams.channel import (
     refusal,
 )
 from toolway.bundled.upstreams.questions import Questions
-from toolway.bundled.upstreams.repeat import Tasks, repeat
+from toolway.bundled.upstreams.repeat import Tasks, first_try, repeat
 from toolway.bundled.upstreams.wire import MAX_STREAM, Answer, Events, Wire, is_stream
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import encode_notification, encode_request
@@ -77,6 +77,7 @@ class StreamableHttp:
         self._tasks = Tasks()
         self._questions = Questions(leg, self._post, self._tasks)
         self._listener: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
         self.lost = asyncio.Event()
 
     async def begin(self) -> None:
@@ -94,9 +95,13 @@ class StreamableHttp:
     def listen(self, missed: Callable[[], None]) -> None:
         """Hold the GET stream; `missed` is called when it is back after a gap."""
         if self._listener is None:
-            place = Place()
-            stream = repeat(lambda: self._hold(place, missed), f"the event stream of {self._who} broke")
-            self._listener = self._tasks.start(stream)
+            place, tried, what = Place(), first_try(), f"the event stream of {self._who} broke"
+            stream = repeat(lambda: self._hold(place, tried, missed), what, tried.set)
+            self._listener, self._tried = self._tasks.start(stream), tried
+
+    async def listening(self) -> None:
+        """See `Channel.listening`."""
+        await self._tried.wait()
 
     def call(self, request: UpstreamRequest, again: Again | None = None) -> Coroutine[Any, Any, Reply]:
         """POST and read until the response; a legacy stream that drops before is resumed by GET."""
@@ -247,7 +252,7 @@ class StreamableHttp:
             self.lost.set()
         return SessionLost(f"{self._who} does not know the session any more", sent=False)
 
-    async def _hold(self, place: Place, missed: Callable[[], None]) -> bool:
+    async def _hold(self, place: Place, tried: asyncio.Event, missed: Callable[[], None]) -> bool:
         """One GET stream until it ends; whether to open it again: an upstream without one answers 405 or 404."""
         if self.lost.is_set():
             return False
@@ -262,14 +267,13 @@ class StreamableHttp:
             if not is_stream(answer):
                 log.info("%s holds no event stream (%s)", self._who, answer.status)
                 return answer.status >= 500
-            if place.fruitless and not place.last_id:
+            if tried.is_set() and not place.last_id:
                 missed()
-            place.fruitless += 1
+            tried.set()
             stream = Events(answer, inf)
             while (come := await stream.more()) is not None:
                 for event in come:
                     place.passed(event)
-                    place.fruitless = 1
                     if event.data and (message := read_message(event.data)).method is not UNSET:
                         self._questions.take(message, self._leg.peer)
         return True
