@@ -60,7 +60,7 @@ async def test_what_was_missed_until_a_stream_opens_at_last_is_made_up_for(dial:
 
 
 async def test_a_stream_that_hangs_is_waited_for_only_so_long(dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("toolway.bundled.upstreams.repeat.OPENING_SECONDS", 0.1)
+    monkeypatch.setattr("toolway.bundled.upstreams.repeat.PATIENCE", 0.1)
     ear, upstream = Ear(), Upstream(seconds=None)
     async with serving(upstream.handle) as url:
         connection = dial(url, leg("legacy", ear))

@@ -45,7 +45,7 @@ class Channel(Protocol):
         """Receive what belongs to no request; `missed` is called when something may have been lost."""
 
     async def listening(self) -> None:
-        """Wait until that is received, or the first try has failed; at most `OPENING_SECONDS`."""
+        """Wait until that is received, or the first try has failed; for a few seconds."""
 
     async def call(self, request: UpstreamRequest, again: Again | None = None) -> Reply:
         """Send with params as they are and wait; raises UpstreamError. Cancelling gives the request up.

@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from toolway.bundled.upstreams.channel import OPENING_SECONDS, raw
+from toolway.bundled.upstreams.channel import raw
 from toolway.hookspecs.routing import Peer, Wants
 from toolway.plugin import ToolwayError
 
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 
 BASE_SECONDS = 0.1
 CAP_SECONDS = 60.0
-STEADY_SECONDS = 5.0
-"""What lasted so long counts as a success."""
+PATIENCE = 5.0
+"""Seconds. What lasted so long counts as a success; a stream that is not open by then is not waited for any longer."""
 
 NOTHING = Wants()
 
@@ -66,14 +66,14 @@ async def repeat(once: Callable[[], Awaitable[bool]], what: str, ended: Callable
             log.info("%s: %s", what, error)
         finally:
             ended()
-        failures = 1 if asyncio.get_running_loop().time() - since > STEADY_SECONDS else failures + 1
+        failures = 1 if asyncio.get_running_loop().time() - since > PATIENCE else failures + 1
         await asyncio.sleep(random.uniform(0, min(CAP_SECONDS, BASE_SECONDS * 2.0 ** min(failures, 16))))
 
 
 def first_try() -> asyncio.Event:
-    """To be set when a stream opens or fails; set after `OPENING_SECONDS` anyway. Opening later is after a gap."""
+    """To be set when a stream opens or fails; set after `PATIENCE` anyway. Opening later is after a gap."""
     tried = asyncio.Event()
-    asyncio.get_running_loop().call_later(OPENING_SECONDS, tried.set)
+    asyncio.get_running_loop().call_later(PATIENCE, tried.set)
     return tried
 
 
