@@ -16,7 +16,7 @@ from toolway.catalog.declared import configured
 from toolway.catalog.definitions import Definitions
 from toolway.config import Config
 from toolway.edge.metrics import Instruments
-from toolway.edge.watched import Watched, WatchedApi
+from toolway.edge.watched import Watched
 from toolway.gateway.access import Access
 from toolway.gateway.endpoint import Endpoint
 from toolway.gateway.legs import authorizer
@@ -158,7 +158,7 @@ async def build_gateway(
     kernel.operations = plugins.collect(api.toolway_routes, kernel, builtin="first")
     rest, *_ = plugins.collect(system.toolway_applications, kernel)
     own, every, now = watching.api, watching.requests, kernel.clock.now
-    endpoint = Endpoint(plane, kernel.challenges, WatchedApi(rest, own, now) if own.is_wanted else rest)
+    endpoint = Endpoint(plane, kernel.challenges, Watched(rest, own, now) if own.is_wanted else rest)
     app: ASGIApp = Watched(endpoint, every, now) if every.is_wanted else endpoint
     handlers = plugins.collect(telemetry.toolway_log_handlers, kernel)
     return Gateway(config, plugins, kernel, plane, endpoint, app, holder, recorders, services, runner, handlers)

@@ -129,7 +129,7 @@ async def test_the_outcome_of_a_call_is_known_when_its_end_is_told(result: bytes
     watchers, nobody = Watchers([], [Outcomes(told)], [], Instruments().late), cast("Peer", None)
     call = Call("tools/call", {}, {}, "all", Principal("user:alice"), ClientProfile("2026-07-28"), nobody, 0.0)
 
-    watchers.done_call(call, Reply(result=None if result is None else Raw(result)), watchers.begin_call(call))
+    watchers.done(call, Reply(result=None if result is None else Raw(result)), 0.0)
     watchers.tell()
 
     assert told == [outcome]

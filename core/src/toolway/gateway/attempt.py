@@ -274,6 +274,8 @@ class Attempts(msgspec.Struct, eq=False):
         call = attempt.call
         token, target, name = call.meta.get("progressToken"), call.target, None
         is_modern, headers = held.era == "modern", call.outgoing_headers
+        if call.served is not None and call.served.request_id:
+            headers["x-request-id"] = call.served.request_id
         meta = exchange.introduction if is_modern else {}
         if call.outgoing_meta or not call.meta.keys() <= translate.NOT_PASSED:
             meta = translate.outgoing_meta(call, meta)

@@ -25,6 +25,7 @@ from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Resource
 from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
+from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of, redacted
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,10 @@ class Dispatch:
             self._timer = self._loop.call_later(SLOW_SECONDS, self._look)
         call, exchange.task = exchange.made or exchange.call, asyncio.current_task(self._loop)
         self._young[exchange] = monotonic() + SLOW_SECONDS
-        watchers, reply, exchange.headers = self._watchers, None, call.reply_headers
-        began = watchers.begin_call(call) if watchers is not None else 0.0
+        watchers, reply, exchange.headers, began = self._watchers, None, call.reply_headers, 0.0
+        if watchers is not None:
+            call.served, call.attempts, began = SERVED.get(), [], monotonic()
+            watchers.calls.begin(call)
         try:
             self.calls.take(call.principal)
             exchange.clock.slots.append((self.calls, call.principal.id))
@@ -95,7 +98,7 @@ class Dispatch:
             if self._young.pop(exchange, None) is None:
                 self._slow.discard(exchange)
             if watchers is not None:
-                watchers.done_call(call, reply, began)
+                watchers.done(call, reply, began)
         if reply.fault is not None:
             told = reply.fault = redacted(reply.fault, self.redact)
             if told.code == MISSING_CAPABILITY and call.client.era == "legacy":

@@ -11,7 +11,7 @@ from msgspec import DecodeError, Raw
 from toolway.edge.watched import Late, Told
 from toolway.errors import ClientCannot
 from toolway.hookspecs.routing import Call, Reply
-from toolway.hookspecs.telemetry import SERVED, CallWatcher, RequestWatcher, Served
+from toolway.hookspecs.telemetry import CallWatcher, RequestWatcher, Served
 from toolway.mcp.messages import says_error
 
 Requests = Sequence[RequestWatcher]
@@ -46,48 +46,38 @@ class Watchers:
         self.requests = Told[Served](requests, RequestWatcher, late, self.tell)
         self.api = Told[Served](api, RequestWatcher, late, self.tell)
         self.see_calls = bool(requests or calls)
-        self._apart: list[Call] = []
 
-    def begin_call(self, call: Call) -> float:
-        """It begins; when that is, in monotonic seconds."""
-        call.served, call.attempts = SERVED.get(), []
-        self.calls.begin(call)
-        return monotonic()
-
-    def done_call(self, call: Call, reply: Reply | None, began: float) -> None:
-        """It ended."""
+    def done(self, call: Call, reply: Reply | None, began: float) -> None:
+        """A call ended, which began then (monotonic seconds); it is told with its request."""
         call.ended = now = monotonic()
         call.seconds, call.peer = now - began, _GONE  # the other peer holds the whole exchange
+        call.reply, call.outcome = ANSWERED, "ok"
         if reply is None or reply.fault is not None:
             call.reply, call.outcome = reply, "cancelled" if reply is None else "error"
-        else:
-            call.reply, call.outcome = ANSWERED, _outcome(reply.result) if call.method == "tools/call" else "ok"
-        served = call.served
-        if served is None or served.calls is None:
-            self._apart.append(call)
+        elif call.method == "tools/call" and reply.result is not None:
+            try:
+                call.outcome = "tool_error" if says_error(reply.result) else "ok"
+            except DecodeError:
+                call.outcome = "error"
+        if (served := call.served) is None or served.calls is None:
+            self.calls.done(call)
         else:
             served.calls.append(call)
             if call.outcome != "ok":
                 served.outcome = call.outcome
-        self.calls.done(call)
 
     def tell(self) -> None:
         """Tell now what ended, as nobody's request."""
         Context().run(self._tell)
 
     def _tell(self) -> None:
-        apart, self._apart = self._apart, []
-        self.calls.tell()
-        for request in (*self.api.tell(), *self.requests.tell()):
-            apart += request.calls or ()
+        api, requests = self.api.taken(), self.requests.taken()
+        served = dict.fromkeys((*api, *requests))
+        calls = [*self.calls.taken(), *(call for request in served for call in request.calls or ())]
+        self.calls.tell(calls)
+        self.api.tell(api)
+        self.requests.tell(requests)
+        for request in served:
             request.calls = None
-        for call in apart:  # what leads back to it would have to be found by the collector
+        for call in calls:  # what leads back to it would have to be found by the collector
             call.attempts = call.served = None
-
-
-def _outcome(result: Raw | None) -> str:
-    """See `telemetry.OUTCOMES`."""
-    try:
-        return "tool_error" if result is not None and says_error(result) else "ok"
-    except DecodeError:
-        return "error"

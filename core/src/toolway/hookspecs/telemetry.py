@@ -34,8 +34,9 @@ class Served(msgspec.Struct, eq=False, dict=True, metaclass=Mutable):
     in nanoseconds since 1970. `told` is what it did that is no administrative change, such as signing in: actor, action
     and object. `calls` are those of it that ended, None once its own end was told; `outcome` is that of the last one
     that did not go well, or `error` if nothing could be answered because of an `error`. A watcher sets `request_id`,
-    and of a trace `trace_id` and `span_id` (hexadecimal), whether it `is_sampled`, and whether it `is_followed` from
-    elsewhere or carries something; `headers` go out with the answer if they are there before it begins.
+    which upstreams get as `X-Request-ID`, and of a trace `trace_id` and `span_id` (hexadecimal), whether it
+    `is_sampled`, and whether it `is_followed` from elsewhere or carries something; `headers` go out with the answer if
+    they are there before it begins.
     """
 
     scope: Mapping[str, Any]
@@ -97,7 +98,7 @@ class CallWatcher(Protocol):
     def done(self, calls: Iterator[Call]) -> None:
         """They ended; those whose name was known have a target. There are no results, and nobody to ask.
 
-        Told as the ends of requests are: what was `SERVED` within the call is `call.served`.
+        Told as the ends of requests are, and with its own one: what was `SERVED` within the call is `call.served`.
         """
         return
 

@@ -1,14 +1,11 @@
-"""Gives every request an id: taken or made, returned, passed to upstreams."""
+"""Gives every request an id: taken or made, and returned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from toolway.hookspecs.attempts import Attempt, AttemptWatcher
 from toolway.hookspecs.telemetry import RequestWatcher, Served
 from toolway_json_logging.ids import HEADER, Uuids, is_fine
-
-_NAME = HEADER.decode()
 
 
 class Correlation(RequestWatcher):
@@ -19,7 +16,7 @@ class Correlation(RequestWatcher):
     def __init__(self, in_flight: dict[Served, float] | None, monotonic: Callable[[], float], *, trust: bool) -> None:
         """`in_flight` gets each request and when it began, if there is one."""
         self._in_flight, self._monotonic, self._trust = in_flight, monotonic, trust
-        self._new = Uuids().new
+        self._uuids = Uuids()
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
@@ -29,18 +26,8 @@ class Correlation(RequestWatcher):
         if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()
         else:
-            new = self._new
-            request.request_id = new(request.began)
+            uuids, milliseconds = self._uuids, request.began * 1_000
+            if not (uuids.rests and 0.0 <= milliseconds - uuids.milliseconds < 1.0):
+                uuids.renew(int(milliseconds))
+            request.request_id = uuids.begin + uuids.rests.pop()
         request.headers.append((HEADER, request.request_id.encode()))
-
-
-class Passing(AttemptWatcher):
-    """Watches attempts: upstreams get the id of the request that a call belongs to."""
-
-    name = "json-logging"
-
-    def begin(self, attempt: Attempt) -> None:
-        """See `AttemptWatcher`."""
-        call = attempt.call
-        if call.served is not None and call.served.request_id:
-            call.outgoing_headers[_NAME] = call.served.request_id

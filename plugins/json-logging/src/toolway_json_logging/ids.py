@@ -17,23 +17,21 @@ def is_fine(given: bytes) -> bool:
 
 
 class Uuids:
-    """Makes UUIDs that begin with the time (RFC 9562 section 5.7); they are no secret."""
+    """UUIDs that begin with the time (RFC 9562 section 5.7), and are no secret: `begin` with one of the `rests`.
+
+    The begin is for a time of less than 1 ms after `milliseconds` since 1970, the rests are for one use each.
+    """
 
     def __init__(self) -> None:
         self._noise = Random()  # of this process: seeded by the system after workers were forked
-        self._began, self._milliseconds = "", -1.0
-        self._rests: list[str] = []
+        self.begin, self.milliseconds = "", -1.0
+        self.rests: list[str] = []
 
-    def new(self, now: float) -> str:
-        """One for this time, in seconds since 1970."""
-        if not (self._rests and 0.0 <= now * 1_000 - self._milliseconds < 1.0):
-            self._renew(int(now * 1_000))
-        return self._began + self._rests.pop()
-
-    def _renew(self, milliseconds: int) -> None:
+    def renew(self, milliseconds: int) -> None:
+        """For this time, and with something left."""
         digits = f"{milliseconds:012x}"
-        self._began, self._milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
-        if not self._rests:
+        self.begin, self.milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
+        if not self.rests:
             digits = self._noise.randbytes(8).hex()
             noise = f"-b{digits[:3]}-{digits[3:15]}"
-            self._rests = [number + noise for number in _NUMBERS]
+            self.rests = [number + noise for number in _NUMBERS]

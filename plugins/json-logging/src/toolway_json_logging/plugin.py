@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from toolway.hookspecs.api import Operation
-from toolway.hookspecs.attempts import AttemptWatcher
 from toolway.hookspecs.system import Service
 from toolway.hookspecs.telemetry import RequestWatcher
 from toolway.plugin import Kernel, Plugin, Settings, hookimpl
@@ -57,13 +56,6 @@ class JsonLoggingPlugin(Plugin[JsonLoggingSettings]):
         """Gives requests an id, and tells of them."""
         parts = self._made(kernel)
         return [parts.correlation] if parts.access is None else [parts.correlation, parts.access]
-
-    @hookimpl
-    def toolway_attempt_watchers(self, kernel: Kernel) -> Iterable[AttemptWatcher]:
-        """Passes the id on to upstreams."""
-        from toolway_json_logging.correlation import Passing
-
-        return [Passing()]
 
     @hookimpl
     def toolway_routes(self, kernel: Kernel) -> Iterable[Operation]:

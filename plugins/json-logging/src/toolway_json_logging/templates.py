@@ -38,14 +38,16 @@ class Templates:
     def fill(self, ended: Sequence[Served], make: Callable[[Served], str | None]) -> list[str]:
         """Their lines; `make` has to make those that are like none of this second, and may keep them."""
         lines, are_plain = [], _are_hexadecimal([each.trace_id + each.span_id for each in ended])
-        for served in ended:
-            micro = int((served.began + served.seconds - self._second) * 1e6)
-            parts = self._known.get(_likeness(served)) if 0 <= micro < 1_000_000 else None
+        for served, likeness in zip(ended, _likenesses(ended), strict=True):
+            at, seconds = served.began + served.seconds - self._second, served.seconds
+            parts = self._known.get(likeness) if 0.0 <= at < 1.0 else None
             is_plain = are_plain or _are_hexadecimal([served.trace_id, served.span_id])
             if parts is not None and is_plain and served.error is None and HEADER not in served.fields:
                 begin, to_id, to_trace, to_span, to_duration, end = parts
-                ids = f"{to_id}{served.request_id}{to_trace}{served.trace_id}{to_span}{served.span_id}"
-                lines.append(f"{begin}{micro:06d}{ids}{to_duration}{served.seconds:.6f}{end}")
+                lines.append(
+                    f"{begin}{str(1_000_000 + int(at * 1e6))[1:]}{to_id}{served.request_id}{to_trace}{served.trace_id}"
+                    f"{to_span}{served.span_id}{to_duration}{seconds:.6f}{end}"
+                )
             elif (line := make(served)) is not None:
                 lines.append(line)
         return lines
@@ -63,7 +65,7 @@ class Templates:
         is_plain = is_plain and bool(served.trace_id) == bool(served.span_id)
         is_plain = is_plain and _are_hexadecimal([served.trace_id, served.span_id])
         if is_plain and int(access.at) == self._second:
-            self._known[_likeness(served)] = _parts(fields, line)
+            self._known[_likenesses([served])[0]] = _parts(fields, line)
 
 
 def is_short(served: Served) -> bool:
@@ -86,21 +88,23 @@ def _parts(fields: AccessFields, line: Callable[[AccessFields], str]) -> Parts:
     return begin, to_id, to_trace, to_span, to_duration, end
 
 
-def _likeness(served: Served) -> Likeness:
-    scope, client, principal = served.scope, served.scope.get("client"), served.principal
-    return (
-        served.status,
-        served.route,
-        served.method,
-        served.item,
-        served.upstream,
-        served.server,
-        scope["method"],
-        client[0] if client else None,
-        None if principal is None else principal.id,
-        not served.trace_id,
-        not served.span_id,
-    )
+def _likenesses(ended: Iterable[Served]) -> list[Likeness]:
+    return [
+        (
+            served.status,
+            served.route,
+            served.method,
+            served.item,
+            served.upstream,
+            served.server,
+            served.scope["method"],
+            client[0] if (client := served.scope.get("client")) else None,
+            None if (principal := served.principal) is None else principal.id,
+            not served.trace_id,
+            not served.span_id,
+        )
+        for served in ended
+    ]
 
 
 def _are_hexadecimal(ids: Iterable[str]) -> bool:
