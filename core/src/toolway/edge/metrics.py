@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
-from bisect import bisect_left
-from collections import Counter, defaultdict
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from math import isnan, nan
+from math import inf, isnan, nan
 from operator import add
 from time import monotonic
 from typing import Literal
@@ -113,8 +112,11 @@ class Instrument:
     def observe(self, values: Sequence[float], *labels: str) -> None:
         """See `telemetry.Histogram`."""
         if place := self._place(labels):
-            for bucket, count in Counter(map(partial(bisect_left, self.bounds), values)).items():
-                self._cells[place + bucket] += count
+            ordered, below = sorted(values), 0
+            for bucket, bound in enumerate((*self.bounds, inf)):
+                self._cells[place + bucket] += (upto := bisect_right(ordered, bound)) - below
+                if (below := upto) == len(ordered):
+                    break
             self._cells[place + len(self.bounds) + 1] += sum(values)
         else:
             self._cells[0] += len(values)

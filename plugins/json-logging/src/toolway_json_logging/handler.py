@@ -12,7 +12,7 @@ from toolway.hookspecs.telemetry import SERVED, Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import Redact
 from toolway_json_logging.json_lines import SERVED_FIELD, JsonLines
-from toolway_json_logging.templates import is_short
+from toolway_json_logging.plain import is_short
 from toolway_json_logging.text_lines import TextLines
 from toolway_json_logging.writer import Writer
 
@@ -35,7 +35,7 @@ class QueuedHandler(logging.Handler):
         self._lines = lines
         self.formatter = lines
         self.writer: Writer[Entry] = Writer(descriptor, most, self._line, self._told)
-        self._ready: list[str] = []
+        self._ready: list[tuple[str, int]] = []
         self._together = TOGETHER
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -49,19 +49,20 @@ class QueuedHandler(logging.Handler):
             self._put_failed(f"a log line of {record.name} could not be made: {type(error).__name__}")
 
     def tell(self, ended: Sequence[Served]) -> None:
-        """Lines of the access log, made at once unless that may take long: nearly all are filled in.
+        """Lines of the access log, made at once unless that may take long.
 
         They wait for each other: what many pieces of memory keep makes the caches of the processor useless.
         """
-        lines, is_first = self._lines.ready(ended, self._made), not self._ready
-        self._ready.extend(lines)
-        if len(self._ready) >= self._together:
-            self._pass_on()
-        elif is_first and self._ready:
-            asyncio.get_running_loop().call_later(LATE, self._pass_on)
+        lines = self._lines.ready(ended, self._made)
+        if lines[1]:
+            self._ready.append(lines)
+            if sum(count for _, count in self._ready) >= self._together:
+                self._pass_on()
+            elif len(self._ready) == 1:
+                asyncio.get_running_loop().call_later(LATE, self._pass_on)
 
     def _made(self, served: Served) -> str | None:
-        """The line of one that is like no other; the thread gets those that are long or for people."""
+        """The line of one that has to be looked at; the thread gets those that are long or for people."""
         access = Access(served.began + served.seconds, "request", served, served.seconds)
         if is_short(served) and isinstance(self._lines, JsonLines):
             return self._line(access)
@@ -83,7 +84,7 @@ class QueuedHandler(logging.Handler):
     def _pass_on(self) -> None:
         if ready := self._ready:
             self._ready = []
-            self.writer.put("\n".join(ready), len(ready))
+            self.writer.put("\n".join(lines for lines, _ in ready), sum(count for _, count in ready))
 
     def _line(self, entry: Entry) -> str:
         """Redactors may want to know the request."""

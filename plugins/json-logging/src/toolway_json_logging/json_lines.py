@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,9 @@ from pythonjsonlogger.msgspec import MsgspecFormatter
 from toolway.hookspecs.telemetry import Served
 from toolway_json_logging.access import Access
 from toolway_json_logging.bounds import FIELD, JSON_ESCAPES, LINE, MOST_FIELDS, TRACE, Redact, ending, shortened, simple
+from toolway_json_logging.ids import HEADER
+from toolway_json_logging.plain import Plain
 from toolway_json_logging.request_fields import request_fields, timestamp
-from toolway_json_logging.templates import Templates
 
 ACCESS = "toolway.access"
 SERVED_FIELD = "toolway_served"
@@ -51,10 +52,9 @@ class JsonLines(MsgspecFormatter):
     def __init__(self, redact: Redact) -> None:
         super().__init__([], reserved_attrs=[*RESERVED_ATTRS, "taskName", SERVED_FIELD])
         self._redact = redact
-        self._templates = Templates()
-        self.ready = self._templates.fill
-        """Lines of requests that are over; those that are like no other are made by another function."""
-        self._encode = msgspec.json.Encoder().encode
+        self._plain = Plain()
+        encoder = msgspec.json.Encoder()
+        self._encode, self._encode_lines = encoder.encode, encoder.encode_lines
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, without a line break."""
@@ -68,9 +68,48 @@ class JsonLines(MsgspecFormatter):
     def access(self, access: Access) -> str:
         """One line of the access log."""
         fields = access_fields(access, self._redact)
-        line = self._encoded(fields)
-        self._templates.learn(access, fields, self._encoded)
-        return line
+        self._plain.learn(access, fields)
+        return self._encoded(fields)
+
+    def ready(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> tuple[str, int]:
+        """Lines of requests that are over, and how many; `make` has to make those that are not known to be plain.
+
+        Ids of clients are never taken for plain: they are different each time, and may hold anything.
+        """
+        made, easy, plain = list[str](), list[AccessFields](), self._plain
+        for served in ended:
+            second, begin, known = plain.second, plain.begin, plain.known  # which change with what is made
+            at, status, client = served.began + served.seconds - second, served.status, served.scope.get("client")
+            who = "" if served.principal is None else served.principal.id
+            is_plain = served.error is None and HEADER not in served.fields and served.route != ""
+            if is_plain and (served.item, served.method, who) in known and 0.0 <= at < 1.0:
+                easy.append(
+                    AccessFields(
+                        f"{begin}{str(1_000_000 + int(at * 1e6))[1:]}Z",
+                        "INFO" if 0 < status < 500 else "WARNING",
+                        "request",
+                        ACCESS,
+                        served.request_id,
+                        served.trace_id,
+                        served.span_id,
+                        who,
+                        served.server,
+                        served.upstream,
+                        served.item,
+                        served.scope["method"],
+                        served.route,
+                        "",
+                        served.method,
+                        status,
+                        round(served.seconds * 1e6) / 1e6,
+                        client[0] if client else "",
+                    )
+                )
+            elif (line := make(served)) is not None:
+                made.append(line)
+        if easy:
+            made.append(_line(self._encode_lines(easy)[:-1]))
+        return "\n".join(made), len(easy) + len(made) - bool(easy)
 
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""
@@ -131,7 +170,7 @@ def access_fields(access: Access, redact: Redact) -> AccessFields:
         path,
         method,
         status,
-        round(access.seconds, 6),
+        round(access.seconds * 1e6) / 1e6,
         client[0] if client else "",
         "" if error is None else type(error).__name__,
     )

@@ -45,9 +45,10 @@ class TextLines(logging.Formatter):
         }
         return self._line(fields.timestamp, fields.level, fields.logger, event) + self._fields(rest)
 
-    def ready(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> list[str]:
-        """See `JsonLines`: lines for people are few, and never alike."""
-        return [line for each in ended if (line := make(each)) is not None]
+    def ready(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> tuple[str, int]:
+        """See `JsonLines`: lines for people are few."""
+        made = [line for each in ended if (line := make(each)) is not None]
+        return "\n".join(made), len(made)
 
     def told(self, level: str, event: str, at: float) -> str:
         """A line that is no record's."""
