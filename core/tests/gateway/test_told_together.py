@@ -134,3 +134,21 @@ async def test_the_outcome_of_a_call_is_known_when_its_end_is_told(result: bytes
 
     assert told == [outcome]
     assert call.served is None
+
+
+async def test_a_call_that_ended_is_told_while_its_request_goes_on() -> None:
+    told: list[str] = []
+    watchers, nobody = Watchers([], [Outcomes(told)], [], Instruments().late), cast("Peer", None)
+    request = Served({}, [])
+    call = Call("tools/call", {}, {}, "all", Principal("user:alice"), ClientProfile("2026-07-28"), nobody, 0.0)
+    call.served = request
+
+    watchers.done(call, Reply(), 0.0)
+    watchers.tell()
+    assert told == ["ok"]
+    assert call in (request.calls or ())
+
+    watchers.requests.done(request)
+    watchers.tell()
+    assert told == ["ok"]
+    assert not hasattr(call.served, "calls")

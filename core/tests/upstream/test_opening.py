@@ -12,7 +12,7 @@ from aiohttp import web
 from upstream_parts import Dial, Ear, call, leg, serving, until
 
 from toolway.hookspecs.routing import Wants
-from toolway.plugin import SessionLost
+from toolway.plugin import SessionLost, UpstreamError
 
 UPDATED = "notifications/resources/updated"
 WANTED = Wants(uris=frozenset({"a://1"}))
@@ -83,6 +83,33 @@ async def test_a_subscription_that_was_given_up_while_it_waited_can_be_made_agai
         await until(lambda: ear.methods() == [UPDATED])
 
 
+async def test_a_subscription_that_was_given_up_on_its_way_is_called_off(dial: Dial) -> None:
+    upstream = Upstream()
+    upstream.answers.clear()
+    async with serving(upstream.handle) as url:
+        connection = dial(url, leg("legacy"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.watch(WANTED), 0.3)
+        upstream.answers.set()
+        await connection.watch(Wants())
+        assert upstream.seen[-2:] == ["resources/subscribe", "resources/unsubscribe"]
+
+
+async def test_a_subscription_that_waits_when_all_is_closed_opens_nothing(dial: Dial) -> None:
+    upstream = Upstream(seconds=None)
+    async with serving(upstream.handle) as url:
+        connection = dial(url, leg("legacy"))
+        waiting = asyncio.create_task(connection.watch(WANTED))
+        await until(lambda: upstream.seen == ["GET"])
+        upstream.session += 1
+        with pytest.raises(SessionLost):
+            await connection.request(call("x"))
+        await connection.close()
+        with pytest.raises(UpstreamError, match="closed meanwhile"):
+            await waiting
+        assert upstream.seen == ["GET"]
+
+
 async def test_calls_wait_for_no_stream(dial: Dial) -> None:
     upstream = Upstream(seconds=None)
     async with serving(upstream.handle) as url:
@@ -120,13 +147,14 @@ async def test_a_session_that_was_lost_before_is_made_anew_for_a_subscription(di
 class Upstream:
     """Opens its GET stream late, after refusing it so many times; what subscribes hears of an update at once.
 
-    `seen` is what of this it was asked and did, in this order.
+    `answers` has to be set for it to answer that, `seen` is what of this it was asked and did, in this order.
     """
 
     def __init__(self, *refusals: int, seconds: float | None = 0.0) -> None:
         """`seconds` until the stream opens; None is not before `opens` is set."""
         self.seen: list[str] = []
-        self.opens = asyncio.Event()
+        self.opens, self.answers = asyncio.Event(), asyncio.Event()
+        self.answers.set()
         self.session = 1
         self._refusals = list(refusals)
         self._seconds = seconds
@@ -141,8 +169,9 @@ class Upstream:
     async def _answer(self, message: dict[str, Any]) -> web.Response:
         if "id" not in message:
             return web.Response(status=202)
-        if message["method"] == "resources/subscribe":
+        if message["method"].startswith("resources/"):
             self.seen.append(message["method"])
+            await self.answers.wait()
             for stream in self._streams:
                 update = {"jsonrpc": "2.0", "method": UPDATED, "params": message["params"]}
                 await stream.write(b"data: " + msgspec.json.encode(update) + b"\n\n")

@@ -130,6 +130,16 @@ def test_what_is_learned_on_the_way_is_known_for_the_rest() -> None:
     assert [each.request_id for each in careful] == ["0192-1", "0192-3"]
 
 
+def test_what_cannot_be_encoded_is_never_known() -> None:
+    made, request = lines(), served()
+    request.principal = Principal("user:\ud800")
+
+    with pytest.raises(UnicodeEncodeError):
+        made.access(ended(request))
+
+    assert easy(made, request) is None
+
+
 def test_those_that_are_not_known_come_first() -> None:
     made = lines()
     learned(made, served())

@@ -53,7 +53,7 @@ class HeldLeg:
         self.session = owner.session if owner and owner.session and owner.session.id == key[2] else None
         self.users, self.last_used = 0, 0.0
         self.wants: dict[Listener, frozenset[str]] = {}
-        self._wanted: frozenset[str] = frozenset()
+        self._wanted: frozenset[str] | None = frozenset()
         self._heard, self._watching = heard, asyncio.Lock()
         self._level: str | None = None
 
@@ -104,6 +104,7 @@ class HeldLeg:
             union = frozenset[str]().union(*self.wants.values())
             try:
                 if union != self._wanted:
+                    self._wanted = None  # unknown, if it is given up on the way
                     await self.connection.watch(routing.Wants(uris=union))
                     self._wanted = union
             except ToolwayError as error:

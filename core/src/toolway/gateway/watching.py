@@ -48,7 +48,7 @@ class Watchers:
         self.see_calls = bool(requests or calls)
 
     def done(self, call: Call, reply: Reply | None, began: float) -> None:
-        """A call ended, which began then (monotonic seconds); it is told with its request."""
+        """A call ended, which began then (monotonic seconds)."""
         call.ended = now = monotonic()
         call.seconds, call.peer = now - began, _GONE  # the other peer holds the whole exchange
         call.reply, call.outcome = ANSWERED, "ok"
@@ -59,25 +59,24 @@ class Watchers:
                 call.outcome = "tool_error" if says_error(reply.result) else "ok"
             except DecodeError:
                 call.outcome = "error"
-        if (served := call.served) is None or served.calls is None:
-            self.calls.done(call)
-        else:
+        if (served := call.served) is not None and served.calls is not None:
             served.calls.append(call)
             if call.outcome != "ok":
                 served.outcome = call.outcome
+        self.calls.done(call)
 
     def tell(self) -> None:
         """Tell now what ended, as nobody's request."""
         Context().run(self._tell)
 
     def _tell(self) -> None:
-        api, requests = self.api.taken(), self.requests.taken()
-        served = dict.fromkeys((*api, *requests))
-        calls = [*self.calls.taken(), *(call for request in served for call in request.calls or ())]
+        api, requests, calls = self.api.taken(), self.requests.taken(), [*self.calls.taken()]
         self.calls.tell(calls)
         self.api.tell(api)
         self.requests.tell(requests)
-        for request in served:
+        for request in (*api, *requests):
+            calls += request.calls or ()
             request.calls = None
         for call in calls:  # what leads back to it would have to be found by the collector
-            call.attempts = call.served = None
+            if call.served is None or call.served.calls is None:
+                call.attempts = call.served = None

@@ -98,7 +98,7 @@ class CallWatcher(Protocol):
     def done(self, calls: Iterator[Call]) -> None:
         """They ended; those whose name was known have a target. There are no results, and nobody to ask.
 
-        Told as the ends of requests are, and with its own one: what was `SERVED` within the call is `call.served`.
+        Told as the ends of requests are: what was `SERVED` within the call is `call.served`.
         """
         return
 

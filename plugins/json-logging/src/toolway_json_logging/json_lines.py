@@ -68,8 +68,9 @@ class JsonLines(MsgspecFormatter):
     def access(self, access: Access) -> str:
         """One line of the access log."""
         fields = access_fields(access, self._redact)
+        line = self._encoded(fields)  # what cannot be encoded is never learned
         self._plain.learn(access, fields)
-        return self._encoded(fields)
+        return line
 
     def ready(self, ended: Iterable[Served], make: Callable[[Served], str | None]) -> tuple[str, int]:
         """Lines of requests that are over, and how many; `make` has to make those that are not known to be plain.

@@ -16,7 +16,7 @@ from toolway.bundled.upstreams.questions import NEEDED
 from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Reply, UpstreamRequest, Wants
 from toolway.mcp.versions import LEGACY, MODERN
-from toolway.plugin import UpstreamProtocol
+from toolway.plugin import UpstreamError, UpstreamProtocol
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class LegacyConnection(Conversation):
         self._opening = asyncio.Lock()
         self._hello: Hello | None = None
         self._follower: asyncio.Task[None] | None = None
-        self._subscribed: set[str] = set()
+        self._subscribed: dict[str, bool] = {}
 
     async def hello(self) -> tuple[Eras, Hello]:
         """What `initialize` said."""
@@ -62,6 +62,8 @@ class LegacyConnection(Conversation):
                 follow = repeat(self._follow, f"upstream {self._upstream!r} has lost the session and gives no new one")
                 self._follower = self._tasks.start(follow)
             await self._channel.listening()
+            if self._follower.done():
+                raise UpstreamError(f"the connection to upstream {self._upstream!r} was closed meanwhile", sent=False)
             await self._open()  # the session may have been lost meanwhile
         await self._subscribe()
 
@@ -82,7 +84,7 @@ class LegacyConnection(Conversation):
             return self._hello
 
     async def _begin(self) -> Hello:
-        client, channel, self._subscribed = self._leg.client, self._channel, set()
+        client, channel, self._subscribed = self._leg.client, self._channel, {}
         await channel.begin()
         offer = {
             "protocolVersion": raw(self._leg.version if self._leg.version in LEGACY else LEGACY[0]),
@@ -102,12 +104,15 @@ class LegacyConnection(Conversation):
         return hello
 
     async def _subscribe(self) -> None:
-        """To what is wanted; only what was answered counts, so that it is asked for again after it was given up."""
-        wanted, subscribed = self._wants.uris, self._subscribed
-        for uri in sorted(wanted ^ subscribed):
-            method = "resources/subscribe" if uri in wanted else "resources/unsubscribe"
+        """To what is wanted; what was given up before it was answered is asked for again, or called off."""
+        wanted, known = self._wants.uris, self._subscribed  # True once it was answered
+        for uri in sorted({*(known.keys() - wanted), *(each for each in wanted if not known.get(each))}):
+            method, known[uri] = "resources/subscribe" if uri in wanted else "resources/unsubscribe", False
             reply = await self._channel.call(self._own(method, {"uri": raw(uri)}))
-            subscribed ^= {uri}
+            if uri in wanted:
+                known[uri] = True
+            else:
+                del known[uri]
             if reply.fault is not None:
                 log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
 
