@@ -8,23 +8,14 @@ import uuid
 import pytest
 from hypothesis import given, strategies as st
 
-from toolway.hookspecs.telemetry import Served
-from toolway_json_logging.correlation import Correlation
-from toolway_json_logging.ids import is_fine
+from toolway_json_logging.ids import Uuids, is_fine
 
-CORRELATION = Correlation(None, lambda: 0.0, trust=True)
-
-
-def new(now: float) -> str:
-    """The id of a request that begins then."""
-    request = Served({}, [], began=now)
-    CORRELATION.begin(request)
-    return request.request_id
+UUIDS = Uuids()
 
 
 @given(st.floats(0, 2**37))
 def test_a_made_id_is_a_uuid_of_version_7_that_begins_with_the_time(now: float) -> None:
-    made = uuid.UUID(text := new(now))
+    made = uuid.UUID(text := UUIDS.new(now))
 
     assert str(made) == text
     assert (made.version, made.variant) == (7, uuid.RFC_4122)
@@ -32,10 +23,10 @@ def test_a_made_id_is_a_uuid_of_version_7_that_begins_with_the_time(now: float) 
 
 
 def test_made_ids_differ_and_sort_by_time() -> None:
-    made = [new(number / 1_000) for number in range(1_000)]
+    made = [UUIDS.new(number / 1_000) for number in range(1_000)]
 
     assert made == sorted(made)
-    assert len({new(0) for _ in range(1_000)}) == 1_000
+    assert len({UUIDS.new(0) for _ in range(1_000)}) == 1_000
 
 
 @given(st.binary(max_size=200))

@@ -30,12 +30,12 @@ class Told(Generic[Ended]):
 
     def __init__(self, watchers: Sequence[Any], protocol: Any, late: Late, tell: Callable[[], None]) -> None:
         self.ended: list[Ended] = []
-        self.is_wanted, (self.begins, self._done) = bool(watchers), methods(watchers, protocol)
+        self.is_wanted, (self._begin, self._done) = bool(watchers), methods(watchers, protocol)
         self._late, self._tell = late, tell
 
     def begin(self, what: Ended) -> None:
         """It begins."""
-        for begin in self.begins:
+        for begin in self._begin:
             try:
                 begin(what)
             except Exception:
@@ -50,13 +50,9 @@ class Told(Generic[Ended]):
         elif count == TOGETHER:
             asyncio.get_running_loop().call_soon(self._tell)
 
-    def taken(self) -> Sequence[Ended]:
-        """What ended and is not told yet, to be told."""
-        ended, self.ended = self.ended, []
-        return ended
-
-    def tell(self, ended: Sequence[Ended]) -> None:
+    def tell(self) -> Sequence[Ended]:
         """Each watcher of all that ended, backwards; of those that are left, when it failed with one."""
+        ended, self.ended = self.ended, []
         for watcher in reversed(self._done) if ended else ():
             left = iter(ended)
             while count := length_hint(left):
@@ -69,6 +65,7 @@ class Told(Generic[Ended]):
                     told = SERVED.set(getattr(failed, "served", failed))  # its credentials must not be logged
                     log.exception("a watcher failed")
                     SERVED.reset(told)
+        return ended
 
 
 class Watched:
@@ -78,7 +75,7 @@ class Watched:
     """
 
     def __init__(self, app: ASGIApp, watchers: Told[Served], now: Callable[[], float]) -> None:
-        self._app, self._watchers, self._over, self._now = app, watchers, watchers.done, now
+        self._app, self._begin, self._over, self._now = app, watchers.begin, watchers.done, now
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """What answers one request."""
@@ -88,11 +85,7 @@ class Watched:
             exchange.shown = monotonic()
             SERVED.set(request)
         exchange.over = (self._over, *exchange.over)
-        for begin in self._watchers.begins:  # as `Told.begin`, without its step: every request comes here
-            try:
-                begin(request)
-            except Exception:
-                log.exception("a watcher failed")
+        self._begin(request)
         return self._app(scope, receive, send)
 
 

@@ -70,11 +70,8 @@ class Watchers:
         Context().run(self._tell)
 
     def _tell(self) -> None:
-        api, requests, calls = self.api.taken(), self.requests.taken(), [*self.calls.taken()]
-        self.calls.tell(calls)
-        self.api.tell(api)
-        self.requests.tell(requests)
-        for request in (*api, *requests):
+        calls = [*self.calls.tell()]
+        for request in (*self.api.tell(), *self.requests.tell()):
             calls += request.calls or ()
             request.calls = None
         for call in calls:  # what leads back to it would have to be found by the collector

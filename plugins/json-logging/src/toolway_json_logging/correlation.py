@@ -16,7 +16,7 @@ class Correlation(RequestWatcher):
     def __init__(self, in_flight: dict[Served, float] | None, monotonic: Callable[[], float], *, trust: bool) -> None:
         """`in_flight` gets each request and when it began, if there is one."""
         self._in_flight, self._monotonic, self._trust = in_flight, monotonic, trust
-        self._uuids = Uuids()
+        self._new = Uuids().new
 
     def begin(self, request: Served) -> None:
         """See `RequestWatcher`."""
@@ -26,8 +26,6 @@ class Correlation(RequestWatcher):
         if given is not None and self._trust and is_fine(given):
             request.request_id = given.decode()
         else:
-            uuids, milliseconds = self._uuids, request.began * 1_000
-            if not (uuids.rests and 0.0 <= milliseconds - uuids.milliseconds < 1.0):
-                uuids.renew(int(milliseconds))
-            request.request_id = uuids.begin + uuids.rests.pop()
+            new = self._new
+            request.request_id = new(request.began)
         request.headers.append((HEADER, request.request_id.encode()))

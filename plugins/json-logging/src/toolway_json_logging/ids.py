@@ -17,21 +17,23 @@ def is_fine(given: bytes) -> bool:
 
 
 class Uuids:
-    """UUIDs that begin with the time (RFC 9562 section 5.7), and are no secret: `begin` with one of the `rests`.
-
-    The begin is for a time of less than 1 ms after `milliseconds` since 1970, the rests are for one use each.
-    """
+    """Makes UUIDs that begin with the time (RFC 9562 section 5.7); they are no secret."""
 
     def __init__(self) -> None:
         self._noise = Random()  # of this process: seeded by the system after workers were forked
-        self.begin, self.milliseconds = "", -1.0
-        self.rests: list[str] = []
+        self._began, self._milliseconds = "", -1.0
+        self._rests: list[str] = []
 
-    def renew(self, milliseconds: int) -> None:
-        """For this time, and with something left."""
+    def new(self, now: float) -> str:
+        """One for this time, in seconds since 1970."""
+        if not (self._rests and 0.0 <= now * 1_000 - self._milliseconds < 1.0):
+            self._renew(int(now * 1_000))
+        return self._began + self._rests.pop()
+
+    def _renew(self, milliseconds: int) -> None:
         digits = f"{milliseconds:012x}"
-        self.begin, self.milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
-        if not self.rests:
+        self._began, self._milliseconds = f"{digits[:8]}-{digits[8:]}", milliseconds
+        if not self._rests:
             digits = self._noise.randbytes(8).hex()
             noise = f"-b{digits[:3]}-{digits[3:15]}"
-            self.rests = [number + noise for number in _NUMBERS]
+            self._rests = [number + noise for number in _NUMBERS]

@@ -11,7 +11,7 @@ from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.msgspec import MsgspecFormatter
 
 from toolway.hookspecs.telemetry import Served
-from toolway_json_logging.access import Access
+from toolway_json_logging.access import Access, Phase
 from toolway_json_logging.bounds import FIELD, JSON_ESCAPES, LINE, MOST_FIELDS, TRACE, Redact, ending, shortened, simple
 from toolway_json_logging.ids import HEADER
 from toolway_json_logging.plain import Plain
@@ -80,32 +80,13 @@ class JsonLines(MsgspecFormatter):
         made, easy, plain = list[str](), list[AccessFields](), self._plain
         for served in ended:
             second, begin, known = plain.second, plain.begin, plain.known  # which change with what is made
-            at, status, client = served.began + served.seconds - second, served.status, served.scope.get("client")
+            at = served.began + served.seconds - second
             who = "" if served.principal is None else served.principal.id
             is_plain = served.error is None and HEADER not in served.fields and served.route != ""
             if is_plain and (served.item, served.method, who) in known and 0.0 <= at < 1.0:
-                easy.append(
-                    AccessFields(
-                        f"{begin}{str(1_000_000 + int(at * 1e6))[1:]}Z",
-                        "INFO" if 0 < status < 500 else "WARNING",
-                        "request",
-                        ACCESS,
-                        served.request_id,
-                        served.trace_id,
-                        served.span_id,
-                        who,
-                        served.server,
-                        served.upstream,
-                        served.item,
-                        served.scope["method"],
-                        served.route,
-                        "",
-                        served.method,
-                        status,
-                        round(served.seconds * 1e6) / 1e6,
-                        client[0] if client else "",
-                    )
-                )
+                when = f"{begin}{str(1_000_000 + int(at * 1e6))[1:]}Z"
+                texts = (served.request_id, who, served.item, "", served.method)
+                easy.append(_access_fields(served, "request", when, served.seconds, texts))
             elif (line := make(served)) is not None:
                 made.append(line)
         if easy:
@@ -150,14 +131,19 @@ class JsonLines(MsgspecFormatter):
 
 def access_fields(access: Access, redact: Redact) -> AccessFields:
     """Of a request: the path only where there is no route, for it may be anything."""
-    served, scope = access.served, access.served.scope
-    error, client, status = served.error, scope.get("client"), served.status
-    is_bad = error is not None or status >= 500 or (access.phase == "request" and not status)
-    request_id, principal, item, path, method = foreign(served, redact)
+    texts = foreign(access.served, redact)
+    return _access_fields(access.served, access.phase, timestamp(access.at), access.seconds, texts)
+
+
+def _access_fields(served: Served, phase: Phase, at: str, seconds: float, texts: Sequence[str]) -> AccessFields:
+    """`texts` are those of `foreign`."""
+    scope, error, client, status = served.scope, served.error, served.scope.get("client"), served.status
+    is_bad = error is not None or status >= 500 or (phase == "request" and not status)
+    request_id, principal, item, path, method = texts
     return AccessFields(
-        timestamp(access.at),
+        at,
         "WARNING" if is_bad else "INFO",
-        access.phase,
+        phase,
         ACCESS,
         request_id,
         served.trace_id,
@@ -171,7 +157,7 @@ def access_fields(access: Access, redact: Redact) -> AccessFields:
         path,
         method,
         status,
-        round(access.seconds * 1e6) / 1e6,
+        round(seconds * 1e6) / 1e6,
         client[0] if client else "",
         "" if error is None else type(error).__name__,
     )
