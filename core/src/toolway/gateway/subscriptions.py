@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
+from itertools import compress
 
 import msgspec
 from msgspec import Raw
@@ -98,15 +99,19 @@ class Hub(msgspec.Struct, eq=False):
         listener.uris = uris
         listener.exposed = self._resolve(view, listener) if view is not None else {}
         before, listener.legs = listener.legs, []
-        in_force: set[str] = set()
-        for name in dict.fromkeys(upstream for upstream, _ in listener.exposed):
-            own = {uri: exposed for (upstream, uri), exposed in listener.exposed.items() if upstream == name}
-            if await self._want(listener, name, frozenset(own)):
-                in_force.update(own.values())
-        for held in before:
-            if held not in listener.legs:
-                await held.want(listener, frozenset())
-        return frozenset(in_force)
+        own: dict[HeldLeg, dict[str, str]] = {}
+        try:
+            for (upstream, uri), exposed in listener.exposed.items():
+                if (held := self._leg(listener, upstream)) is not None:
+                    own.setdefault(held, {})[uri] = exposed
+            listener.legs += own
+            agreed = await asyncio.gather(*(held.want(listener, frozenset(each)) for held, each in own.items()))
+            over = [held for held in before if held not in listener.legs]
+            await asyncio.gather(*(held.want(listener, frozenset()) for held in over))
+        except BaseException:
+            listener.legs += before  # perhaps not called off yet, which the next watch does then
+            raise
+        return frozenset[str]().union(*(each.values() for each in compress(own.values(), agreed)))
 
     def swapped(self, old: Snapshot, new: Snapshot) -> None:
         """Tell listeners whose lists changed, by what is offered or by what they may use; watch again what moved."""
@@ -148,12 +153,10 @@ class Hub(msgspec.Struct, eq=False):
                 found[target.upstream, target.name] = uri
         return found
 
-    async def _want(self, listener: Listener, upstream: str, uris: frozenset[str]) -> bool:
+    def _leg(self, listener: Listener, upstream: str) -> HeldLeg | None:
         view = self.snapshot().upstreams.get(upstream)
         if view is None or view.discovery is None or not view.upstream.endpoints:
-            return False
+            return None
         key = self.legs.key(view, listener)
         endpoint = self.legs.bound_endpoint(key) or view.upstream.endpoints[0]
-        held = self.legs.get(key, view, endpoint, listener)
-        listener.legs.append(held)
-        return await held.want(listener, uris)
+        return self.legs.get(key, view, endpoint, listener)
