@@ -24,7 +24,7 @@ from toolway.errors import (
     UpstreamUnreachable,
 )
 from toolway.gateway import translate
-from toolway.gateway.exchange import Exchange, Pausable, check_capability, decoded, passes_level
+from toolway.gateway.exchange import Exchange, Pausable
 from toolway.gateway.hedging import Try, first_answer
 from toolway.gateway.legs import HeldLeg, LegKey, Legs
 from toolway.gateway.limits import Queues
@@ -34,7 +34,9 @@ from toolway.hookspecs import attempts
 from toolway.hookspecs.attempts import Attempt, Policy
 from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.routing import Call, Endpoint, Peer, Reply, Target, Upstream, UpstreamRequest
+from toolway.mcp.clients import check_capability, passes_level
 from toolway.mcp.headers import mcp_param_headers
+from toolway.mcp.messages import decoded
 from toolway.plugin.kernel import Clock
 
 ROUNDS = 16

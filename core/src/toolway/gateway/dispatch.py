@@ -16,7 +16,7 @@ from toolway.catalog.snapshot import ServerView
 from toolway.catalog.uris import UnknownUri
 from toolway.errors import Forbidden, PluginError, ToolwayError
 from toolway.gateway.attempt import Attempts
-from toolway.gateway.exchange import Exchange, decoded
+from toolway.gateway.exchange import Exchange
 from toolway.gateway.limits import Quota
 from toolway.gateway.lists import ACTIONS, Lists
 from toolway.gateway.parked import bad_state
@@ -27,6 +27,7 @@ from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, Call, CallNext, ItemKind, RequestMiddleware, Target
 from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, MISSING_CAPABILITY, RpcError, fault_of, redacted
+from toolway.mcp.messages import decoded
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from toolway.catalog.snapshot import ServerView
 from toolway.errors import Forbidden, NotFound, ToolwayError, Unauthenticated
 from toolway.gateway.dispatch import fault
-from toolway.gateway.exchange import RPC_STATUS
 from toolway.gateway.head import head_of
 from toolway.gateway.http import Request, decode_patiently, fields_of
 from toolway.gateway.legacy import LegacyMethods
@@ -24,7 +23,7 @@ from toolway.hookspecs.challenge import Challenges
 from toolway.hookspecs.serving import FIELDS, WHOLE, Refusal
 from toolway.hookspecs.telemetry import SERVED
 from toolway.mcp import versions
-from toolway.mcp.errors import INVALID_REQUEST, RpcError, redacted
+from toolway.mcp.errors import INVALID_REQUEST, RPC_STATUS, RpcError, redacted
 from toolway.mcp.messages import SLICE, Envelope, NotAMessage, decode, encode_error
 
 log = logging.getLogger(__name__)

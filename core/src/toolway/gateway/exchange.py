@@ -17,6 +17,8 @@ from toolway.gateway.streams import EventStream
 from toolway.hookspecs.auth import Principal, Visit
 from toolway.hookspecs.routing import Call, ClientProfile, Reply
 from toolway.hookspecs.structs import Mutable
+from toolway.mcp.clients import check_capability
+from toolway.mcp.errors import RPC_STATUS
 from toolway.mcp.messages import encode_error, encode_notification, encode_result
 
 if TYPE_CHECKING:
@@ -26,42 +28,6 @@ if TYPE_CHECKING:
     from toolway.hookspecs.catalog import Exposed
 
 ASK_SECONDS = 600.0
-NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
-RPC_STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400}
-"""HTTP status of a modern error reply (MCP 2026-07-28, transports); 200 for all others."""
-LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-"""RFC 5424 severities, as MCP names them."""
-
-
-def decoded(params: Mapping[str, Raw], key: str, expected: type[Any]) -> Any:
-    """A member of raw params; None when it is missing or of another type."""
-    try:
-        return msgspec.json.decode(params[key], type=expected)
-    except (KeyError, msgspec.DecodeError):
-        return None
-
-
-def passes_level(params: Mapping[str, Raw], wanted: str | None) -> bool:
-    """Whether a log message is at least as severe as the client wants (None: everything)."""
-    level = decoded(params, "level", str)
-    return wanted is None or (level in LEVELS and wanted in LEVELS and LEVELS.index(level) >= LEVELS.index(wanted))
-
-
-def can_be_asked(client: ClientProfile) -> bool:
-    """Whether there is any question that the client takes."""
-    return not client.capabilities.keys().isdisjoint(NEEDED.values())
-
-
-def check_capability(client: ClientProfile, method: str, params: Raw) -> None:
-    """Raise ClientCannot unless the client declared what `method` needs (URL elicitation needs `elicitation.url`)."""
-    capability = NEEDED.get(method)
-    declared = client.capabilities.get(capability) if capability else None
-    if declared is None:
-        raise ClientCannot(f"the client did not declare what {method} needs", capability=capability or method)
-    if capability == "elicitation" and b'"url"' in bytes(params):
-        mode = msgspec.json.decode(params).get("mode", "form")
-        if mode == "url" and "url" not in declared:
-            raise ClientCannot("the client did not declare URL elicitation", capability="elicitation.url")
 
 
 class Pausable(msgspec.Struct, eq=False, metaclass=Mutable):

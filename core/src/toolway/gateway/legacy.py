@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw
 
 from toolway.errors import ToolwayError
 from toolway.gateway.dispatch import fault, not_found, text_of
-from toolway.gateway.exchange import LEVELS, Exchange, decoded
+from toolway.gateway.exchange import Exchange
 from toolway.gateway.lists import LIST_METHODS
 from toolway.gateway.plane import DataPlane
 from toolway.gateway.sessions import ClientSession, Record
@@ -20,8 +20,9 @@ from toolway.gateway.subscriptions import Listener
 from toolway.gateway.translate import SERVER_INFO
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.routing import CALL_METHODS, Reply, Wants
+from toolway.mcp.clients import LEVELS
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RpcError, redacted
-from toolway.mcp.messages import Envelope, split_meta
+from toolway.mcp.messages import Envelope, decoded, split_meta
 from toolway.mcp.versions import negotiate
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,13 @@ from msgspec import Raw
 from toolway.background import Background
 from toolway.catalog.snapshot import Snapshot
 from toolway.errors import ClientCannot, Overloaded, ToolwayError
-from toolway.gateway.exchange import LEVELS, check_capability, decoded, passes_level
 from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.routing import ClientProfile, Endpoint, Era, Upstream, UpstreamRequest
 from toolway.hookspecs.secrets import Challenge, UpstreamAuth
+from toolway.mcp.clients import LEVELS, check_capability, passes_level
+from toolway.mcp.messages import decoded
 from toolway.plugin.kernel import Clock
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from toolway.catalog.snapshot import ServerView
 from toolway.errors import CallLost
 from toolway.gateway import relay
 from toolway.gateway.dispatch import SLOW_SECONDS, fault
-from toolway.gateway.exchange import Exchange, can_be_asked, decoded
+from toolway.gateway.exchange import Exchange
 from toolway.gateway.http import PING, Answer, Request
 from toolway.gateway.lists import LIST_METHODS
 from toolway.gateway.parked import State
@@ -25,9 +25,10 @@ from toolway.gateway.translate import SERVER_INFO, introduction, tool_facts
 from toolway.hookspecs.catalog import Exposed
 from toolway.hookspecs.routing import CALL_METHODS, Call, ClientProfile, Reply, Wants
 from toolway.mcp import versions
+from toolway.mcp.clients import can_be_asked
 from toolway.mcp.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_VERSION, RpcError
 from toolway.mcp.headers import NAMED, HeaderMismatch, validate
-from toolway.mcp.messages import Envelope, encode_error, encode_notification, encode_result
+from toolway.mcp.messages import Envelope, decoded, encode_error, encode_notification, encode_result
 from toolway.mcp.sse import encode_event
 
 REMEMBERED_META = 4096

@@ -22,6 +22,9 @@ MISSING_CAPABILITY = -32021
 UNSUPPORTED_VERSION = -32022
 URL_ELICITATION_LEGACY = -32042
 
+RPC_STATUS = {-32700: 400, -32600: 400, -32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400}
+"""HTTP status of a modern error reply (MCP 2026-07-28, transports); 200 for all others."""
+
 
 class RpcError(ToolwayError):
     """A JSON-RPC error answer: `rpc_code` of the specification, `data` raw JSON, `status` for HTTP (200: by code)."""

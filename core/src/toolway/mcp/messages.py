@@ -115,6 +115,14 @@ def measured(body: bytes) -> Iterator[None]:
         yield
 
 
+def decoded(params: Mapping[str, Raw], key: str, expected: type[Any]) -> Any:
+    """A member of raw params; None when it is missing or of another type."""
+    try:
+        return msgspec.json.decode(params[key], type=expected)
+    except (KeyError, msgspec.DecodeError):
+        return None
+
+
 def encode_request(request_id: int | str, method: str, params: Mapping[str, Raw] | Raw | None = None) -> bytes:
     """A request; `params` may be raw JSON."""
     message: dict[str, Any] = {"jsonrpc": "2.0", "id": request_id, "method": method}

@@ -12,9 +12,9 @@ from msgspec import Raw
 from toolway.bundled.upstreams.channel import Channel, raw
 from toolway.bundled.upstreams.conversation import Conversation, identity
 from toolway.bundled.upstreams.discover import Hello, read_hello
-from toolway.bundled.upstreams.questions import NEEDED
 from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Reply, UpstreamRequest, Wants
+from toolway.mcp.clients import can_be_asked
 from toolway.mcp.versions import LEGACY, MODERN
 from toolway.plugin import UpstreamError, UpstreamProtocol
 
@@ -96,7 +96,7 @@ class LegacyConnection(Conversation):
             raise UpstreamProtocol(f"upstream {self._upstream!r} wants the unknown version {hello.protocol_version!r}")
         channel.agreed(hello.protocol_version)
         await channel.tell("notifications/initialized", {})
-        if self._wants != NOTHING or any(needed in client.capabilities for needed in NEEDED.values()):
+        if self._wants != NOTHING or can_be_asked(client):
             channel.listen(self._missed)
         if self._wants != NOTHING:
             await self._subscribe()

@@ -12,14 +12,12 @@ from msgspec import UNSET, Raw
 from toolway.bundled.upstreams.channel import raw
 from toolway.bundled.upstreams.repeat import Tasks
 from toolway.hookspecs.routing import Leg, Peer, RpcFault
+from toolway.mcp.clients import NEEDED
 from toolway.mcp.errors import INTERNAL_ERROR, METHOD_NOT_FOUND, RpcError
 from toolway.mcp.messages import Envelope, encode_error, encode_result
 from toolway.plugin import ClientCannot, ToolwayError
 
 log = logging.getLogger(__name__)
-
-NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
-"""The client capability that a server-to-client request needs."""
 
 MAX_QUESTIONS = 64
 """Questions of one upstream conversation that may wait at the same time."""
