@@ -107,3 +107,24 @@ async def test_every_reader_is_woken_and_a_reader_without_news_after_its_time() 
     stream.put(b"news")
 
     assert await asyncio.gather(*readers) == [True, True]
+
+
+async def test_a_reader_of_what_is_not_kept_any_more_waits_for_what_comes() -> None:
+    stream = EventStream(1, RETAIN_BYTES)
+    stream.put(b"forgotten")
+    stream.clear()
+
+    assert not await stream.wait(0, 0.01)
+    reading = asyncio.ensure_future(anext(stream.messages(0)))
+    await asyncio.sleep(0)
+    stream.put(b"next")
+
+    assert await reading == b"next"
+
+
+async def test_there_is_no_more_to_read_of_an_ended_stream_that_was_forgotten() -> None:
+    stream = EventStream(1, RETAIN_BYTES)
+    stream.put(b"forgotten", last=True)
+    stream.clear()
+
+    assert [message async for message in stream.messages(0)] == []

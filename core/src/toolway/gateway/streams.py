@@ -100,7 +100,7 @@ class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
 
     async def wait(self, position: int, seconds: float) -> bool:
         """Wait for a message after `position`, the end or `wake`; False when `seconds` passed first."""
-        if self.sequence > position or self.closed:
+        if self.closed or self.since(position):
             return True
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
@@ -115,7 +115,7 @@ class EventStream(msgspec.Struct, eq=False, metaclass=Mutable):
 
     async def messages(self, position: int) -> AsyncIterator[bytes]:
         """Those after `position` as they come, until the stream is closed; each is sent when the next is wanted."""
-        while not (self.closed and position >= self.sequence):
+        while not self.closed or self.since(position):
             await self.wait(position, LONG)
             for sequence, message in self.since(position):
                 yield message
