@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
+from toolway.background import beside
 from toolway.bundled import bundled_plugins
 from toolway.catalog.catalog import Catalog
 from toolway.catalog.declared import configured
@@ -61,8 +61,8 @@ class Gateway:
             for service in self.services:
                 await stack.enter_async_context(service.run())
             stack.callback(self.plane.dispatch.watchers.tell)
-            for tending in (self.plane.tend(), self.kernel.metrics.tend()):
-                stack.callback(asyncio.create_task(tending).cancel)
+            tending = beside("tending of what is open", self.plane.tend(), self.kernel.metrics.tend())
+            await stack.enter_async_context(tending)
             self.kernel.phase = "serving"
             yield
 

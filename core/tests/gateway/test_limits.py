@@ -246,3 +246,53 @@ async def test_once_the_line_stands_the_newest_is_served_and_the_oldest_gives_wa
         await task
     queues.leave("up")
     assert (queues.total, queues.queued) == (0, 0)
+
+
+async def test_however_often_a_call_asks_its_place_is_given_away_once_and_then_the_bound_holds() -> None:
+    queues, policy = Queues(), Policy(in_flight=1, queue=9, queue_wait=5.0)
+    await queues.enter(policy, "up")
+    first = Pausable(slots=[(queues, "up")])
+    waiting = [asyncio.create_task(queues.enter(policy, "up")) for _ in range(9)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        first.pause()
+        first.resume()
+    assert queues.held["up"] == 2
+
+    for _ in range(4):
+        queues.leave("up")
+        assert queues.held["up"] == 1
+
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_comes_while_the_oldest_of_a_standing_line_leaves_waits_in_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queues = Queues()
+    await queues.enter(ONE, "up")
+    oldest = asyncio.create_task(queues.enter(ONE, "up"))
+    await asyncio.sleep(0)
+    monkeypatch.setattr("toolway.gateway.limits.STANDING_SECONDS", -1.0)
+
+    oldest.cancel()
+    with pytest.raises(Overloaded, match="no slot was free"):
+        await queues.enter(replace(ONE, queue_wait=0.01), "up")
+    queues.leave("up")
+
+    assert (queues.total, queues.queued) == (0, 0)
+
+
+async def test_what_is_left_while_its_credential_is_looked_at_is_not_ended(streams: Stays, door: Door) -> None:
+    ended: list[str] = []
+    stay = opened(streams, ALICE, ended)
+
+    async def leave_meanwhile(credentials: Credentials, context: AuthContext) -> None:
+        streams.leave(stay)
+
+    door.authenticate = leave_meanwhile  # type: ignore[method-assign]
+    await streams.check()
+
+    assert not ended

@@ -20,10 +20,11 @@ STANDING_SECONDS = 0.1
 
 
 class Turn(msgspec.Struct, eq=False):
-    """Somebody who waits for a place since then (monotonic seconds)."""
+    """Somebody who waits for a place, one of `most`, since then (monotonic seconds)."""
 
     granted: asyncio.Future[None]
     since: float
+    most: int
 
 
 class Bound:
@@ -52,7 +53,7 @@ class Bound:
 
     def _pass_on(self, key: str) -> bool:
         waiting = self.waiting.get(key)
-        while waiting:
+        while waiting and self.held[key] <= waiting[0].most:
             turn = (waiting.pop() if _is_standing(waiting) else waiting.popleft()).granted
             if not turn.done():
                 turn.set_result(None)
@@ -112,8 +113,9 @@ class Queues(Bound):
             what = f"upstream {upstream!r} is busy: {policy.in_flight} calls in flight and the queue is full"
             if not _is_standing(waiting):
                 raise Overloaded(what)
-            waiting.popleft().granted.set_exception(Overloaded(what))  # too late anyway: its place is for who comes now
-        turn = Turn(asyncio.get_running_loop().create_future(), monotonic())
+            if not (late := waiting.popleft().granted).done():  # its place is for who comes now
+                late.set_exception(Overloaded(what))
+        turn = Turn(asyncio.get_running_loop().create_future(), monotonic(), policy.in_flight)
         waiting.append(turn)
         try:
             async with asyncio.timeout(policy.queue_wait):
@@ -178,7 +180,8 @@ class Stays(msgspec.Struct, eq=False):
         """
         for stay in list(self.open):
             now = self.clock.monotonic()
-            if stay.until <= now or ((anew or stay.ask_at <= now) and not await self._may_stay(stay)):
+            is_over = stay.until <= now or ((anew or stay.ask_at <= now) and not await self._may_stay(stay))
+            if is_over and stay in self.open:  # it may have been left meanwhile
                 stay.end()
 
     async def _may_stay(self, stay: Stay) -> bool:
