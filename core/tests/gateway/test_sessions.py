@@ -32,9 +32,9 @@ VERSION = "2025-11-25"
 class Nodes:
     """Two nodes of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyvalue: type[MemoryKeyValue] = MemoryKeyValue) -> None:
         self.clock = MovedClock()
-        self.keyvalue = MemoryKeyValue(self.clock)
+        self.keyvalue = keyvalue(self.clock)
         self.ring = KeyRing([(os.urandom(6), os.urandom(32))])
         pubsub = MemoryPubSub()
         self.relays = [Relay(name, pubsub) for name in ("one", "two")]
@@ -233,3 +233,80 @@ async def test_without_an_open_stream_a_client_cannot_be_asked(nodes: Nodes) -> 
 
     with pytest.raises(ClientCannot, match="no open stream"):
         await session.ask("roots/list", msgspec.Raw(b"{}"))
+
+
+class DistantKeyValue(MemoryKeyValue):
+    """Takes a turn of the loop to be asked, and another one to answer."""
+
+    async def get(self, key: str) -> bytes | None:
+        await asyncio.sleep(0)
+        value = await super().get(key)
+        await asyncio.sleep(0)
+        return value
+
+    async def compare_and_set(self, key: str, old: bytes | None, new: bytes, ttl: float | None = None) -> bool:
+        await asyncio.sleep(0)
+        is_set = await super().compare_and_set(key, old, new, ttl)
+        await asyncio.sleep(0)
+        return is_set
+
+
+async def later(turns: int) -> None:
+    """So many turns of the loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def distant() -> Nodes:
+    return Nodes(DistantKeyValue)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_who_asks_while_a_session_ends_does_not_bring_it_back(distant: Nodes, turns: int) -> None:
+    session = await distant.open()
+
+    ending = asyncio.create_task(distant.one.end(session))
+    await later(turns)
+    await distant.one.find(session.token, ALICE, "all")
+    await ending
+
+    assert await distant.one.find(session.token, ALICE, "all") is None
+    assert distant.one.count == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+@pytest.mark.parametrize("is_new_first", [True, False])
+async def test_the_claim_of_a_new_stream_outlives_the_end_of_the_old_one(
+    distant: Nodes, turns: int, is_new_first: bool
+) -> None:
+    session = await distant.open()
+    await distant.one.claim(session, None)
+    old, _ = session.attach(None)
+
+    async def end_the_old_one() -> None:
+        await later(turns if is_new_first else 0)
+        if session.general is old:
+            await distant.one.release(session)
+
+    async def come_back() -> None:
+        await later(0 if is_new_first else turns)
+        await distant.one.claim(session, None)
+        session.attach(None)
+
+    await asyncio.gather(end_the_old_one(), come_back())
+
+    assert session.attached
+    stored = await distant.keyvalue.get(f"session:{session.id}")
+    assert msgspec.msgpack.decode(stored or b"", type=Record).listener == "one"
+
+
+async def test_sessions_in_use_are_not_ended_for_those_of_others(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolway.gateway.sessions.LOCAL_SESSIONS", 2)
+    used = await nodes.open()
+    used.attach(None)
+
+    others = [await nodes.open() for _ in range(3)]
+
+    assert nodes.one.local(used.id) is used
+    assert [nodes.one.local(each.id) is not None for each in others] == [False, False, True]

@@ -64,7 +64,7 @@ class ClientSession:
         self.general = self._general()
         self.streams: dict[int, EventStream] = {}
         self.exchanges: dict[int | str, Exchange] = {}
-        self.attached = False
+        self.attached, self.changing = False, asyncio.Lock()
         self.listener: Listener | None = None
         self.last_used, self._serial, self._relay = 0.0, 0, relay
         self._asks: dict[str, asyncio.Future[Raw]] = {}
@@ -245,14 +245,15 @@ class Sessions:
     async def update(self, session: ClientSession, change: Callable[[Record], Record]) -> None:
         """Change the shared record and tell the other nodes."""
         key = _key(session.id)
-        while True:
-            current = await self._keyvalue.get(key)
-            known = msgspec.msgpack.decode(current, type=Record) if current else session.record
-            changed = change(known)
-            record = known if changed == known else replace(changed, revision=known.revision + 1)
-            left = max(session.sealed.expires - self._clock.now(), 1.0)
-            if await self._keyvalue.compare_and_set(key, current, msgspec.msgpack.encode(record), ttl=left):
-                break
+        async with session.changing:
+            while True:
+                current = await self._keyvalue.get(key)
+                known = msgspec.msgpack.decode(current, type=Record) if current else session.record
+                changed = change(known)
+                record = known if changed == known else replace(changed, revision=known.revision + 1)
+                left = max(session.sealed.expires - self._clock.now(), 1.0)
+                if await self._keyvalue.compare_and_set(key, current, msgspec.msgpack.encode(record), ttl=left):
+                    break
         session.adopt(record)
         if record is not known:
             self._relay.tell_all("session-changed", session=session.id, record=msgspec.msgpack.encode(record))
@@ -264,12 +265,16 @@ class Sessions:
     async def release(self, session: ClientSession) -> None:
         """The GET stream ended; what the session would have heard is kept for a while, for when it comes back."""
         session.detach(self._clock.monotonic())
-        await self.update(session, lambda r: replace(r, listener="") if r.listener == self._node else r)
+        await self.update(
+            session, lambda r: r if session.attached or r.listener != self._node else replace(r, listener="")
+        )
 
     async def end(self, session: ClientSession) -> None:
         """End it on every node; its id gives 404 from now on."""
-        self._close(session)
-        await self.update(session, lambda record: replace(record, ended=True))
+        try:  # whoever asks for it until then would bring it back
+            await self.update(session, lambda record: replace(record, ended=True))
+        finally:
+            self._close(session)
         self._relay.tell_all("session-ended", session=session.id)
 
     def answer(self, session: ClientSession, envelope: Envelope, body: bytes) -> None:
@@ -316,7 +321,8 @@ class Sessions:
         session.place = self._seal.seal(EVENT_PURPOSE, msgspec.msgpack.encode((self._node, sealed.id)))
         self._by_token[token] = self._by_id[sealed.id] = session
         while len(self._by_token) > LOCAL_SESSIONS:
-            self._close(next(iter(self._by_token.values())))
+            known = self._by_token.values()
+            self._close(next((each for each in known if each.is_idle), next(iter(known))))
         return session
 
     def _close(self, session: ClientSession) -> None:

@@ -111,6 +111,7 @@ class StreamableHttp:
         stay = plane.streams.begin(request.principal, request.visit(), session.hang_up)
         try:
             await plane.sessions.claim(session, heard)
+            session = await self._session(request)  # it may have ended meanwhile
             stream, start = session.attach(heard)
             try:
                 await self._methods.attached(session, request.principal)
@@ -214,9 +215,9 @@ class HttpWithSse:
             )
             session.general.put(encode_result(envelope.id, result))
             return
-        exchange, work = await self._methods.request(session, principal, envelope, session.general, closes=False)
+        _, work = await self._methods.request(session, principal, envelope, session.general, closes=False)
         if work is not None:
-            exchange.task = self._plane.start(work)
+            self._plane.start(work)  # a task that was cancelled before it begins would not free its id
 
     async def _post_from_peer(self, body: dict[str, Any]) -> None:
         session = self._plane.sessions.local(body["session"])
