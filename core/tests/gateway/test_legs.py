@@ -9,10 +9,26 @@ from typing import cast
 import pytest
 from msgspec import Raw
 
-from toolway.gateway.legs import HeldLeg
+from toolway.errors import Overloaded
+from toolway.gateway.legs import HeldLeg, Legs
 from toolway.gateway.subscriptions import Listener
+from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.catalog import UpstreamView
 from toolway.hookspecs.definitions import UpstreamSettings
-from toolway.hookspecs.routing import Discovery, Endpoint, Eras, Reply, RpcFault, Upstream, UpstreamRequest, Wants
+from toolway.hookspecs.routing import (
+    ClientProfile,
+    Discovery,
+    Endpoint,
+    Eras,
+    Leg,
+    Reply,
+    RpcFault,
+    Upstream,
+    UpstreamKind,
+    UpstreamRequest,
+    Wants,
+)
+from toolway_testing.clock import MovedClock
 
 
 class Reluctant:
@@ -68,3 +84,63 @@ async def test_a_log_level_that_the_upstream_refused_is_asked_for_again() -> Non
         await held.set_level("error")
 
     assert connection.levels == [b'"error"'] * 2
+
+
+class Quiet(Reluctant):
+    """Agrees to everything."""
+
+    async def watch(self, wants: Wants) -> None:
+        self.wanted.append(wants.uris)
+
+
+class QuietKind:
+    """Makes quiet connections, and keeps the last one."""
+
+    def connect(self, upstream: Upstream, endpoint: Endpoint, leg: Leg) -> Quiet:
+        self.connection = Quiet()
+        return self.connection
+
+
+def view_of(name: str) -> UpstreamView:
+    upstream = Upstream(name, "quiet", UpstreamSettings(name=name, kind="quiet"), (Endpoint(f"http://{name}/"),))
+    return UpstreamView(upstream, Discovery(Eras(legacy="2025-11-25")))
+
+
+def listener_of(principal: str, session: str = "") -> Listener:
+    """Of a legacy client; `session` is one of its capabilities, so that each has a conversation of its own."""
+    client = ClientProfile("2025-11-25", {"experimental": {session: {}}}, {})
+    return Listener("s", Principal(id=principal), client, lambda *event: None)
+
+
+async def test_a_conversation_that_ended_is_not_asked_to_forget_what_was_watched() -> None:
+    kind = QuietKind()
+    legs, view, listener = Legs(MovedClock(), {"quiet": cast("UpstreamKind", kind)}), view_of("up"), listener_of("a")
+    held = legs.get(legs.key(view, listener), view, view.upstream.endpoints[0], listener)
+    await held.want(listener, frozenset({"a://1"}))
+
+    legs.discard(held)
+    await held.want(listener, frozenset())
+    await legs.close()
+
+    assert kind.connection.wanted == [{"a://1"}]
+
+
+async def test_who_watches_in_many_conversations_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolway.gateway.legs.PER_UPSTREAM", 4)
+    legs, view = Legs(MovedClock(), {"quiet": cast("UpstreamKind", QuietKind())}), view_of("up")
+
+    async def watch(listener: Listener) -> HeldLeg:
+        held = legs.get(legs.key(view, listener), view, view.upstream.endpoints[0], listener)
+        await held.want(listener, frozenset({"a://1"}))
+        return held
+
+    one, *greedy = [await watch(listener_of(*who)) for who in [("one", ""), *(("many", str(n)) for n in range(3))]]
+    newcomer = await watch(listener_of("new"))
+    held = [each for endpoints in legs.held.values() for each in endpoints.values()]
+    assert one in held and newcomer in held and sum(each in held for each in greedy) == 2
+
+    for each in held:
+        each.users += 1
+    with pytest.raises(Overloaded, match="4 conversations in use"):
+        await watch(listener_of("late"))
+    await legs.close()

@@ -153,6 +153,17 @@ async def test_what_was_watched_before_a_watch_that_was_given_up_is_called_off(
     assert all(held.is_idle for legs in hub.legs.held.values() for held in legs.values())
 
 
+async def test_who_leaves_right_after_a_swap_is_not_watched_again(hub: Hub, kind: Kind, listener: Listener) -> None:
+    hub.add(listener, Wants(uris=ALL))
+    await hub.watch(listener, ALL)
+
+    hub.swapped(hub.snapshot(), hub.snapshot())
+    await hub.remove(listener)
+    await hub.background.done()
+
+    assert not wanted(kind)
+
+
 async def test_what_is_watched_is_what_was_asked_for_last(hub: Hub, kind: Kind, listener: Listener) -> None:
     let_go = asyncio.Event()
     kind.agree = lambda name, uris: let_go.wait()

@@ -282,3 +282,16 @@ def _asking(answers: list[Any], method: str = "elicitation/create") -> Any:
         return response
 
     return handle
+
+
+async def test_a_session_that_is_made_anew_gets_the_log_level_of_the_one_before(scripted: Scripted, dial: Dial) -> None:
+    connection = dial(scripted.url, leg("legacy"))
+    await connection.request(request("logging/setLevel", level="error"))
+    await scripted.forget_sessions()
+    with pytest.raises(SessionLost):
+        await connection.request(call("echo_raw"))
+
+    await connection.request(call("echo_raw"))
+
+    first, second = [each["headers"]["mcp-session-id"] for each in await scripted.requests("logging/setLevel")]
+    assert first != second

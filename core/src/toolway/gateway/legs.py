@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -176,6 +177,7 @@ class Legs(msgspec.Struct, eq=False):
         del legs[held.endpoint.id]
         if not legs:
             del self.held[held.key]
+        held.wants, held._wanted = {}, frozenset()  # it ends with the conversation, nothing has to be called off
         self.closing.start(held.connection.close(), f"closing a conversation with upstream {held.upstream.name!r}")
 
     def discard_all(self, matches: Callable[[HeldLeg], bool]) -> None:
@@ -221,13 +223,14 @@ class Legs(msgspec.Struct, eq=False):
         return held
 
     def _make_room(self, upstream: str) -> None:
+        """End one that nobody uses, or else one that only watches, of whoever has the most; raises Overloaded."""
         mine = [held for held in self._all() if held.upstream.name == upstream]
         if len(mine) < PER_UPSTREAM:
             return
-        idle = [held for held in mine if held.is_idle]
-        if not idle:
+        free, legs = [held for held in mine if not held.users], Counter(held.principal for held in mine)
+        if not free:
             raise Overloaded(f"upstream {upstream!r} has {PER_UPSTREAM} conversations in use; try again later")
-        self.discard(min(idle, key=lambda held: held.last_used))
+        self.discard(min(free, key=lambda held: (not held.is_idle, -legs[held.principal], held.last_used)))
 
 
 def authorizer(

@@ -87,12 +87,13 @@ class Hub(msgspec.Struct, eq=False):
         self.listeners.discard(listener)
         await self.watch(listener, frozenset())
 
-    async def watch(self, listener: Listener, uris: frozenset[str]) -> frozenset[str]:
-        """Replace the resource URIs that the listener hears of; returns those that are in force.
+    async def watch(self, listener: Listener, uris: frozenset[str] | None = None) -> frozenset[str]:
+        """Replace the resource URIs that the listener hears of, or watch them again; returns those that are in force.
 
         Raises:
             InvalidInput: too many URIs.
         """
+        uris = listener.uris if uris is None else uris
         if len(uris) > MOST_URIS:
             raise InvalidInput(f"at most {MOST_URIS} resources can be subscribed to; this would be {len(uris)}")
         view = self.snapshot().servers.get(listener.server)
@@ -122,7 +123,7 @@ class Hub(msgspec.Struct, eq=False):
                 if before.get(kind) != digest:
                     listener.changed(kind)
             if listener.uris:
-                self.background.start(self.watch(listener, listener.uris), "watching resources again")
+                self.background.start(self.watch(listener), "watching resources again")
 
     def _lists_of(self, listener: Listener, known: dict[tuple[str, str, str], bytes]) -> dict[str, bytes]:
         """A digest of each list that the listener wants to hear of, as it sees it; `known` are those of others."""

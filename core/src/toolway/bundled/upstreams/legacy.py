@@ -30,6 +30,7 @@ class LegacyConnection(Conversation):
         self._hello: Hello | None = None
         self._follower: asyncio.Task[None] | None = None
         self._subscribed: dict[str, bool] = {}
+        self._level: dict[str, Raw] = {}
 
     async def hello(self) -> tuple[Eras, Hello]:
         """What `initialize` said."""
@@ -42,6 +43,7 @@ class LegacyConnection(Conversation):
             await self._open()
         if request.method == "logging/setLevel":
             self._channel.listen(self._missed)
+            self._level = request.params
         if request.meta:
             params = {**request.params, "_meta": raw(request.meta)}
             request = msgspec.structs.replace(request, params=params)
@@ -96,8 +98,10 @@ class LegacyConnection(Conversation):
             raise UpstreamProtocol(f"upstream {self._upstream!r} wants the unknown version {hello.protocol_version!r}")
         channel.agreed(hello.protocol_version)
         await channel.tell("notifications/initialized", {})
-        if self._wants != NOTHING or can_be_asked(client):
+        if self._wants != NOTHING or self._level or can_be_asked(client):
             channel.listen(self._missed)
+        if self._level:
+            await channel.call(self._own("logging/setLevel", self._level))
         if self._wants != NOTHING:
             await self._subscribe()
             self._tasks.start(self._make_up())
