@@ -102,9 +102,10 @@ class Attempts(msgspec.Struct, eq=False):
         started = now() - clock.waited()
         clock.begin(exchange.task, monotonic() + policy.total)
         try:
-            key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
-            is_modern = key[1] == "modern"
             while True:
+                view = self.catalog.snapshot.upstreams.get(target.upstream) or _gone(target)  # as it is after a wait
+                key, endpoints = self.legs.key(view, exchange), view.upstream.endpoints
+                is_modern = key[1] == "modern"
                 has_choice = is_modern and not tried and len(endpoints) > 1 and not self.filters
                 endpoint = balancer.pick(endpoints, call) if has_choice else self._pick(view.upstream, call, key, tried)
                 attempt = Attempt(call, view.upstream, endpoint, len(tried) + 1)
@@ -203,7 +204,8 @@ class Attempts(msgspec.Struct, eq=False):
         """Whether a failed attempt may be followed by another one."""
         attempt.error = error
         if isinstance(error, SessionLost):
-            self.legs.discard(held)
+            if not held.wants:  # else it begins anew by itself, and subscribes again
+                self.legs.discard(held)
         elif error.sent and attempt.call.method not in SAFE_METHODS:
             return attempt.number <= policy.retries and translate.annotations_allow_repeat(attempt.call)
         return attempt.number <= policy.retries

@@ -91,7 +91,7 @@ class ModernFront:
         """A call of a client that can be asked may have to wait for it, which takes longer than its request."""
         plane, stream, exchange.visit = self._plane, exchange.stream, request.visit()
         exchange = self._resumed(exchange)
-        if exchange.task is None:
+        if exchange.task is None and exchange.made is not None:  # else it ended while it was parked
             exchange.task = plane.start(plane.dispatch.run(exchange, view))
         answer = Answer(request, stream, gone=exchange.cancel)
         asyncio.get_running_loop().call_later(SLOW_SECONDS, answer.is_slow)

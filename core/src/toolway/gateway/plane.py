@@ -75,6 +75,7 @@ class DataPlane:
         self._measure()
         if before is not None:
             catalog.take_over(before.catalog)
+            before.attempts.catalog = catalog  # calls that wait go on with what is known now
             self.legs.swapped(before.catalog.snapshot, catalog.snapshot)
             hub.swapped(before.catalog.snapshot, catalog.snapshot)
 
