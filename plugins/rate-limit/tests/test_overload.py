@@ -75,14 +75,17 @@ def test_it_begins_within_two_seconds_and_is_over_within_five(caplog: pytest.Log
     ]
 
 
-def test_a_single_pause_costs_normal_calls_nothing() -> None:
+def test_a_single_pause_costs_normal_calls_nothing_and_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     clock = MovedClock()
     shed = shedder(clock)
     live(shed, clock, 10, lag=0.0)
 
-    live(shed, clock, 0.4, lag=0.4)
+    with caplog.at_level(logging.INFO, "toolway_rate_limit"):
+        live(shed, clock, 0.4, lag=0.4)
+        assert refused(shed, NORMAL) == refused(shed, LAST) == 0
+        live(shed, clock, 5, lag=0.0)
 
-    assert refused(shed, NORMAL) == refused(shed, LAST) == 0
+    assert not caplog.records
 
 
 def test_clients_are_told_to_come_back_later_the_more_is_shed() -> None:

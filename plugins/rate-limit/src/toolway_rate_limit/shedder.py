@@ -93,17 +93,16 @@ class Shedder:
             yield
 
     def look(self, lag: float) -> None:
-        """Take the delay of the event loop into account, and tell when shedding begins and ends."""
+        """Take the delay of the event loop into account; tell that calls are refused for it, and when that is over."""
         self.overload.observe(lag, self._clock.monotonic())
-        is_shedding = self.overload.level > 0
-        if is_shedding is self._is_shedding:
-            return
-        self._is_shedding, before, total = is_shedding, self._before, sum(self.shed.values())
-        if is_shedding:
-            self._before = total
+        total, is_overloaded = sum(self.shed.values()), self.overload.level > 0
+        if is_overloaded and total > self._before and not self._is_shedding:
+            self._is_shedding = True
             log.info("load is shed: the event loop is late by %.0f ms (p99)", self.overload.p99() * 1000)
-        else:
-            log.info("no more load is shed; %d calls were refused", total - before)
+        elif not is_overloaded:
+            if self._is_shedding:
+                log.info("no more load is shed; %d calls were refused", total - self._before)
+            self._is_shedding, self._before = False, total
 
     def _considered(self, call: Call) -> Overloaded | None:
         """The refusal of a call that is among those that give way: evenly spread, never several more than their share.
