@@ -141,6 +141,18 @@ def test_a_killed_worker_is_replaced_and_no_connection_refused(start: Start) -> 
     assert "a worker ended unexpectedly with -9" in gateway.log.read_text()
 
 
+def test_a_worker_that_hangs_is_replaced(start: Start) -> None:
+    gateway = start("hang_timeout = 4")
+    hanging, other = gateway.workers
+
+    os.kill(hanging, signal.SIGSTOP)
+    eventually_now(lambda: len(gateway.workers) == 2 and hanging not in gateway.workers, timeout=PATIENCE)
+
+    assert other in gateway.workers
+    assert f"worker {hanging} hangs" in gateway.log.read_text()
+    assert all(gateway.ask() == "200" for _ in range(20))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_answers_what_was_accepted_and_leaves_nobody(start: Start, number: signal.Signals) -> None:
     gateway = start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import fcntl
 import json
 import logging
@@ -38,10 +39,11 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
     gateway = config.gateway
     refuse_open_doors(config, lambda: _may_be_guarded(config))
     serve.raise_file_limit()
+    faulthandler.enable()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     work = partial(_work, config, config_file, demo, [Memory() for _ in range(gateway.workers)], InForce())
     if gateway.workers > 1:
-        return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop).run()
+        return Supervisor(work, gateway.workers, gateway.bind, gateway.hard_stop, gateway.hang_timeout).run()
     claim_data_directory(config)
     return work(Post(serve.listen(gateway.bind)))
 
@@ -80,7 +82,11 @@ async def _serve(config: Config, life: Life, post: Post) -> None:
     def ready(bound: list[tuple[str, int]]) -> None:
         if post.first:
             print(welcome(gateway, bound[0][1], token), flush=True)
+        go_on()
+
+    def go_on() -> None:
         post.ready()
+        asyncio.get_running_loop().call_later(post.pulse, go_on)
 
     def swapped(gateway: Gateway) -> None:
         edge.app = gateway.app

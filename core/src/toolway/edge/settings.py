@@ -76,3 +76,7 @@ class EdgeSettings(BaseModel, extra="forbid", frozen=True):
     )
     drain_timeout: NonNegativeFloat = Field(default=25.0, description="For requests in flight after that, in seconds.")
     hard_stop: PositiveFloat = Field(default=35.0, description="For everything after the stop, in seconds.")
+    hang_timeout: PositiveFloat = Field(
+        default=60.0,
+        description="A worker that does nothing for so long is replaced, where there are several; seconds.",
+    )

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from toolway.edge import serve
 
@@ -24,6 +25,7 @@ log = logging.getLogger("toolway.workers")
 FAILED = 1
 _LONGEST_WAIT = 30.0
 _STEADY = 10.0
+_LOOKS = 4
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 
 
@@ -31,8 +33,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 class Post:
     """What a worker works with: its sockets, its number, and whether it is the `first`, who tells where things are.
 
-    Under a supervisor it calls `ready` once it accepts connections, and stops when the descriptor `orphaned` can be
-    read.
+    Under a supervisor it calls `ready` once it accepts connections, and again every `pulse` seconds: who is silent for
+    long hangs. It stops when the descriptor `orphaned` can be read.
     """
 
     sockets: Sequence[socket.socket]
@@ -40,6 +42,7 @@ class Post:
     ready: Callable[[], None] = lambda: None
     orphaned: int | None = None
     number: int = 0
+    pulse: float = 60.0
 
 
 @dataclass
@@ -49,16 +52,23 @@ class _Slot:
     started: float = 0.0
     due: float = 0.0
     failures: int = 0
+    silent: int = 0
 
 
 class Supervisor:
-    """Runs `work` in so many processes; it returns an exit code. `hard_stop` is the time for a stop, in seconds."""
+    """Runs `work` in so many processes; it returns an exit code.
 
-    def __init__(self, work: Callable[[Post], int], count: int, bind: str, hard_stop: float) -> None:
+    `hard_stop` is the time for a stop, `hang` that after which a worker that says nothing any more is ended, in
+    seconds.
+    """
+
+    def __init__(self, work: Callable[[Post], int], count: int, bind: str, hard_stop: float, hang: float) -> None:
         self._work = work
         self._count = count
         self._bind = bind
         self._hard_stop = hard_stop
+        self._pulse = hang / _LOOKS
+        self._look_at = 0.0
         self._slots: list[_Slot] = []
         self._is_ready = False
         self._stops = 0
@@ -76,6 +86,7 @@ class Supervisor:
             while self._slots:
                 self._start_due()
                 self._listen()
+                self._end_hanging()
                 self._reap()
         return self._code
 
@@ -100,7 +111,7 @@ class Supervisor:
         now = time.monotonic()
         for slot in self._slots:
             if not slot.pid and not self._stops and slot.due <= now:
-                slot.started = now
+                slot.started, slot.silent = now, -1
                 slot.pid = self._start(slot)
 
     def _start(self, slot: _Slot) -> int:
@@ -130,15 +141,18 @@ class Supervisor:
         for listener in (each for other in self._slots if other is not slot for each in other.sockets):
             listener.close()
         place = self._slots.index(slot)
-        return Post(slot.sockets, not self._is_ready, lambda: _tell(self._told), self._orphaned, place)
+        ready = partial(_tell, self._told, place)
+        return Post(slot.sockets, not self._is_ready, ready, self._orphaned, place, self._pulse)
 
     def _listen(self) -> None:
         """Wait for a signal, a worker that is ready, or the next thing that is due."""
         now = time.monotonic()
         due = min([self._deadline, *(slot.due for slot in self._slots if not slot.pid)])
-        readable, _, _ = select.select([self._woken, self._heard], [], [], max(0.0, min(due - now, _LONGEST_WAIT)))
+        readable, _, _ = select.select([self._woken, self._heard], [], [], max(0.0, min(due - now, self._pulse)))
         if self._heard in readable:
-            os.read(self._heard, 64)
+            for place in os.read(self._heard, 64):
+                if place < len(self._slots):
+                    self._slots[place].silent = 0
             self._first_is_ready()
         if self._woken in readable:
             for number in os.read(self._woken, 64):
@@ -148,6 +162,20 @@ class Supervisor:
                     self._stop()
         if time.monotonic() > self._deadline:
             self._signal_all(signal.SIGKILL)
+
+    def _end_hanging(self) -> None:
+        """Those that were ready and are silent now; counted in looks, as the supervisor may have been kept waiting too.
+
+        SIGABRT has Python tell where it hangs; whom that does not end is killed.
+        """
+        if (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + self._pulse
+        for slot in (each for each in self._slots if each.pid and each.silent >= 0 and not self._stops):
+            slot.silent += 1
+            if slot.silent > _LOOKS:
+                log.error("worker %d hangs; it is ended", slot.pid)
+                os.kill(slot.pid, signal.SIGABRT if slot.silent == _LOOKS + 1 else signal.SIGKILL)
 
     def _first_is_ready(self) -> None:
         """The others start now: tables and keys exist, and the configuration is known to work."""
@@ -196,5 +224,6 @@ class Supervisor:
         log.error("a worker ended unexpectedly with %d; another one starts in %g s", code, wait)
 
 
-def _tell(descriptor: int) -> None:
-    os.write(descriptor, b"1")
+def _tell(descriptor: int, place: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone, which `orphaned` tells
+        os.write(descriptor, bytes([place]))
