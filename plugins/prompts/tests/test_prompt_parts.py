@@ -14,7 +14,7 @@ from prompt_samples import prompt, written
 from pydantic import ValidationError
 
 from toolway.plugin import InvalidInput
-from toolway_prompts.arguments import completed, read_arguments
+from toolway_prompts.arguments import completed, read_arguments, schema_problem
 from toolway_prompts.comparing import source_difference
 from toolway_prompts.files import read_file, read_files
 from toolway_prompts.jobs import Render
@@ -35,6 +35,17 @@ async def pool() -> AsyncIterator[Pool]:
 
 def with_argument(**schema: Any) -> Prompt:
     return Prompt.model_validate({**prompt(), "arguments": [{"name": "who", "json_schema": schema}]})
+
+
+BRANCH = {"$ref": "#/$defs/Tree"}
+TREE = {"$defs": {"Tree": {"type": "object", "properties": {"left": BRANCH, "right": BRANCH}}}, **BRANCH}
+
+
+def chain(length: int) -> dict[str, Any]:
+    """Each definition is made of three times the next one."""
+    names = [{"$ref": f"#/$defs/T{number}"} for number in range(length + 1)]
+    parts = {f"T{number}": {"allOf": [names[number + 1]] * 3} for number in range(length)}
+    return {"$defs": {**parts, f"T{length}": {"type": "string"}}, **names[0]}
 
 
 @pytest.mark.parametrize(
@@ -63,12 +74,23 @@ def test_an_argument_is_read_as_the_type_of_its_schema(schema: dict[str, Any], s
         ({"$ref": "http://127.0.0.1:1/schema"}, "x"),
         ({"$ref": "file:///etc/passwd"}, "x"),
         ({"type": "array"}, "[" * 100_000),
+        (TREE, {"left": {"left": {"left": {}}}, "right": "x"}),
+        (chain(40), "{}"),
         ({"type": "string"}, "x" * 300_000),
     ],
 )
-def test_an_argument_that_does_not_fit_is_refused(schema: dict[str, Any], sent: str) -> None:
+def test_an_argument_that_does_not_fit_is_refused(schema: dict[str, Any], sent: Any) -> None:
     with pytest.raises(InvalidInput, match=r"who|larger than"):
         read_arguments(with_argument(**schema), {"who": sent})
+
+
+def test_a_schema_with_references_can_be_used_unless_they_are_many() -> None:
+    def problem(schema: dict[str, Any]) -> str:
+        return schema_problem(with_argument(**schema).arguments[0])
+
+    assert problem({**TREE, "default": {"left": {}, "right": {}}}) == ""
+    assert problem({**TREE, "default": 1}).endswith("cannot be used: see the schema")
+    assert problem(chain(40)).endswith("cannot be used: it has more than 8 references")
 
 
 def test_defaults_and_absent_arguments_are_told_apart() -> None:

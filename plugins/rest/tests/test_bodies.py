@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from books import book, operation, tool
 
-from toolway_rest.answers import Answer, mismatch, succeeded
+from toolway_rest.answers import Answer, succeeded
 from toolway_rest.bodies import written
+from toolway_rest.fitting import mismatch
 from toolway_rest.operations import Body, Encoding
 from toolway_rest.requests import prepare
 from toolway_rest.styles import Refused

@@ -18,6 +18,9 @@ MOST_ARGUMENTS = 256 * 1024
 MOST_COMPLETIONS = 100
 """MCP 2026-07-28, completion."""
 
+REFERENCE, MOST_REFERENCES = b'"$ref"', 8
+"""In the schema of an argument: with many of them, each to what refers on, a value would be looked at for ever."""
+
 TEXTS = {"true": True, "false": False}
 
 
@@ -63,12 +66,20 @@ def read_arguments(prompt: Prompt, given: Mapping[str, Any]) -> tuple[dict[str, 
 
 def _value(prompt: Prompt, argument: Argument, given: Any) -> Any:
     value = _converted(argument.json_schema, given) if isinstance(given, str) else given
-    try:
-        _validator(msgspec.json.encode(argument.json_schema)).validate(value)
-    except jsonschema_rs.ValidationError as error:
+    if problem := _mismatch(msgspec.json.encode(argument.json_schema), value):
         what = f"argument {argument.name!r} of prompt {prompt.name!r} does not fit its schema"
-        raise InvalidInput(f"{what}: {error.message[:300]}") from None
+        raise InvalidInput(f"{what}: {problem}")
     return value
+
+
+def _mismatch(schema: bytes, value: Any) -> str:
+    """What is wrong; empty when nothing is. What a schema with references does not like takes too long to be told."""
+    try:
+        if (validator := _validator(schema)).is_valid(value):
+            return ""
+        return "see the schema" if REFERENCE in schema else str(next(validator.iter_errors(value)).message)[:300]
+    except (jsonschema_rs.ValidationError, InvalidInput) as error:
+        return str(error.message)[:300]
 
 
 def _converted(schema: Mapping[str, Any], text: str) -> Any:
@@ -87,22 +98,22 @@ def _converted(schema: Mapping[str, Any], text: str) -> Any:
 
 @lru_cache(maxsize=1024)
 def _validator(schema: bytes) -> Any:
-    """Never fetches what a schema refers to; patterns take time in proportion to the text."""
+    """Never fetches what a schema refers to; patterns take time in proportion to the text. Raises InvalidInput."""
+    if schema.count(REFERENCE) > MOST_REFERENCES:
+        raise InvalidInput(f"it has more than {MOST_REFERENCES} references")
     options = jsonschema_rs.RegexOptions()
     return jsonschema_rs.validator_for(schema.decode(), offline=True, pattern_options=options)
 
 
 def schema_problem(argument: Argument) -> str:
     """Why the schema of an argument cannot be used; empty when it can."""
+    schema = msgspec.json.encode(argument.json_schema)
     try:
-        validator = _validator(msgspec.json.encode(argument.json_schema))
-        if "default" in argument.json_schema:
-            validator.validate(argument.json_schema["default"])
-    except jsonschema_rs.ValidationError as error:
-        return f"the schema of argument {argument.name!r} cannot be used: {error.message[:300]}"
+        _validator(schema)
+        problem = _mismatch(schema, argument.json_schema["default"]) if "default" in argument.json_schema else ""
     except Exception as error:  # noqa: BLE001 - the library raises several kinds for what it cannot compile
-        return f"the schema of argument {argument.name!r} cannot be used: {str(error)[:300]}"
-    return ""
+        problem = str(error)[:300]
+    return f"the schema of argument {argument.name!r} cannot be used: {problem}" if problem else ""
 
 
 def choices(argument: Argument) -> Sequence[str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import jsonschema_rs
 import msgspec
 from msgspec import Raw
 
 from toolway.hookspecs.routing import Reply
+from toolway_rest.fitting import mismatch
 from toolway_rest.operations import Operation
 from toolway_rest.shaping import ShapeFailed
 
@@ -120,31 +119,6 @@ def _checked(operation: Operation, result: dict[str, Any], value: Any = None) ->
             what = f"The call succeeded, but its answer is not what the document of the API promises: {fault}"
             return _reply({"content": [_text(what), *result["content"]], "isError": True})
     return _reply(result)
-
-
-def mismatch(schema: bytes, value: Any) -> str:
-    """What is wrong with a value; empty when nothing is, or the schema itself cannot be used."""
-    validator = _validator(schema)
-    if validator is None:
-        return ""
-    try:
-        for fault in validator.iter_errors(value):
-            path = "/".join(map(str, fault.instance_path))
-            return f"{path or 'it'}: {fault.message[:300]}"
-    except (ValueError, TypeError, RecursionError):
-        return "it holds something that cannot be checked"
-    return ""
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: bytes) -> jsonschema_rs.Draft202012Validator | None:
-    """Patterns are matched in linear time; None for a schema that cannot be used."""
-    try:
-        return jsonschema_rs.Draft202012Validator(
-            msgspec.json.decode(schema), pattern_options=jsonschema_rs.RegexOptions(), offline=True
-        )
-    except (ValueError, TypeError, RecursionError):
-        return None
 
 
 def _unstructured(operation: Operation, answer: Answer) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from toolway.hookspecs.routing import Discovery, Endpoint, Eras, Reply, RpcFault
 from toolway.hookspecs.secrets import Challenge
 from toolway.plugin import Secrets, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.plugin.http import CONNECT_SECONDS, ClientTls, OutgoingHttp, check_url, dial_error, read_body
-from toolway_rest.answers import Answer, error, failed, mismatch, succeeded
+from toolway_rest.answers import Answer, error, failed, succeeded
 from toolway_rest.failures import ApiFailed, ApiRefused
+from toolway_rest.fitting import mismatch
 from toolway_rest.library import Library
 from toolway_rest.operations import Book, Operation
 from toolway_rest.requests import BadArgument, Prepared, authenticate, prepare
