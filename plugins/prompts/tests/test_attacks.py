@@ -16,6 +16,7 @@ import pytest_asyncio
 from toolway.plugin import Overloaded, SessionLost
 from toolway_prompts.jobs import Analyse, Render
 from toolway_prompts.pool import JOBS, Bounds, Pool, TemplateRefused
+from toolway_testing.polling import eventually
 
 SECONDS, MEBIBYTES = 0.1, 64
 
@@ -182,6 +183,26 @@ async def test_callers_that_leave_take_nothing_with_them() -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             assert (await pool.render(Render((str(number),)))).texts == (str(number),)
+    finally:
+        await pool.close()
+
+
+async def test_callers_that_leave_before_there_is_a_process_leave_none_behind() -> None:
+    pool = Pool(Bounds(), 2)
+    try:
+        for _ in range(12):
+            task = asyncio.create_task(pool.render(Render(("a",))))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await eventually(lambda: not pool._tasks, timeout=30)
+
+        assert len(pool._idle) == 2
+        assert pool._forker is not None
+        forker = pool._forker._process.pid
+        children = Path(f"/proc/{forker}/task/{forker}/children")
+        assert len((await asyncio.to_thread(children.read_text)).split()) == 2
     finally:
         await pool.close()
 

@@ -221,11 +221,7 @@ class Pool:
         except TimeoutError:  # had the template been at work, its processor time would have ended first
             raise Overloaded("this node is too busy to render prompts in time; try again in a second") from None
         finally:
-            if is_good and worker.jobs < JOBS and len(self._idle) < self._size:
-                self._idle.append(worker)
-            else:
-                worker.writer.close()
-                self._later(self._replace(worker))
+            self._put_back(worker, is_good=is_good)
 
     async def _worker(self) -> Worker:
         """A free one, or a new one; if nobody waits for that any more it is kept for the next job."""
@@ -240,7 +236,15 @@ class Pool:
 
     def _adopt(self, task: asyncio.Task[Worker]) -> None:
         if not task.cancelled() and task.exception() is None:
-            self._idle.append(task.result())
+            self._put_back(task.result())
+
+    def _put_back(self, worker: Worker, *, is_good: bool = True) -> None:
+        """For the next job, unless there are enough or it is not as good as new."""
+        if is_good and worker.jobs < JOBS and len(self._idle) < self._size and not self._is_closed:
+            self._idle.append(worker)
+        else:
+            worker.writer.close()
+            self._later(self._replace(worker))
 
     async def _new(self) -> Worker:
         forker = None
