@@ -12,6 +12,7 @@ from toolway.hookspecs.auth import Principal
 from toolway.plugin import Forbidden, InvalidInput, StoreUnavailable, Unauthenticated
 from toolway_testing.clock import MovedClock
 from toolway_tokens.schemas import NewToken
+from toolway_tokens.token import Token
 
 HOUR, DAY = 3600, 86400
 
@@ -90,6 +91,46 @@ async def test_known_tokens_go_on_for_an_hour_without_the_database(
     clock.time += 1
     with pytest.raises(StoreUnavailable):
         await node.ask(known)
+
+
+async def test_a_revoked_token_stays_revoked_when_the_database_goes_away(
+    node: Node, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await make_node()
+    await other.reload()
+    token, value = await node.make(subject="user:alice")
+    _, untouched = await node.make(subject="user:alice")
+    assert await other.ask(value) is not None and await other.ask(untouched) is not None
+
+    await node.parts.catalog.revoke(token.jti, "admin")
+    await other.reload()
+    monkeypatch.setattr(other.database, "read", _away)
+
+    with pytest.raises(StoreUnavailable):
+        await other.ask(value)
+    assert await other.ask(untouched) is not None
+
+
+async def test_a_token_that_is_revoked_while_it_is_read_is_not_remembered(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.reload()
+    _, value = await node.make(subject="user:alice")
+    find = node.parts.catalog.find
+
+    async def find_slowly(jti: str) -> Token | None:
+        found = await find(jti)
+        await node.parts.catalog.revoke(jti, "admin")
+        await node.reload()
+        return found
+
+    with monkeypatch.context() as slow:
+        slow.setattr(node.parts.catalog, "find", find_slowly)
+        await node.ask(value)
+    monkeypatch.setattr(node.database, "read", _away)
+
+    with pytest.raises(StoreUnavailable):
+        await node.ask(value)
 
 
 def _away() -> Any:

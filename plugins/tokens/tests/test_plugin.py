@@ -18,7 +18,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from toolway.plugin import ConfigError
+from toolway.plugin import ConfigError, StoreUnavailable
 from toolway_testing.counted import counted
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
@@ -99,6 +99,22 @@ async def test_a_revoked_token_is_refused_on_the_next_request(gate: RunningGatew
     assert is_challenged(await gate.api("GET", "/tokens", token=token["token"]))
     shown = (await gate.api("GET", f"/tokens/{token['name']}")).content
     assert shown["state"] == "revoked" and "token" not in shown
+
+
+async def test_a_revoked_token_is_not_accepted_again_while_the_database_is_away(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked, other = await made(gate), await made(gate)
+    assert [(await call(gate, token["token"])).status for token in (revoked, other)] == [200, 200]
+
+    await gate.api("DELETE", f"/tokens/{revoked['name']}")
+    monkeypatch.setattr(gate.gateway.kernel.database, "read", _away)
+
+    assert [(await call(gate, token["token"])).status for token in (revoked, other)] == [503, 200]
+
+
+def _away() -> Any:
+    raise StoreUnavailable("the database does not answer")
 
 
 async def test_without_messages_a_revocation_counts_when_the_other_node_looks_which_is_once_a_second(

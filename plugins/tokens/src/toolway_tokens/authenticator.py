@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from base64 import urlsafe_b64decode
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import msgspec
 
 from toolway.hookspecs.auth import AuthContext, Authenticated, Credentials
 from toolway.hookspecs.permissions import networks
+from toolway.hookspecs.system import Transaction
 from toolway.plugin import Kernel, StoreUnavailable, Unauthenticated
 from toolway_tokens.catalog import TokenCatalog, Use
 from toolway_tokens.claims import LEEWAY, Claims, accepted
@@ -61,6 +63,7 @@ class TokenAuthenticator:
         self._keys = keys
         self._names = names
         self._remembered: OrderedDict[str, Remembered] = OrderedDict()
+        self._revocations = 0
         self.uses: dict[str, Use] = {}
         by, what = {"outcome": ("accepted", "refused", "failed")}, "Tokens that were looked at anew."
         self._count = kernel.metrics.counter("toolway_token_checks_total", what, by)
@@ -83,6 +86,13 @@ class TokenAuthenticator:
             self._count.add(1, outcome)
         self._note(token, context)
         return verified_token
+
+    def forget(self, keys: frozenset[str]) -> None:
+        """Tokens with these revoke keys must be read again; `*` is in all of them."""
+        self._revocations += 1  # what is being read just now is not remembered
+        for jti, known in list(self._remembered.items()):
+            if not keys.isdisjoint({"*", *_revoke_keys(known.token)}):
+                del self._remembered[jti]
 
     async def _is_ours(self, value: str) -> bool:
         """Whether it says so: by its issuer, or by a key that is ours."""
@@ -113,7 +123,7 @@ class TokenAuthenticator:
         return token
 
     async def _read(self, jti: str) -> Token | None:
-        now = self._kernel.clock.monotonic()
+        now, before = self._kernel.clock.monotonic(), self._revocations
         try:
             token = await self._catalog.find(jti)
         except StoreUnavailable:
@@ -122,7 +132,7 @@ class TokenAuthenticator:
                 raise
             return known.token
         self._remembered.pop(jti, None)
-        if token is not None:
+        if token is not None and before == self._revocations:
             self._remembered[jti] = Remembered(token, now)
             if len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -142,7 +152,7 @@ class TokenAuthenticator:
         return Authenticated(
             principal,
             cache_until=0.0 if token.single_use else clock.monotonic() + left,
-            revoke_keys=tuple(dict.fromkeys((token.credential, token.subject, token.maker))),
+            revoke_keys=_revoke_keys(token),
             networks=networks(token.networks),
             claim=claim_request(self._catalog, token.jti) if token.single_use else None,
             ends_at=token.expires_at,
@@ -152,9 +162,27 @@ class TokenAuthenticator:
         self.uses[token.jti] = Use(self._kernel.clock.now(), context.address, context.client)
 
 
+class RevokedTokens:
+    """A part of the snapshot without a value: hears which tokens were revoked, and so must not be good any more."""
+
+    name = "tokens-revoked"
+    after: tuple[str, ...] = ("revocations",)
+
+    def __init__(self, authenticator: TokenAuthenticator) -> None:
+        self._authenticator = authenticator
+
+    async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> None:
+        """See `SnapshotPart`."""
+        self._authenticator.forget(parts["revocations"].keys)
+
+
 def refuse() -> NoReturn:
     """The answer to everything that is wrong with a token: whoever forges one learns nothing."""
     raise Unauthenticated("the token is not valid here; check that it is complete, current and meant for this gateway")
+
+
+def _revoke_keys(token: Token) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((token.credential, token.subject, token.maker)))
 
 
 def _said(value: str) -> tuple[dict[str, Any], dict[str, Any]]:

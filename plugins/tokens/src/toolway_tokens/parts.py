@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from toolway.plugin import Kernel
-from toolway_tokens.authenticator import Names, TokenAuthenticator
+from toolway_tokens.authenticator import Names, RevokedTokens, TokenAuthenticator
 from toolway_tokens.catalog import TokenCatalog
 from toolway_tokens.issuing import Issuer
 from toolway_tokens.key_store import KeyStore
@@ -28,6 +28,7 @@ class Parts(msgspec.Struct, frozen=True):
 
     kernel: Kernel
     authenticator: TokenAuthenticator
+    revoked: RevokedTokens
     single_use: SingleUse
     policies: PolicyEntity
     operations: TokenOperations
@@ -61,4 +62,15 @@ class Parts(msgspec.Struct, frozen=True):
             record_interval=settings.record_interval,
         )
         operations = TokenOperations(kernel, catalog, keys, issuer)
-        return cls(kernel, authenticator, SingleUse(catalog), PolicyEntity(), operations, upkeep, issuer, catalog, keys)
+        return cls(
+            kernel,
+            authenticator,
+            RevokedTokens(authenticator),
+            SingleUse(catalog),
+            PolicyEntity(),
+            operations,
+            upkeep,
+            issuer,
+            catalog,
+            keys,
+        )

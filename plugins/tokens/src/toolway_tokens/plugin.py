@@ -77,8 +77,9 @@ class TokensPlugin(Plugin[TokensSettings]):
 
     @hookimpl
     def toolway_snapshot_parts(self, kernel: Kernel) -> Iterable[SnapshotPart]:
-        """Whose tokens end because the account is disabled."""
-        return [self._made(kernel).upkeep.disabled]
+        """Hear of disabled accounts, whose tokens end, and of revocations."""
+        parts = self._made(kernel)
+        return [parts.upkeep.disabled, parts.revoked]
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from toolway.bundled import bundled_plugins
 from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
+from toolway.catalog.parts import Parts as SnapshotParts
 from toolway.catalog.store import Store
 from toolway.edge.metrics import Instruments
 from toolway.hookspecs.accounts import ADMIN, Account, Accounts, Team
@@ -56,6 +57,13 @@ class Node:
         self.accounts = ACCOUNTS
         self.allowed: Callable[[str, str, Resource], bool] = lambda principal, action, resource: False
         self.parts = Parts.of(self, TokensSettings(**settings))  # type: ignore[arg-type]
+        self.loaded = SnapshotParts([self.parts.revoked])
+
+    async def reload(self) -> None:
+        """The parts of the snapshot, as after a change."""
+        async with self.database.read() as tx:
+            revisions = await self.database.revisions(tx)
+            self.loaded.use(await self.loaded.load(tx, revisions), revisions)
 
     def authorized(self, principal: Principal, action: str, resource: Resource) -> bool:
         limits = principal.limits
