@@ -21,7 +21,7 @@ PART = "server-keys"
 BATCH = 500
 """Rows that are read or deleted at once."""
 SERVERS = "server-keys.servers"
-"""Alone with this, one gives servers to keys or takes them: no key is made for a server while it is deleted."""
+"""Alone with this, one makes, changes or ends keys: none is made for a server while it is deleted, none comes back."""
 GATEWAY = "gateway"
 """The actor of what nobody asked for."""
 
@@ -96,6 +96,7 @@ class KeyStore:
     async def revoke(self, key: Key, actor: str) -> None:
         """End a key with all its secrets; each node forgets them within a second. Raises NotFound."""
         async with self._database.change(PART, actor, "server-keys.revoke", key.id) as tx:
+            await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key.id)
             if row is None:
                 raise NotFound(f"server-keys has no {key.id!r}")
@@ -119,6 +120,7 @@ class KeyStore:
     async def end(self, key_id: str, credentials: frozenset[str]) -> None:
         """End what a key has from credentials that are over; raises Conflict when nothing is left to do."""
         async with self._database.change(PART, GATEWAY, "server-keys.revoke", key_id) as tx:
+            await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key_id)
             old = None if row is None else key_of(row)
             new = None if old is None else old.ended(credentials, self._clock.now())
