@@ -95,6 +95,16 @@ async def test_every_node_hears_once_what_was_revoked_since_it_started(shelf: An
     assert heard == [[{"token:1", "user:alice"}, {"token:2"}], [{"token:1", "token:2", "user:alice"}]]
 
 
+async def test_a_node_that_starts_hears_what_was_revoked_before(shelf: Any) -> None:
+    await change(shelf, "people", "token:1", "user:alice")
+    await change(shelf, "people", "token:2")
+    catalog = shelf.node()
+
+    await catalog.reload()
+
+    assert catalog.snapshot.parts[REVOCATIONS].keys == {"token:1", "user:alice", "token:2"}
+
+
 async def test_what_was_rolled_back_is_not_revoked(shelf: Any) -> None:
     catalog = shelf.node()
     await catalog.reload()

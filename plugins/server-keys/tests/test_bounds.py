@@ -147,6 +147,19 @@ async def test_a_key_ends_with_the_revocation_of_what_made_it_on_every_node(node
     assert told.count(key.principal) == 1
 
 
+async def test_a_key_ends_with_what_made_it_also_when_the_node_dies_right_after_the_revocation(
+    node: Node, make_node: MakeNode
+) -> None:
+    key, value = await node.make(who=token(node))
+    await node.revoke_credential("token:a")
+
+    restarted = await make_node()
+
+    assert not await restarted.is_open(value)
+    await restarted.parts.upkeep.end()
+    assert (await found(restarted, key)).revoked_at == node.clock.time
+
+
 async def test_a_secret_ends_with_the_revocation_of_what_replaced_it(node: Node) -> None:
     key, first = await node.make()
     key, second = await node.rotate(key, who=token(node, "b"))

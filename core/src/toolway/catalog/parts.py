@@ -47,7 +47,10 @@ class Revoked(msgspec.Struct, frozen=True):
 
 
 class Revocations:
-    """Reads which credentials were revoked since the last time."""
+    """Reads which credentials were revoked since the last time.
+
+    At the start these are all that are kept: whoever ends something with them may have been stopped before it did.
+    """
 
     name = REVOCATIONS
     after: tuple[str, ...] = ()
@@ -55,10 +58,10 @@ class Revocations:
     async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> Revoked:
         """See `SnapshotPart`."""
         known: Revoked | None = parts.get(self.name)
-        rows = select(RevocationRow).where(col(RevocationRow.number) > (known.last if known else 0))
-        found = list(await tx.session.exec(rows))
-        if not known or not found:
-            return Revoked(max((row.number for row in found), default=known.last if known else 0))
-        is_gapless = min(row.number for row in found) == known.last + 1
+        last = known.last if known else 0
+        found = list(await tx.session.exec(select(RevocationRow).where(col(RevocationRow.number) > last)))
+        if not found:
+            return Revoked(last)
+        is_gapless = known is None or min(row.number for row in found) == last + 1
         keys = {row.key for row in found} if is_gapless else {EVERY_KEY}
         return Revoked(max(row.number for row in found), frozenset(keys))
