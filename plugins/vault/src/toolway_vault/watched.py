@@ -97,7 +97,7 @@ class Watched:
         """Look after it until it is gone."""
         wait = 0.0
         while self.known is not None:
-            await self._until(wait or self._due(self.known))
+            await (asyncio.sleep(wait) if wait else self._until(self._due(self.known)))
             try:
                 async with self._lock:
                     if self.known is not None:
