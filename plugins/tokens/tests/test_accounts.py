@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from toolway_testing.gateway import Answer, RunningGateway, StartGateway
 from toolway_testing.polling import eventually
+from toolway_tokens import upkeep
 
 STRICT = {"name": "strict", "include": ["demo/*"], "access": "authenticated"}
 BOUNDED = {"scopes": ["tools:call:demo/echo"], "servers": ["strict"]}
@@ -25,6 +26,10 @@ def database(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest_asyncio.fixture
 async def gate(database: dict[str, Any], gateway: StartGateway) -> RunningGateway:
     """A gateway with two users, two administrators, and the team of alice with its service account."""
+    return await gate_with_accounts(database, gateway)
+
+
+async def gate_with_accounts(database: dict[str, Any], gateway: StartGateway) -> RunningGateway:
     gate = await gateway(enable=["tokens"], servers=[STRICT], demo=True, **database)
     await eventually(lambda: gate.gateway.plane.view("strict").listed("tool"))
     for path, body in (
@@ -124,6 +129,24 @@ async def test_disabling_a_user_ends_all_their_tokens_at_once(gate: RunningGatew
 async def _are_revoked(gate: RunningGateway) -> bool:
     listed = (await gate.api("GET", "/tokens?subject=user:alice")).content["items"]
     return all(token["state"] == "revoked" for token in listed)
+
+
+@pytest.mark.parametrize("account", ["user:alice", "service:ci"])
+async def test_tokens_end_also_when_their_account_is_enabled_again_at_once(
+    database: dict[str, Any], gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    monkeypatch.setattr(upkeep, "RETRY_SECONDS", 3600.0)  # nobody looks for disabled accounts meanwhile
+    gate = await gate_with_accounts(database, gateway)
+    token = await token_of(gate, account)
+    kind, _, name = account.partition(":")
+    path = f"/{'users' if kind == 'user' else 'service-accounts'}/{name}"
+
+    await change(gate, path, enabled=False)
+    await change(gate, path, enabled=True)
+
+    assert (await call(gate, token)).status == 401
+    (listed,) = (await gate.api("GET", f"/tokens?subject={account}")).content["items"]
+    assert listed["state"] == "revoked"
 
 
 async def test_demoting_an_administrator_ends_the_tokens_they_made_for_others(gate: RunningGateway) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import text
 from token_node import MakeNode, Node
 
+from toolway.catalog.store import REVOCATIONS
 from toolway.hookspecs.auth import Principal
 from toolway.plugin import Forbidden, InvalidInput, StoreUnavailable, Unauthenticated
 from toolway_testing.clock import MovedClock
@@ -249,12 +250,15 @@ async def test_a_token_that_was_revoked_meanwhile_makes_no_more(node: Node) -> N
         await node.parts.issuer.make(maker, NewToken(ttl="1h"))
 
 
-async def test_tokens_of_a_disabled_account_do_not_come_back(node: Node) -> None:
-    _, value = await node.make(subject="user:alice")
+async def test_tokens_of_a_disabled_account_do_not_come_back_nor_what_was_made_with_them(node: Node) -> None:
+    token, value = await node.make(subject="user:alice")
     _, other = await node.make(subject="user:bob")
 
-    assert await node.parts.catalog.end_subjects({"user:alice"}) == 1
+    async with node.database.write() as tx:
+        assert await node.parts.catalog.end_subjects(tx, {"user:alice"}) == 1
 
     with pytest.raises(Unauthenticated):
         await node.ask(value)
     assert await node.ask(other) is not None
+    await node.reload()
+    assert node.loaded.values[REVOCATIONS].keys == {token.credential}

@@ -46,10 +46,16 @@ class TokenCatalog:
         row = await tx.session.get(TokenRow, jti)
         return row is not None and token_of(row).is_accepted(self._clock.now())
 
-    async def end_subjects(self, subjects: Collection[str]) -> int:
-        """Revoke all tokens of these accounts for good; how many."""
-        where = col(TokenRow.subject).in_(subjects) & col(TokenRow.revoked_at).is_(None)
-        return await self._move(where, {"revoked_at": self._clock.now()})
+    async def end_subjects(self, tx: Transaction, subjects: Collection[str]) -> int:
+        """Revoke all tokens of these accounts for good, and what other plugins made with them; how many."""
+        now = self._clock.now()
+        live = col(TokenRow.revoked_at).is_(None) & (col(TokenRow.expires_at) > now - LEEWAY)
+        where = col(TokenRow.subject).in_(subjects) & live
+        in_order = select(TokenRow.jti).where(where).order_by(col(TokenRow.jti)).with_for_update()  # as in `record`
+        ended = list(await tx.session.exec(in_order))
+        await tx.session.exec(update(TokenRow).where(where).values(revoked_at=now))
+        await tx.revoke(*(PREFIX + jti for jti in ended))
+        return len(ended)
 
     async def after(self, jti: str, subject: str, count: int) -> Sequence[Token]:
         """The next tokens by jti, of one subject if it is not empty."""

@@ -9,6 +9,7 @@ import msgspec
 from toolway.plugin import Kernel
 from toolway_tokens.authenticator import Names, RevokedTokens, TokenAuthenticator
 from toolway_tokens.catalog import TokenCatalog
+from toolway_tokens.endings import EndedAccounts
 from toolway_tokens.issuing import Issuer
 from toolway_tokens.key_store import KeyStore
 from toolway_tokens.lifetimes import Lifetimes, PolicyEntity
@@ -29,6 +30,7 @@ class Parts(msgspec.Struct, frozen=True):
     kernel: Kernel
     authenticator: TokenAuthenticator
     revoked: RevokedTokens
+    ended: EndedAccounts
     single_use: SingleUse
     policies: PolicyEntity
     operations: TokenOperations
@@ -66,6 +68,7 @@ class Parts(msgspec.Struct, frozen=True):
             kernel,
             authenticator,
             RevokedTokens(authenticator),
+            EndedAccounts(catalog),
             SingleUse(catalog),
             PolicyEntity(),
             operations,

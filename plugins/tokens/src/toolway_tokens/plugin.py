@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from toolway.hookspecs.api import Operation
 from toolway.hookspecs.auth import Authenticator
 from toolway.hookspecs.routing import RequestMiddleware
-from toolway.hookspecs.system import Entity, MigrationSource, Service, SnapshotPart
+from toolway.hookspecs.system import ChangeRecorder, Entity, MigrationSource, Service, SnapshotPart
 from toolway.plugin import Kernel, Plugin, Seconds, SecretRef, Settings, hookimpl
 from toolway_tokens.durations import DAY, Duration
 
@@ -80,6 +80,11 @@ class TokensPlugin(Plugin[TokensSettings]):
         """Hear of disabled accounts, whose tokens end, and of revocations."""
         parts = self._made(kernel)
         return [parts.upkeep.disabled, parts.revoked]
+
+    @hookimpl
+    def toolway_change_recorders(self, kernel: Kernel) -> Iterable[ChangeRecorder]:
+        """Hears of accounts that are disabled or removed."""
+        return [self._made(kernel).ended]
 
     @hookimpl
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
-from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
-from toolway.hookspecs.system import Transaction
 from toolway.plugin import Kernel, ToolwayError, beside
 from toolway_tokens.authenticator import TokenAuthenticator
 from toolway_tokens.catalog import BATCH, TokenCatalog
+from toolway_tokens.endings import DisabledAccounts
 from toolway_tokens.key_store import KeyStore
 
 log = logging.getLogger(__name__)
@@ -22,26 +20,6 @@ PRUNE_SECONDS = 3600.0
 RETRY_SECONDS = 0.1
 LEASE = "tokens.prune"
 LEASE_SECONDS = 300.0
-
-
-class DisabledAccounts:
-    """A part of the snapshot: the ids of accounts that are disabled, whose tokens end for good."""
-
-    name = "tokens-accounts"
-    after: tuple[str, ...] = ("accounts",)
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.found: frozenset[str] = frozenset()
-
-    async def load(self, tx: Transaction, parts: Mapping[str, Any]) -> frozenset[str]:
-        """See `SnapshotPart`."""
-        accounts: Accounts = parts.get("accounts", NO_ACCOUNTS)
-        disabled = frozenset(account.id for account in accounts.accounts.values() if not account.enabled)
-        if disabled - self.found:
-            self.changed.set()
-        self.found = disabled
-        return disabled
 
 
 class Upkeep:
@@ -97,7 +75,9 @@ class Upkeep:
         """Wait until an account was disabled, and end its tokens: they do not come back when it is enabled again."""
         await self.disabled.changed.wait()
         disabled = self.disabled.found
-        if ended := await self._catalog.end_subjects(disabled):
+        async with self._catalog.database.write() as tx:
+            ended = await self._catalog.end_subjects(tx, disabled)
+        if ended:
             log.info("%d tokens of disabled accounts ended", ended)
         if self.disabled.found is disabled:
             self.disabled.changed.clear()
