@@ -35,12 +35,16 @@ def who(name: str, **more: Any) -> Principal:
 OLGA, MAX, VERA, FRED = who("user:olga"), who("user:max"), who("user:vera"), who("user:fred")
 
 
+def describe(action: str, name: str) -> Resource:
+    return OWNED if name == OWNED.name else Resource(name)
+
+
 def decide(
     principal: Principal, action: str, resource: Resource | str, *bound: Bound, baseline: tuple[str, ...] = ()
 ) -> Decision:
     about = Resource(resource) if isinstance(resource, str) else resource
     policy = Policy(BUILTIN_ROLES, bound, ACCOUNTS, baseline)
-    return RbacAuthorizer(lambda: policy, MovedClock().now).decide(principal, action, about)
+    return RbacAuthorizer(lambda: policy, MovedClock().now, describe).decide(principal, action, about)
 
 
 @pytest.mark.parametrize("subject", ["user:max", "team:ops", "group:staff", "*"])
@@ -153,7 +157,7 @@ def test_a_role_that_is_gone_gives_nothing() -> None:
 def test_a_declared_role_gives_what_it_says() -> None:
     role = Role(name="biller", permissions=("tools:call:billing/*",))
     policy = Policy({**BUILTIN_ROLES, "biller": role}, [Bound("b", "user:fred", "biller")], ACCOUNTS)
-    authorizer = RbacAuthorizer(lambda: policy, MovedClock().now)
+    authorizer = RbacAuthorizer(lambda: policy, MovedClock().now, describe)
 
     assert authorizer.decide(FRED, "tools:call", Resource("billing/pay")) is ALLOW
     assert authorizer.decide(FRED, "tools:call", Resource("other/pay")) is ABSTAIN
@@ -162,7 +166,7 @@ def test_a_declared_role_gives_what_it_says() -> None:
 def test_a_binding_ends_at_its_time_for_decisions_and_lists() -> None:
     clock = MovedClock()
     policy = Policy(BUILTIN_ROLES, [Bound("b", "user:fred", "caller", expires_at=clock.time + 10)], ACCOUNTS)
-    authorizer = RbacAuthorizer(lambda: policy, clock.now)
+    authorizer = RbacAuthorizer(lambda: policy, clock.now, describe)
     before = authorizer.visibility(FRED, "s")
     assert authorizer.decide(FRED, "tools:call", Resource("up/x")) is ALLOW
 
@@ -196,10 +200,30 @@ def test_what_ended_meanwhile_is_told() -> None:
 def test_who_administers_a_team_handles_the_bindings_of_its_subjects(
     principal: Principal, subject: str, expected: Decision
 ) -> None:
-    bindings = (Bound("t", "*", "team-admin"), Bound("b", subject, "caller"))
+    bindings = (Bound("t", "*", "team-admin"), Bound("b", subject, "viewer"))
 
     assert decide(principal, "bindings:write", "b", *bindings) is expected
     assert decide(principal, "bindings:read", "b", *bindings) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"role": "viewer"}, ALLOW),
+        ({"permission": "upstreams:write:up"}, ALLOW),
+        ({"permission": "upstreams:write:other"}, ABSTAIN),
+        ({"role": "admin"}, ABSTAIN),
+        ({"role": "gone"}, ABSTAIN),
+        ({"role": "viewer", "effect": "deny"}, ABSTAIN),
+    ],
+)
+def test_who_administers_a_team_handles_only_bindings_that_they_could_make(
+    given: dict[str, Any], expected: Decision
+) -> None:
+    bindings = (Bound("t", "*", "team-admin"), Bound("b", "user:vera", **given))
+
+    assert decide(OLGA, "bindings:write", "b", *bindings) is expected
+    assert decide(OLGA, "bindings:read", "b", *bindings) is expected
 
 
 def test_who_administers_a_team_changes_that_team() -> None:

@@ -104,6 +104,20 @@ def test_who_administers_a_team_may_allow_something_to_its_subjects(subject: str
             mine.check_subject(binding)
 
 
+def test_who_administers_a_team_ends_only_what_they_hold() -> None:
+    mine = delegation(OLGA, Bound("t", "team:ops", "team-admin"))
+
+    mine.check_binding(Binding(name="b", subject="user:vera", role="viewer"), None)
+    with pytest.raises(Forbidden, match="takes admin:\\*, which you do not have yourself"):
+        mine.check_binding(Binding(name="b", subject="user:vera", role="admin"), None)
+
+
+def test_who_has_the_permission_ends_what_they_do_not_hold() -> None:
+    mine = delegation(FRED, Bound("t", "user:fred", permission="bindings:write:*"))
+
+    mine.check_binding(Binding(name="b", subject="user:vera", role="admin"), None)
+
+
 def test_who_has_the_permission_may_write_bindings_of_every_subject() -> None:
     mine = delegation(FRED, Bound("t", "user:fred", permission="bindings:write:*"))
 

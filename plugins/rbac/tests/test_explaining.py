@@ -61,6 +61,26 @@ async def test_the_owner_of_a_team_may_ask_about_its_members(people: Start) -> N
     assert (await ask(here, "max", "tools:call", "demo/now", user="user:vera")).status == 403
 
 
+async def test_the_owner_of_a_team_is_told_of_bindings_of_its_members_only_that_there_are_some(people: Start) -> None:
+    here = await people(())
+    for name, subject, given in (
+        ("t", "*", {"role": "team-admin"}),
+        ("c", "*", {"role": "caller"}),
+        ("own", "team:ops", {"permission": "tools:call:demo/add"}),
+        ("chief", "user:vera", {"role": "admin"}),
+    ):
+        assert (await here.api("", "POST", "/bindings", {"name": name, "subject": subject, **given})).status == 201
+
+    about_vera = (await ask(here, "olga", "tools:call", "demo/add", user="user:vera")).content
+    about_max = (await ask(here, "olga", "tools:call", "demo/add", user="user:max")).content
+    herself = (await ask(here, "vera", "tools:call", "demo/add")).content
+
+    assert about_vera["reason"] == "user:vera is an administrator: a binding that is not for whoever asks makes it one"
+    assert [one["binding"] for one in about_vera["allowed_by"]] == ["c", "own"]
+    assert about_max["reason"] == "the binding 'c' allows it"
+    assert herself["reason"] == "user:vera is an administrator: the binding 'chief' makes it one"
+
+
 async def test_about_what_somebody_does_not_see_they_are_told_what_is_told_of_nothing(people: Start) -> None:
     here = await people()
     await here.api("", "POST", "/servers", HIDDEN)

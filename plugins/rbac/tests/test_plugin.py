@@ -191,6 +191,23 @@ async def test_the_owner_of_a_team_manages_its_bindings_and_no_others(people: St
     assert (await here.api("olga", "DELETE", "/bindings/b")).status == 204
 
 
+async def test_the_owner_of_a_team_neither_sees_nor_takes_what_others_gave_to_its_members(people: Start) -> None:
+    here = await people()
+    await grant(here, "t", "*", "team-admin")
+    chief = {"name": "chief", "subject": "user:fred", "role": "admin"}
+    await here.api("", "POST", "/bindings", chief)
+
+    assert (await here.api("olga", "PUT", "/teams/ops/members/user:fred", {"role": "viewer"})).status == 204
+
+    absent = seen(await here.api("olga", "GET", "/bindings/absent"), "'absent'")
+    assert seen(await here.api("olga", "GET", "/bindings/chief"), "'chief'") == absent
+    assert seen(await here.api("olga", "DELETE", "/bindings/chief"), "'chief'") == absent
+    taken = {**chief, "role": "caller"}
+    assert (await here.api("olga", "PUT", "/bindings/chief", taken)).status in (403, 404)
+    assert (await here.api("olga", "GET", "/bindings")).content["items"] == []
+    assert (await here.api("fred", "GET", "/users")).status == 200
+
+
 async def test_misconfigured_it_says_what_can_be_chosen(people: Start) -> None:
     with pytest.raises(PluginError, match="baseline"):
         await people(("root",))

@@ -89,9 +89,13 @@ resources = st.builds(
 )
 
 
+def describe(action: str, name: str) -> Resource:
+    return Resource(name)
+
+
 def decide(bound: list[Bound], world: World, who: Principal, action: str, resource: Resource) -> Decision:
     policy = Policy(bindings=bound, accounts=accounts(world))
-    return RbacAuthorizer(lambda: policy, lambda: NOW).decide(who, action, resource)
+    return RbacAuthorizer(lambda: policy, lambda: NOW, describe).decide(who, action, resource)
 
 
 @given(bindings(), worlds, users, actions, resources, st.data())
@@ -139,9 +143,9 @@ def test_what_is_denied_is_denied_to_all_but_administrators(
 ) -> None:
     who = principal(user, world)
     policy = Policy(bindings=bound, accounts=accounts(world))
-    found = explain(policy, who, action, resource, NOW)
+    found = explain(policy, who, action, resource, NOW, describe)
 
-    decision = RbacAuthorizer(lambda: policy, lambda: NOW).decide(who, action, resource)
+    decision = RbacAuthorizer(lambda: policy, lambda: NOW, describe).decide(who, action, resource)
 
     if found.denied_by and not policy.rights(who, NOW).is_admin:
         assert decision is Decision.DENY
@@ -154,9 +158,9 @@ def test_an_explanation_agrees_with_the_decision_and_names_what_decided(
     who = principal(user, world, ("staff",))
     policy = Policy(bindings=bound, accounts=accounts(world))
 
-    found = explain(policy, who, action, resource, NOW)
+    found = explain(policy, who, action, resource, NOW, describe)
 
-    decision = RbacAuthorizer(lambda: policy, lambda: NOW).decide(who, action, resource)
+    decision = RbacAuthorizer(lambda: policy, lambda: NOW, describe).decide(who, action, resource)
     assert found.allowed == (decision is Decision.ALLOW)
     assert found.reason
 
@@ -166,7 +170,7 @@ def test_equal_keys_mean_equal_decisions_about_what_everybody_may_see(
     bound: list[Bound], world: World, one: str, other: str, resource: Resource
 ) -> None:
     policy = Policy(bindings=bound, accounts=accounts(world), baseline=("caller",))
-    authorizer = RbacAuthorizer(lambda: policy, lambda: NOW)
+    authorizer = RbacAuthorizer(lambda: policy, lambda: NOW, describe)
     first, second = principal(one, world), principal(other, world)
     shown = Resource(resource.name, resource.server, resource.access, resource.owner)
 
@@ -178,7 +182,7 @@ def test_equal_keys_mean_equal_decisions_about_what_everybody_may_see(
 @given(bindings(), worlds, users)
 def test_decisions_are_the_same_when_they_are_remembered(bound: list[Bound], world: World, user: str) -> None:
     policy = Policy(bindings=bound, accounts=accounts(world))
-    authorizer = RbacAuthorizer(lambda: policy, lambda: NOW)
+    authorizer = RbacAuthorizer(lambda: policy, lambda: NOW, describe)
     who = principal(user, world)
     asked = [(action, Resource(name)) for action in ACTIONS for name in NAMES]
 

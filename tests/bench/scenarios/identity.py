@@ -94,7 +94,7 @@ def _access() -> tuple[Access, list[Resource]]:
     clock = SystemClock()
     policy = Policy(bindings=[_bound(Bound, number) for number in range(BINDINGS)], accounts=_accounts())
     kernel = SimpleNamespace(parts={"rbac": policy})
-    authorizer = RbacAuthorizer(lambda: kernel.parts["rbac"], clock.now)
+    authorizer = RbacAuthorizer(lambda: kernel.parts["rbac"], clock.now, lambda action, name: Resource(name))
     resources = [Resource(f"up{number % 20}/tool{number}", "all", "authenticated") for number in range(TOOLS)]
     access = Access([_Tokens()], [authorizer], clock)
     found = {access.allowed(_principal(0), "tools:call", each) for each in resources}

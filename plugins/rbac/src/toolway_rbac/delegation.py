@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from toolway.hookspecs.auth import Principal, Resource
+from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.permissions import Permission
 from toolway.plugin import Forbidden
-from toolway_rbac.authorizer import USING, is_owner, team_of
+from toolway_rbac.authorizer import Describe, holds, team_of
 from toolway_rbac.definitions import Binding, Role
-from toolway_rbac.patterns import ANYTHING
-from toolway_rbac.permits import ALL, is_within, parsed
+from toolway_rbac.permits import is_within, parsed
 from toolway_rbac.policy import Policy, Rights
-
-Describe = Callable[[str, str], Resource]
 
 
 class Delegation:
@@ -38,6 +35,8 @@ class Delegation:
     def check_binding(self, before: Binding | None, after: Binding | None) -> None:
         """Whoever writes a binding must hold what it gives or denies; whoever ends a denial, what it denied.
 
+        The administrator of a team must also hold what a binding gave that they change or end.
+
         Raises:
             Forbidden: names the permission that is missing, or says that the subject is out of reach.
         """
@@ -45,9 +44,8 @@ class Delegation:
             if binding is None:
                 continue
             self.check_subject(binding)
-            if binding is after or binding.effect == "deny":
-                is_known = binding.permission or binding.role in self._policy.roles
-                self.demand(self._policy.given(binding.role, binding.permission) if is_known else (ALL,))
+            if binding is after or binding.effect == "deny" or not self._writes(binding):
+                self.demand(self._policy.needed(binding.role, binding.permission))
 
     def check_subject(self, binding: Binding) -> None:
         """The principal must be allowed to write bindings of this subject: of all, or of a team that it administers.
@@ -55,7 +53,7 @@ class Delegation:
         Raises:
             Forbidden: says what is needed.
         """
-        if self._rights.is_admin or self._rights.rules.verdict("bindings:write", binding.name) is True:
+        if self._writes(binding):
             return
         if binding.effect == "deny" or not team_of(self._policy, self._rights, binding.subject):
             raise Forbidden(
@@ -84,17 +82,8 @@ class Delegation:
         scopes = limits.scopes if limits else ()
         if scopes and not any(is_within(wanted, parsed(scope)) for scope in scopes):
             return False
-        rules = self._rights.rules
-        if self._rights.is_admin:
-            return True
-        if rules.denied.touches(wanted):
-            return False
-        return rules.allowed.covers(wanted) or self._owns(wanted)
+        return holds(self._rights, self._principal, wanted, self._describe)
 
-    def _owns(self, wanted: Permission) -> bool:
-        """Whether it is about one object that the principal may change because it owns it."""
-        area, _, verb = wanted.action.partition(":")
-        if wanted.action in USING or ANYTHING in wanted.pattern or (verb == ANYTHING and area == "servers"):
-            return False
-        action = f"{area}:write"
-        return is_owner(self._rights, self._principal, action, self._describe(action, wanted.pattern))
+    def _writes(self, binding: Binding) -> bool:
+        """Whether the principal has the permission for this binding, and not only as the administrator of a team."""
+        return self._rights.is_admin or self._rights.rules.verdict("bindings:write", binding.name) is True

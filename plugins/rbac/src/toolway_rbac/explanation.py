@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, Field
 
 from toolway.hookspecs.accounts import ADMIN
 from toolway.hookspecs.auth import Principal, Resource
 from toolway.hookspecs.definitions import Visibility
-from toolway_rbac.authorizer import by_circumstance
+from toolway_rbac.authorizer import Describe, by_circumstance
 from toolway_rbac.permits import ALL, permits
-from toolway_rbac.policy import Bound, Policy
+from toolway_rbac.policy import Bound, Policy, Rights
 
 UNSEEN = "there is no such object, or it is not for whoever asks"
 
@@ -38,8 +40,16 @@ class Explanation(BaseModel):
     denied_by: list[Reason] = Field([], description="Every binding that denies it.")
 
 
-def explain(policy: Policy, principal: Principal, action: str, resource: Resource, now: float) -> Explanation:
-    """What the authorizer decides at this time, in seconds since 1970, and why."""
+def explain(
+    policy: Policy,
+    principal: Principal,
+    action: str,
+    resource: Resource,
+    now: float,
+    describe: Describe,
+    is_told: Callable[[str], bool] = lambda binding: True,
+) -> Explanation:
+    """What the authorizer decides at this time, in seconds since 1970, and why; `is_told` says of which bindings."""
     bound = [
         (each.effect, reason)
         for each in policy.bound(principal, now)
@@ -56,7 +66,15 @@ def explain(policy: Policy, principal: Principal, action: str, resource: Resourc
         allowed_by=[reason for effect, reason in bound if effect == "allow"],
         denied_by=[reason for effect, reason in bound if effect == "deny"],
     )
-    found.allowed, found.reason = _decide(policy, principal, action, resource, now, found)
+    rights = policy.rights(principal, now)
+    circumstance = by_circumstance(policy, rights, principal, action, resource, describe)
+
+    def named(binding: str) -> str:
+        return f"the binding {binding!r}" if is_told(binding) else "a binding that is not for whoever asks"
+
+    found.allowed, found.reason = _decide(principal, rights, resource, found, circumstance, named)
+    found.allowed_by = [reason for reason in found.allowed_by if is_told(reason.binding)]
+    found.denied_by = [reason for reason in found.denied_by if is_told(reason.binding)]
     return found
 
 
@@ -66,20 +84,23 @@ def unseen(user: str, action: str, name: str) -> Explanation:
 
 
 def _decide(
-    policy: Policy, principal: Principal, action: str, resource: Resource, now: float, found: Explanation
+    principal: Principal,
+    rights: Rights,
+    resource: Resource,
+    found: Explanation,
+    circumstance: str,
+    named: Callable[[str], str],
 ) -> tuple[bool, str]:
-    rights = policy.rights(principal, now)
     if rights.is_admin:
         given = next((one.binding for one in found.allowed_by if one.permission == str(ALL)), "")
-        how = "its account is one" if ADMIN in principal.scopes else f"the binding {given!r} makes it one"
+        how = "its account is one" if ADMIN in principal.scopes else f"{named(given)} makes it one"
         return True, f"{principal.id} is an administrator: {how}"
     if not resource.is_for(principal):
         return False, f"the object is {resource.visibility} and belongs to {resource.owner or 'the gateway'}"
     if found.denied_by:
-        return False, f"the binding {found.denied_by[0].binding!r} denies it"
+        return False, f"{named(found.denied_by[0].binding)} denies it"
     if found.allowed_by:
-        return True, f"the binding {found.allowed_by[0].binding!r} allows it"
-    circumstance = by_circumstance(policy, rights, principal, action, resource)
+        return True, f"{named(found.allowed_by[0].binding)} allows it"
     return bool(circumstance), circumstance or "no binding allows it"
 
 

@@ -55,16 +55,25 @@ class Explainer:
             self._is_entered(incoming, question.server) and await self._is_seen(incoming, question, resource)
         ):
             return unseen(user, question.action, question.resource)
-        return self._answer(incoming.principal, user, question.action, resource)
+        is_all_told = is_everything or user == incoming.principal.id
+        return self._answer(incoming, user, question.action, resource, is_all_told=is_all_told)
 
-    def _answer(self, asking: Principal, user: str, action: str, resource: Resource) -> Explanation:
+    def _answer(
+        self, incoming: Incoming, user: str, action: str, resource: Resource, *, is_all_told: bool
+    ) -> Explanation:
+        asking, kernel, now = incoming.principal, self._kernel, self._kernel.clock.now()
+        own = {binding.name for binding in self._policy.bound(asking, now)}
+
+        def is_told(binding: str) -> bool:
+            return is_all_told or binding in own or incoming.may(READ_BINDINGS, binding)
+
         try:
             principal = asking if user == asking.id else self._principal(user)
         except Unauthenticated:
             found = unseen(user, action, resource.name)
             return found.model_copy(update={"reason": f"{user} is disabled; nothing is allowed until it is enabled"})
-        found = explain(self._policy, principal, action, resource, self._kernel.clock.now())
-        if found.allowed != self._kernel.authorized(principal, action, resource):
+        found = explain(self._policy, principal, action, resource, now, kernel.describe, is_told)
+        if found.allowed != kernel.authorized(principal, action, resource):
             found.allowed = not found.allowed
             found.reason = "what the credential is limited to, or another plugin, decides otherwise"
         return found

@@ -44,7 +44,7 @@ class RbacPlugin(Plugin[RbacSettings]):
         from toolway_rbac.authorizer import RbacAuthorizer
         from toolway_rbac.part import PART
 
-        return [RbacAuthorizer(lambda: kernel.parts[PART], kernel.clock.now)]
+        return [RbacAuthorizer(lambda: kernel.parts[PART], kernel.clock.now, kernel.describe)]
 
     @hookimpl
     def toolway_entities(self, kernel: Kernel) -> Iterable[Entity]:

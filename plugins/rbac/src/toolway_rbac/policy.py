@@ -117,6 +117,10 @@ class Policy:
         """What a binding of a role or a permission gives or denies; a role that is gone gives nothing."""
         return (parsed(permission),) if permission else self._permissions.get(role, ())
 
+    def needed(self, role: str, permission: str) -> tuple[Permission, ...]:
+        """What whoever makes a binding of a role or a permission must hold: everything, of a role that is not known."""
+        return self.given(role, permission) if permission or role in self.roles else (ALL,)
+
     def rights(self, principal: Principal, now: float) -> Rights:
         """What the principal may do at this time, in seconds since 1970; the same object asks again and again."""
         seen = self._seen.get(id(principal))
