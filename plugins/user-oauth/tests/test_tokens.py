@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from typing import Any
 
@@ -124,6 +125,59 @@ async def test_what_was_ended_while_it_was_refreshed_stays_ended(connected: Hous
     assert renewed is None
     assert await connections.row("user:alice", "tracker") is None
     assert provider.requests("/token/revocation") == revoked + 2
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(2, 0.0), (1, 60.0)], ids=["a moment", "a minute"])
+async def test_what_a_refresh_got_is_not_lost_when_the_database_is_away_just_then(
+    connected: House, provider: Provider, monkeypatch: pytest.MonkeyPatch, failures: int, seconds: float
+) -> None:
+    kernel, upstream = parts_of(connected)
+    kernel.clock = clock = Ahead(245)  # of 300 seconds
+    grants, connections, asked = Grants(kernel), Connections(kernel), provider.requests("/token")
+    wallet, refresh, write = Wallet(kernel, connections, grants), grants.refresh, kernel.database.write
+    left = [None] * failures
+
+    def failing() -> Any:
+        if left:
+            left.pop()
+            clock.seconds += seconds
+            raise StoreUnavailable("the database is away")
+        return write()
+
+    async def refresh_just_before(*given: Any, **options: Any) -> Tokens:
+        tokens = await refresh(*given, **options)
+        monkeypatch.setattr(kernel.database, "write", failing)
+        return tokens
+
+    monkeypatch.setattr(grants, "refresh", refresh_just_before)
+    before = await found(connections, "user:alice", upstream)
+    with contextlib.suppress(StoreUnavailable):
+        await wallet.connection("user:alice", upstream)
+    after = await wallet.connection("user:alice", upstream)
+
+    assert after is not None and after.tokens.refresh_token != before.tokens.refresh_token
+    assert after.revision == before.revision + 1
+    assert provider.requests("/token") - asked == 1
+
+
+async def test_tokens_that_were_written_although_the_database_said_nothing_are_not_given_back(
+    connected: House, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet, connections, upstream = a_node(connected)
+    old, revoked = await found(connections, "user:alice", upstream), provider.requests("/token/revocation")
+    renew, lost = wallet._connections.renew, [StoreUnavailable("the connection was closed")]
+
+    async def renew_and_fail(*given: Any) -> bool:
+        is_written = await renew(*given)
+        if lost:
+            raise lost.pop()
+        return is_written
+
+    monkeypatch.setattr(wallet._connections, "renew", renew_and_fail)
+    renewed = await wallet._refresh(old, upstream, refused=True)
+
+    assert renewed is not None and renewed.revision == old.revision + 1
+    assert provider.requests("/token/revocation") == revoked
 
 
 async def test_only_discovery_uses_the_account_that_is_meant_for_it(house: House) -> None:

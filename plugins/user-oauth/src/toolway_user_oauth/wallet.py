@@ -25,6 +25,8 @@ EARLY_SECONDS = 60.0
 OFFLINE_SECONDS = 3600.0
 """How long tokens that were read go on while the database is away."""
 LEASE_SECONDS = 30.0
+WRITING_SECONDS = 15.0
+"""How long writing down new tokens is tried: as long as nobody else has the lease, and refreshes with used-up ones."""
 PATIENCE, POLL_SECONDS = 30.0, 0.05
 """How long to wait for another node that refreshes."""
 
@@ -49,6 +51,7 @@ class Wallet:
         self._grants = grants
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._renewing: dict[Key, asyncio.Task[Connection | None]] = {}
+        self._unwritten: dict[Key, tuple[Connection, Tokens]] = {}
 
     async def connection(self, principal: str, upstream: Upstream) -> Connection | None:
         """The principal's connection with usable tokens, refreshed where needed; None: consent is needed.
@@ -141,7 +144,7 @@ class Wallet:
             return None if is_over or refused else old
         auth, private = cast(UserOAuth, upstream.auth), upstream.settings.allow_private
         try:
-            tokens = await self._grants.refresh(auth, old.tokens, allow_private=private)
+            tokens = self._left_over(old) or await self._grants.refresh(auth, old.tokens, allow_private=private)
         except GrantRefused as error:
             if error.reason == "invalid_grant":
                 log.info("%s of %s was not refreshed any more: consent is needed anew", upstream.name, old.principal)
@@ -155,11 +158,32 @@ class Wallet:
             if is_over or refused:
                 raise
             return old  # good for a while; tried again with the next request
-        if not await self._connections.renew(old, upstream, tokens):
+        is_written = await self._write(old, upstream, tokens)
+        held = await self._read((old.principal, old.upstream), upstream, self._kernel.parts.get(PART), None)
+        if not is_written and (held.connection is None or held.connection.tokens != tokens):
             await self._give_back(auth, tokens, private)
-        return (
-            await self._read((old.principal, old.upstream), upstream, self._kernel.parts.get(PART), None)
-        ).connection
+        return held.connection
+
+    def _left_over(self, old: Connection) -> Tokens | None:
+        """What the last refresh got and could not write down: the refresh token of the connection is used up."""
+        known, tokens = self._unwritten.pop((old.principal, old.upstream), (None, None))
+        return tokens if known == old else None
+
+    async def _write(self, old: Connection, upstream: Upstream, tokens: Tokens) -> bool:
+        """Whether this wrote them down; not when the connection was ended, or an attempt that failed did so after all.
+
+        Raises:
+            StoreUnavailable: the database is away for too long; they are written before the next refresh.
+        """
+        until = self._kernel.clock.monotonic() + WRITING_SECONDS
+        while True:
+            try:
+                return await self._connections.renew(old, upstream, tokens)
+            except StoreUnavailable:
+                if self._kernel.clock.monotonic() > until:
+                    self._unwritten[old.principal, old.upstream] = old, tokens
+                    raise
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _give_back(self, auth: UserOAuth, tokens: Tokens, private: bool) -> None:
         """The connection was ended while it was refreshed: what came must not stay valid."""
