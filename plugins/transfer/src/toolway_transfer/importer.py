@@ -21,7 +21,7 @@ from toolway_transfer.exporter import about
 from toolway_transfer.placing import Adapters, Placer
 from toolway_transfer.plugin import TransferSettings
 from toolway_transfer.reading import Wanted, parse
-from toolway_transfer.renames import Renamed, follow, free_name
+from toolway_transfer.renames import Renamed, follow, free_name, unclear
 from toolway_transfer.schemas import ImportedObject, ImportOrder, ImportReport
 
 REFUSALS = (Conflict, Forbidden, InvalidInput, NotFound, Unauthenticated)
@@ -55,11 +55,8 @@ class Importer:
         wanted = [one for one in known if not placer.is_left_out(one.kind)]
         whole = {kind for kind in parsed.kinds & placer.entities.keys() if not placer.is_left_out(kind)}
         report = ImportReport(outcome="done", source=parsed.source, objects=[], notes=parsed.notes)
-        every = (
-            rows
-            + await self._placed(placer, wanted, whole if order.mode == "replace" else set(), bool(rows))
-            + left_out
-        )
+        removing = whole if order.mode == "replace" else set()
+        every = rows + await self._placed(placer, wanted, removing, report.notes, is_off=bool(rows)) + left_out
         places = {(one.kind, one.name): place for place, one in enumerate(parsed.wanted)}
         report.objects = sorted(every, key=lambda row: places.get((row.kind, row.name), len(places)))
         if any(row.action == "failed" for row in report.objects):
@@ -71,9 +68,9 @@ class Importer:
         return report
 
     async def _placed(
-        self, placer: Placer, wanted: Sequence[Wanted], whole: Collection[str], is_off: bool
+        self, placer: Placer, wanted: Sequence[Wanted], whole: Collection[str], notes: list[str], *, is_off: bool
     ) -> list[ImportedObject]:
-        """The rows of all; nothing stays when one of them failed, or nothing is to stay.
+        """The rows of all, and `notes` on them; nothing stays when one of them failed, or nothing is to stay.
 
         What collections have that come `whole` and the document does not is removed.
         """
@@ -84,7 +81,7 @@ class Importer:
         actor = placer.incoming.principal.id
         with contextlib.suppress(_Undone):
             async with self._kernel.database.change(" ".join(parts), actor, "import", "import") as tx:
-                renamed = await _renamed(placer, tx, wanted) if placer.on_conflict == "rename" else wanted
+                renamed = await _renamed(placer, tx, wanted, notes) if placer.on_conflict == "rename" else wanted
                 rows += await _in_rounds(placer, tx, renamed)
                 is_off = is_off or any(row.action == "failed" for row in rows)
                 rows += [] if is_off else await _removed(placer, tx, renamed, whole)
@@ -114,8 +111,8 @@ class Importer:
                 await asyncio.gather(*map(refresh, made))
 
 
-async def _renamed(placer: Placer, tx: Change, wanted: Sequence[Wanted]) -> list[Wanted]:
-    """The same objects, those with another name that exist and are different; references follow."""
+async def _renamed(placer: Placer, tx: Change, wanted: Sequence[Wanted], notes: list[str]) -> list[Wanted]:
+    """The same objects, those with another name that exist and are different; references follow, or are noted."""
     renamed: dict[str, dict[str, str]] = {}
     for one in wanted:
         with contextlib.suppress(*REFUSALS):
@@ -125,6 +122,7 @@ async def _renamed(placer: Placer, tx: Change, wanted: Sequence[Wanted]) -> list
                 taken = {each.name for each in await placer.entities[one.kind].list(tx)}
                 names = {each.value["name"] for each in wanted if each.kind == one.kind}
                 own[one.value["name"]] = free_name(one.value["name"], taken | names | {*own.values()})
+    notes += [note for one in wanted for note in unclear(one.kind, one.value, renamed)]
     return [_moved(one, renamed) for one in wanted]
 
 
