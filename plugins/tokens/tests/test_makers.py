@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from token_node import ACCOUNTS, ADMIN_PRINCIPAL, Node
 
 from toolway.hookspecs.accounts import Account
-from toolway.hookspecs.auth import Principal
-from toolway.hookspecs.permissions import Limits, Permission, Permissions
+from toolway.hookspecs.auth import Authenticated, Principal
+from toolway.hookspecs.permissions import Limits, Permission, Permissions, networks
 from toolway.plugin import Forbidden, Unauthenticated
 from toolway_tokens.makers import objection
 from toolway_tokens.narrowing import Reach, excess, narrowed
@@ -40,7 +40,7 @@ async def test_for_oneself_and_by_administrators(node: Node, maker: str, subject
     token, value = await node.make(principal(maker), subject=subject)
 
     assert (token.maker, token.subject) == (maker, subject or maker)
-    assert (await node.maker_with(value)).id == token.subject
+    assert (await node.maker_with(value)).principal.id == token.subject
 
 
 @pytest.mark.parametrize("subject", ["user:bob", "user:root", "service:lone", "service:bot", "admin", "user:nobody"])
@@ -51,11 +51,27 @@ async def test_not_for_strangers_who_look_like_those_that_do_not_exist(node: Nod
         await node.make(principal("user:alice"), subject=subject, **BOUNDED)
 
 
+async def test_what_a_credential_of_another_kind_makes_ends_with_it_and_stays_in_its_networks(node: Node) -> None:
+    who = Authenticated(
+        ACCOUNTS.principal("user:alice", "card:1"), networks=networks(["10.0.0.0/8"]), ends_at=node.clock.time + 60
+    )
+
+    token, _ = await node.make(who)
+    narrower, _ = await node.make(who, ttl="59s", networks=["10.1.0.0/16"])
+
+    assert (token.expires_at, token.networks) == (who.ends_at, ("10.0.0.0/8",))
+    assert (narrower.expires_at, narrower.networks) == (node.clock.time + 59, ("10.1.0.0/16",))
+    with pytest.raises(Forbidden, match="does not cover its end"):
+        await node.make(who, ttl="61s")
+    with pytest.raises(Forbidden, match="does not cover its networks"):
+        await node.make(who, networks=["192.0.2.0/24"])
+
+
 async def test_administrators_do_not_become_the_local_admin(node: Node) -> None:
     with pytest.raises(Forbidden, match="only the local admin"):
         await node.make(principal("user:root"), subject="admin")
     token, value = await node.make(ADMIN_PRINCIPAL)
-    assert (await node.maker_with(value)).id == token.subject == "admin"
+    assert (await node.maker_with(value)).principal.id == token.subject == "admin"
 
 
 @pytest.mark.parametrize(

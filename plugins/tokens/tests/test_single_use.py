@@ -37,7 +37,7 @@ async def run(node: Node, principal: Principal, outcome: Reply | BaseException =
 
 async def one_time(node: Node) -> tuple[str, Principal]:
     _, value = await node.make(subject="user:alice", single_use=True)
-    return value, await node.maker_with(value)
+    return value, (await node.maker_with(value)).principal
 
 
 async def test_of_fifty_calls_on_two_nodes_one_succeeds(node: Node, make_node: MakeNode) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from toolway.hookspecs.accounts import ADMIN
 from toolway.hookspecs.api import ANY
-from toolway.hookspecs.auth import Principal
+from toolway.hookspecs.auth import Authenticated, Principal
 from toolway.hookspecs.permissions import Limits
 from toolway.plugin import Forbidden, InvalidInput, Kernel
 from toolway_tokens.authenticator import Names
@@ -25,18 +25,21 @@ from toolway_tokens.token import PREFIX, Token
 
 
 class Maker(msgspec.Struct, frozen=True):
-    """Who makes a token, and with what: `token` is the one of ours that the request carried, if any."""
+    """Who makes a token, and with what credential: `token` is the one of ours that it is, if any."""
 
-    principal: Principal
+    who: Authenticated
     token: Token | None
+
+    @property
+    def principal(self) -> Principal:
+        """Whose credential it is."""
+        return self.who.principal
 
     @property
     def reach(self) -> Reach:
         """What the maker's own credential is good for."""
-        limits = self.principal.limits or NO_LIMITS
-        if self.token is None:
-            return Reach(limits, single_use=self.principal.single_use)
-        return Reach(limits, self.token.networks, self.token.expires_at, self.principal.single_use)
+        who, limits = self.who, self.principal.limits or NO_LIMITS
+        return Reach(limits, tuple(map(str, who.networks)), who.ends_at or None, self.principal.single_use)
 
     @property
     def is_sponsored(self) -> bool:
@@ -59,11 +62,12 @@ class Issuer:
         self._names = names
         self._settings = settings
 
-    async def maker(self, principal: Principal) -> Maker:
-        """The principal of a request with its token."""
-        if not principal.credential.startswith(PREFIX):
-            return Maker(principal, None)
-        return Maker(principal, await self._catalog.find(principal.credential.removeprefix(PREFIX)))
+    async def maker(self, who: Authenticated) -> Maker:
+        """Who sends a request, with their token."""
+        credential = who.principal.credential
+        if not credential.startswith(PREFIX):
+            return Maker(who, None)
+        return Maker(who, await self._catalog.find(credential.removeprefix(PREFIX)))
 
     async def make(self, maker: Maker, asked: NewToken) -> tuple[Token, str]:
         """The token's entry in the catalog and its value.

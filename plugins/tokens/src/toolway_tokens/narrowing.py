@@ -12,7 +12,7 @@ NO_LIMITS = Limits()
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What a credential is good for: its limits, client networks, and when it ends (Unix seconds; None: unknown)."""
+    """What a credential is good for: its limits, client networks, and when it ends (Unix seconds; None: never)."""
 
     limits: Limits = NO_LIMITS
     networks: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ class TokenOperations:
     async def create(self, incoming: Incoming) -> Response:
         """Make a token; its value is in the answer and nowhere else."""
         asked: NewToken = incoming.body
-        token, value = await self._issuer.make(await self._issuer.maker(incoming.principal), asked)
+        token, value = await self._issuer.make(await self._issuer.maker(incoming.who), asked)
         made = MadeToken(**view(token, self._kernel.clock.now(), token=value))
         return document(made, 201, {"location": f"/api/v1/tokens/{token.jti}"})
 

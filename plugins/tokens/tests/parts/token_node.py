@@ -74,21 +74,22 @@ class Node:
     def describe(self, action: str, name: str) -> Resource:
         return Resource(name)
 
-    async def make(self, maker: Principal = ADMIN_PRINCIPAL, **asked: Any) -> tuple[Token, str]:
-        """A token of the catalog, with its value."""
+    async def make(self, maker: Principal | Authenticated = ADMIN_PRINCIPAL, **asked: Any) -> tuple[Token, str]:
+        """A token of the catalog, with its value; made with a credential that has no end, or with this one."""
         issuer = self.parts.issuer
-        return await issuer.make(await issuer.maker(maker), NewToken(**asked))
+        who = Authenticated(maker) if isinstance(maker, Principal) else maker
+        return await issuer.make(await issuer.maker(who), NewToken(**asked))
 
     async def ask(self, value: str, server: str | None = "s") -> Authenticated | None:
         """Who presents it."""
         context = AuthContext(server, "192.0.2.1", "/mcp", "client/1")
         return await self.parts.authenticator.authenticate(Credentials("bearer", value), context)
 
-    async def maker_with(self, value: str) -> Principal:
-        """The principal of whoever presents it."""
+    async def maker_with(self, value: str) -> Authenticated:
+        """Whoever presents it."""
         found = await self.ask(value)
         assert found is not None
-        return found.principal
+        return found
 
 
 MakeNode = Callable[..., Awaitable[Node]]
