@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -167,6 +169,28 @@ async def test_without_the_database_a_session_that_was_read_is_good_for_an_hour_
     with pytest.raises(StoreUnavailable):
         await sessions.find("session", first[1])
     sessions.forget(frozenset({"*"}))
+
+
+async def test_a_session_that_ends_while_it_is_read_is_not_good_without_the_database(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, value = await node.open()
+    read = node.store.read
+
+    @asynccontextmanager
+    async def read_slowly() -> AsyncIterator[Any]:
+        async with read() as tx:
+            yield tx
+        await node.end(name)
+        node.sessions.forget(frozenset({f"session:{name}"}))
+
+    with monkeypatch.context() as slow:
+        slow.setattr(node.store, "read", read_slowly)
+        await node.sessions.find("session", value)
+    monkeypatch.setattr(node.store, "_sessions", _broken)
+
+    with pytest.raises(StoreUnavailable):
+        await node.sessions.find("session", value)
 
 
 def _broken() -> Any:

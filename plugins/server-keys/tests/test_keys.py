@@ -16,6 +16,7 @@ from sqlmodel import select
 from toolway.catalog.models import RevocationRow
 from toolway.hookspecs.auth import AuthContext, Credentials, Resource
 from toolway.plugin import Conflict, InvalidInput, NotFound, StoreUnavailable, Unauthenticated
+from toolway_server_keys.key import Key
 from toolway_server_keys.notation import base62, new_id, new_secret, written
 from toolway_testing.clock import MovedClock
 
@@ -287,6 +288,27 @@ async def test_a_key_that_another_node_revoked_is_not_known_when_the_database_go
     assert not await other.is_open(value)
     with pytest.raises(StoreUnavailable):
         await other.ask(pruned)
+
+
+async def test_a_key_that_is_revoked_while_it_is_read_is_not_remembered(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, value = await node.make()
+    find = node.parts.store.find
+
+    async def find_slowly(key_id: str) -> Key | None:
+        found = await find(key_id)
+        await node.revoke(key)
+        await node.reload()
+        return found
+
+    with monkeypatch.context() as slow:
+        slow.setattr(node.parts.store, "find", find_slowly)
+        await node.ask(value)
+    monkeypatch.setattr(node.database, "read", _away)
+
+    with pytest.raises(StoreUnavailable):
+        await node.ask(value)
 
 
 async def test_an_expired_key_stays_expired_without_the_database(

@@ -39,10 +39,11 @@ class KnownKeys:
         self._store = store
         self._clock = clock
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._changes = 0
 
     async def find(self, key_id: str) -> Key | None:
         """The key; raises StoreUnavailable when it cannot be read and was not read lately."""
-        now = self._clock.monotonic()
+        now, before = self._clock.monotonic(), self._changes
         try:
             key = await self._store.find(key_id)
         except StoreUnavailable:
@@ -50,6 +51,8 @@ class KnownKeys:
             if known is None or now - known.at > PATIENT_SECONDS:
                 raise
             return known.key
+        if before != self._changes:  # it may be from before what was read again meanwhile
+            return key
         self._known.pop(key_id, None)
         if key is not None:
             self._known[key_id] = Known(key, now)
@@ -67,6 +70,7 @@ class KnownKeys:
         await self._read_again(tx, wanted)
 
     async def _read_again(self, tx: Transaction, ids: Sequence[str]) -> None:
+        self._changes += 1
         now = self._clock.monotonic()
         keys = await self._store.found(tx, ids)
         for key_id in ids:

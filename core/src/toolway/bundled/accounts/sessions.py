@@ -90,9 +90,12 @@ class Sessions:
 
     def forget(self, keys: frozenset[str]) -> None:
         """Sessions with these revoke keys must be read again; `*` is in all of them."""
-        for digest, known in list(self._known.items()):
-            if not keys.isdisjoint({"*", f"session:{known.row.name}", known.row.account}):
-                del self._known[digest]
+
+        def is_kept(known: Session) -> bool:
+            return keys.isdisjoint({"*", f"session:{known.row.name}", known.row.account})
+
+        # What is being read just now goes into the old one, and is not remembered.
+        self._known = {digest: known for digest, known in self._known.items() if is_kept(known)}
 
     async def save(self) -> None:
         """Write down when sessions were last used, all in one go."""
@@ -118,6 +121,7 @@ class Sessions:
             await tx.session.exec(delete(SessionRow).where(over))
 
     async def _read(self, digest: bytes) -> SessionRow | None:
+        remembered = self._known
         try:
             async with self._database.read() as tx:
                 found = await tx.session.exec(select(SessionRow).where(SessionRow.digest == digest))
@@ -128,9 +132,9 @@ class Sessions:
                 raise
             return known.row
         if row is not None:
-            self._known[digest] = Session(row, self._clock.monotonic())
-            if len(self._known) > REMEMBERED:
-                del self._known[next(iter(self._known))]
+            remembered[digest] = Session(row, self._clock.monotonic())
+            if len(remembered) > REMEMBERED:
+                del remembered[next(iter(remembered))]
         return row
 
 
