@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from toolway_testing.gateway import RunningGateway, StartGateway
@@ -65,6 +66,15 @@ async def test_a_hidden_credential_that_nothing_is_stored_for_is_refused(pair: P
     refused = await pair.front.api("POST", "/upstreams", pair.body("sealed:hidden"))
 
     assert (refused.status, refused.content["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize("value", ["[redacted]", "literal:[redacted]", "Bearer [redacted]"])
+async def test_what_stands_in_place_of_a_removed_credential_is_refused_as_one(pair: Pair, value: str) -> None:
+    refused = await pair.front.api("PUT", "/upstreams/behind", pair.body(value))
+
+    assert (refused.status, refused.content["code"]) == (400, "invalid_input")
+    assert refused.content["errors"][0]["pointer"] == "/auth/token"
+    assert "send the credential itself" in refused.content["detail"]
 
 
 async def test_a_refused_body_does_not_repeat_its_credential(pair: Pair) -> None:

@@ -149,6 +149,43 @@ def test_a_value_is_removed_when_its_field_has_a_secret_name() -> None:
     assert MASKER.redact("", "password") == ""
 
 
+REFERENCES = (
+    "sealed:hidden",
+    "env:BILLING_TOKEN",
+    "file:/run/secrets/bill-token.txt",
+    "vault:kv/toolway/issues#token",
+    "vault:database/creds/role#{username} {password}",
+    "vault:kv/db#{user}:{password:url}",
+    "vault:kv/db#postgresql+psycopg://{user}:{password:url}@db/toolway",
+    "aws-secrets:arn:aws:secretsmanager:eu-central-1:12345678:secret:billing-a1b2c3#token",
+)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_reference_is_kept_in_a_field_with_a_secret_name(reference: str) -> None:
+    assert MASKER.redact(reference, "token") == reference
+    assert MASKER.redact(reference) == reference
+
+
+@pytest.mark.parametrize("reference", [each for each in REFERENCES if "://" not in each])
+def test_a_reference_is_kept_in_a_document(reference: str) -> None:
+    document = json.dumps({"auth": {"token": reference}, "headers": {"X-Api-Key": reference}})
+
+    assert MASKER.redact(document) == document
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("s3cr3t-token-value", "literal:hunter2", "sealed:billing:AAECAwQFBgc", "sealed:hidden2", "user:pass", "env:"),
+        *("env:X hunter2", f"env:{SECRETS['GitHub']}", f"vault:kv/x#{{field}} {SECRETS['GitHub']}"),
+    ],
+)
+def test_what_only_looks_like_a_reference_is_removed_in_a_field_with_a_secret_name(value: str) -> None:
+    assert MASKER.redact(value, "token") == REDACTED
+    assert json.loads(MASKER.redact(json.dumps({"token": value})))["token"].endswith(REDACTED)
+
+
 def test_email_addresses_are_removed_when_wanted() -> None:
     text = "asked by alice.b+c@mail.example.org."
 

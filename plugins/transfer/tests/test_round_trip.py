@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transferring import PASSPHRASE, actions, exported, exported_with_credentials, imported
+from transferring import PASSPHRASE, actions, document, exported, exported_with_credentials, imported, only_row
 
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_transfer.export_command import formatted
@@ -76,6 +76,50 @@ async def test_an_export_that_was_imported_is_exported_as_the_same_bytes(
     missing = {row["name"]: row["missing"] for row in report["objects"] if row["missing"]}
     assert missing == {"billing": ["/auth/token", "/headers/X-Key"]}
     assert formatted(await exported(bare)) == formatted(plain), "without credentials too"
+
+
+@pytest.mark.skipif(find_spec("toolway_masking") is None, reason="needs toolway-masking")
+async def test_masking_leaves_the_places_of_credentials_in_an_export(gateway: StartGateway, tmp_path: Path) -> None:
+    first = await gateway(enable=["transfer", "masking"], api_references=["env"], data_dir=tmp_path / "first")
+    headers = {"X-Key": "another-secret", "X-Auth-Token": "env:BILLING_TOKEN"}
+    (body,) = [{**each, "headers": headers} for kind, each in OBJECTS if kind == "upstreams"]
+    body |= {"owner": "", "description": f"it takes password=hunter2, or {first.token}"}
+    assert (await first.api("POST", "/upstreams", body)).status == 201
+    plain, sealed = await exported(first), await exported_with_credentials(first)
+
+    (shown,) = plain["objects"]["upstreams"]
+    assert shown["auth"]["token"] == shown["headers"]["X-Key"] == "sealed:hidden"
+    assert shown["headers"]["X-Auth-Token"] == "env:BILLING_TOKEN"
+    assert shown["description"] == "it takes password=[redacted] or [redacted]"
+    for name, file, missing in (("second", sealed, []), ("third", plain, ["/auth/token", "/headers/X-Key"])):
+        gate = await gateway(enable=["transfer", "masking"], api_references=["env"], data_dir=tmp_path / name)
+        report = await imported(gate, file, passphrase=PASSPHRASE, trusted=True)
+        assert only_row(report)["missing"] == missing, report
+        assert formatted(await exported(gate)) == formatted(plain)
+
+
+async def test_a_secret_that_is_a_part_of_a_placeholder_leaves_it_as_it_is(gateway: StartGateway) -> None:
+    gate = await gateway(enable=["transfer"])
+    gate.gateway.kernel.secrets.know("hidden")
+    body = {"name": "a", "endpoints": ["https://a.example.com/"], "auth": {"type": "bearer", "token": "x"}}
+    assert (await gate.api("POST", "/upstreams", {**body, "description": "hidden", "enabled": False})).status == 201
+
+    (shown,) = (await exported(gate))["objects"]["upstreams"]
+
+    assert (shown["auth"]["token"], shown["description"]) == ("sealed:hidden", "[redacted]")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_an_import_refuses_what_stands_in_place_of_a_removed_credential(
+    gateway: StartGateway, trusted: bool
+) -> None:
+    gate = await gateway(enable=["transfer"])
+    body = {"name": "a", "endpoints": ["https://a.example.com/"], "auth": {"type": "bearer", "token": "[redacted]"}}
+
+    report = await imported(gate, document(upstreams=[body]), trusted=trusted)
+
+    assert report["outcome"] == "refused"
+    assert "sealed:hidden" in only_row(report)["reason"]
 
 
 async def test_some_objects_can_be_exported_and_what_the_file_declares_when_it_is_named(gateway: StartGateway) -> None:

@@ -12,7 +12,7 @@ from toolway_masking import cards, forms, names
 from toolway_masking.encoded import Encoded
 from toolway_masking.expressions import LONGEST, checked, compiled
 from toolway_masking.presented import Presented
-from toolway_masking.values import REDACTED, masked
+from toolway_masking.values import REDACTED, is_reference, masked
 
 
 class Masker:
@@ -53,6 +53,8 @@ class Masker:
 
     def redact(self, text: str, key: str | None = None) -> str:
         """See `Redactor`."""
+        if is_reference(text) and self._whole.search(text) is None:
+            return text
         if key is not None and text and self.is_secret(key[:LONGEST]):
             return REDACTED
         for value in self.presented.values():

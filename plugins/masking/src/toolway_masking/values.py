@@ -12,8 +12,17 @@ _BARE = re.compile(r"[^\s,;&\"'<>(){}\[\]\\]+")
 _WORD = re.compile(r"[^\s&\"'\\]+")
 _LINE = re.compile(r"[^\r\n\"'\\]+")
 _HARMLESS = frozenset({"null", "None", "true", "false", "True", "False"})
-_REFERENCE = re.compile(r"(?:env|file|stored|vault|aws-secrets):[\w./#@-]+[,;:)]?")
+_REFERENCE = re.compile(
+    r"(?:env|file|vault|aws-secrets):[\w./#@:+=~-]+[,;)]?"
+    r"|vault:[\w./@-]+#(?:[\w.:/+@-]|\{[\w.-]+(?::url)?\} ?)+"  # a text with fields in it
+    r"|sealed:hidden"  # what stands in place of a stored credential
+)
 _PLACEHOLDER = re.compile(r"(?:Bearer |Basic )?<[a-z ]{1,20}>(?: <[a-z ]{1,20}>)?")
+
+
+def is_reference(text: str) -> bool:
+    """Whether it says where a secret is, and not what it is."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def masked(text: str, at: int, quote: str, *, whole_line: bool) -> tuple[str, int]:
@@ -41,7 +50,7 @@ def _bare(text: str, at: int, quote: str, form: re.Pattern[str]) -> tuple[str, i
     if text.startswith(REDACTED, at):
         return REDACTED, at + len(REDACTED)
     found = (_BARE if quote else form).match(text, at)
-    if found is None or found[0] in _HARMLESS or _REFERENCE.fullmatch(found[0]) or _PLACEHOLDER.fullmatch(found[0]):
+    if found is None or found[0] in _HARMLESS or is_reference(found[0]) or _PLACEHOLDER.fullmatch(found[0]):
         return "", at
     return f"{quote}{REDACTED}{quote}", found.end()
 
@@ -50,7 +59,7 @@ def _quoted(text: str, opened: re.Match[str]) -> tuple[str, int]:
     """What a quoted value becomes, and where its end is: the mark that ends it, or the end of the text."""
     end = _end(text, opened.end(), len(opened[1]), opened[2])
     value = text[opened.end() : end]
-    return value if not value or _REFERENCE.fullmatch(value) else REDACTED, end
+    return value if not value or is_reference(value) else REDACTED, end
 
 
 def _end(text: str, start: int, depth: int, mark: str) -> int:

@@ -11,6 +11,7 @@ import msgspec
 
 from toolway.hookspecs.api import ANY, Incoming
 from toolway.hookspecs.auth import Resource
+from toolway.hookspecs.definitions import HIDDEN
 from toolway.hookspecs.system import Entity, Stored, Transaction
 from toolway.plugin import Kernel, NotFound
 from toolway_transfer.credentials import leaves, replaced, taken_out
@@ -77,8 +78,8 @@ class Exporter:
         if self._kernel.redact(text) == text:
             return objects
         texts = {pointer: self._kernel.redact(text, pointer.rpartition("/")[2]) for pointer, text in leaves(objects)}
-        named = {pointer: text for pointer, text in leaves(objects) if re.fullmatch(r"/[^/]+/\d+/name", pointer)}
-        return dict(replaced(objects, texts | named))
+        kept = {at: text for at, text in leaves(objects) if text == HIDDEN or re.fullmatch(r"/[^/]+/\d+/name", at)}
+        return dict(replaced(objects, texts | kept))
 
 
 def entity_of(entities: Mapping[str, Entity], kind: str) -> Entity:

@@ -125,6 +125,9 @@ class UpstreamEntity(Rowed):
     def _accepted(self, upstream: str, text: str) -> str:
         """A reference as it is, a value encrypted."""
         scheme, _, rest = text.partition(":")
+        if "[redacted]" in text:
+            what = "must not have [redacted] in it, which stands where a credential was removed"
+            raise ValueError(f"{what}; send the credential itself, or {HIDDEN!r} to keep what is stored")
         if text and not (scheme in self._schemes and rest):
             return f"sealed:{upstream}:{self.kernel.seal.seal(credential_purpose(upstream), text.encode())}"
         if scheme in self._refused:
