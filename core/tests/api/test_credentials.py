@@ -77,6 +77,33 @@ async def test_what_stands_in_place_of_a_removed_credential_is_refused_as_one(pa
     assert "send the credential itself" in refused.content["detail"]
 
 
+@pytest.mark.parametrize("reference", ["vault:kv/billing#token", "aws-secrets:billing"])
+async def test_a_reference_of_a_scheme_that_no_enabled_plugin_has_is_refused(pair: Pair, reference: str) -> None:
+    refused = await pair.front.api("PUT", "/upstreams/behind", pair.body(reference))
+
+    assert (refused.status, refused.content["code"]) == (400, "invalid_input")
+    assert refused.content["errors"][0]["pointer"] == "/auth/token"
+    scheme = reference.partition(":")[0]
+    assert f"enable the plugin that brings it, or write literal:{scheme}:" in refused.content["detail"]
+
+
+@pytest.mark.parametrize(
+    "value", ["user:password", "vault", "vault:", "vaulted:a/b#c", "https://a.example.com/#b", "literal:"]
+)
+async def test_a_value_that_has_a_colon_is_a_credential(pair: Pair, value: str) -> None:
+    put = await pair.front.api("PUT", "/upstreams/behind", pair.body(value))
+
+    assert (put.status, put.content["auth"]["token"]) == (201, "sealed:hidden")
+
+
+async def test_a_value_that_looks_like_a_reference_is_sent_as_a_literal_and_stored_encrypted(pair: Pair) -> None:
+    assert (await pair.front.api("PUT", "/upstreams/behind", pair.body("literal:vault:kv/a#b"))).status == 201
+    assert b"vault:kv" not in pair.stored()
+
+    assert (await pair.front.api("PUT", "/upstreams/behind", pair.body(f"literal:{pair.behind.token}"))).status == 200
+    assert await pair.status() == 200
+
+
 async def test_a_refused_body_does_not_repeat_its_credential(pair: Pair) -> None:
     refused = await pair.front.api("POST", "/upstreams", pair.body("hunter2", retries=99))
 

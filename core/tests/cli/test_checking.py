@@ -97,6 +97,21 @@ def test_tls_files_that_cannot_be_used_are_an_error(file: Path) -> None:
     assert (finding.level, finding.message.partition(" (")[0]) == ("error", "gateway.tls cannot be used")
 
 
+def test_a_reference_of_a_scheme_that_no_enabled_plugin_has_is_an_error(file: Path) -> None:
+    with file.open("a") as more:
+        more.write('[[upstreams]]\nname = "billing"\nendpoints = ["https://billing.example.com/mcp"]\n')
+        more.write('auth = { type = "bearer", token = "vault:kv/billing#token" }\n')
+        more.write('headers = { "X-Known" = "env:KNOWN", "X-Other" = "other:a" }\n')
+
+    (finding,) = check_configuration(file)
+
+    assert finding.level == "error"
+    assert "upstream 'billing': auth.token must not be a reference of the scheme 'vault'" in finding.message
+    assert "headers.X-Other must not be a reference of the scheme 'other'" in finding.message
+    assert "enable the plugin that brings it" in finding.message
+    assert "X-Known" not in finding.message
+
+
 @pytest.mark.server
 def test_an_empty_postgresql_database_stays_empty(file: Path, postgres_url: str) -> None:
     with file.open("a") as more:

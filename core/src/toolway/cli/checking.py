@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from pydantic import ValidationError
 
 from toolway.app import build_gateway, is_guarded, load_plugins
+from toolway.bundled.registry.credentials import unknown
 from toolway.catalog.definitions import Definitions
 from toolway.cli.schema import configuration_schema
 from toolway.cli.serve import refuse_open_doors
@@ -19,11 +21,13 @@ from toolway.config import Config, load_config
 from toolway.edge.door import tls_options
 from toolway.errors import ToolwayError
 from toolway.hookspecs import routing, secrets as secret_hooks, system
+from toolway.hookspecs.definitions import UpstreamSettings
 from toolway.keep import Holder, Keeper
 from toolway.kernel import GatewayKernel
 from toolway.keyring import prepare_directory
 from toolway.migrations.run import kernel_history, pending
 from toolway.plugin import Kernel
+from toolway.validation import refusal
 
 
 class Finding(NamedTuple):
@@ -76,6 +80,7 @@ async def _check(config: Config, findings: list[Finding], look: Look | None) -> 
             gateway = await build_gateway(await _spared(config, holder, Path(scratch), findings), holder)
             refuse_open_doors(config, lambda: is_guarded(gateway.plugins, gateway.kernel))
             findings += [Finding("error", problem) for problem in gateway.plane.catalog.problems]
+            findings += _unresolvable(gateway.plane.catalog.configured.upstreams, gateway.kernel.secrets.schemes())
             gateway.kernel.config = config
             if look is not None:
                 await look(gateway.kernel)
@@ -108,6 +113,21 @@ async def _schema(config: Config) -> dict[str, Any]:
     kinds = {kind.kind: kind for kind in plugins.collect(routing.toolway_upstream_kinds, kernel)}
     auths = {auth.type: auth for auth in plugins.collect(secret_hooks.toolway_upstream_auths, kernel)}
     return configuration_schema(plugins.settings_classes(), Definitions(kinds, auths))
+
+
+def _unresolvable(upstreams: Iterable[UpstreamSettings], schemes: Collection[str]) -> Iterator[Finding]:
+    """References of schemes that are not known."""
+
+    def known(reference: str) -> str:
+        if (scheme := reference.partition(":")[0]) not in schemes:
+            raise unknown(scheme)
+        return reference
+
+    for each in upstreams:
+        try:
+            type(each).model_validate(each.model_dump(exclude_unset=True), context=known)
+        except ValidationError as error:
+            yield Finding("error", refusal(error, type(each), f"upstream {each.name!r}: ").message)
 
 
 def _literals(value: Any, path: str = "") -> Iterator[str]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from toolway.hookspecs.secrets import Secret
 from toolway.plugin import Kernel, SecretUnavailable
 
+BROUGHT = frozenset({"vault", "aws-secrets"})
+"""Schemes of references that plugins bring, whether they are enabled or not."""
+
 
 def credential_purpose(upstream: str) -> str:
     """What a credential's seal is bound to."""
     return f"credential:{upstream}"
+
+
+def unknown(scheme: str) -> ValueError:
+    """What is said of a reference of a scheme that is not there."""
+    what = f"must not be a reference of the scheme {scheme!r}, which is not known here"
+    return ValueError(f"{what}; enable the plugin that brings it, or write literal:{scheme}:… for a value as it stands")
 
 
 class SealedScheme:

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict
 from sqlmodel import select
 
-from toolway.bundled.registry.credentials import credential_purpose
+from toolway.bundled.registry.credentials import BROUGHT, credential_purpose, unknown
 from toolway.bundled.registry.models import ServerRow, UpstreamRow
 from toolway.hookspecs.catalog import Definitions
 from toolway.hookspecs.definitions import HIDDEN, ServerSettings, UpstreamSettings
@@ -108,7 +108,7 @@ class UnreadUpstream(UpstreamSettings):
 
 
 class UpstreamEntity(Rowed):
-    """Upstreams. A text that begins with none of the known secret schemes is a value, not a reference.
+    """Upstreams. A text that begins with none of the known secret schemes is a value, as what is after `literal:` is.
 
     Bodies may refer to secrets of other schemes than `OWN_SCHEMES` only as far as `gateway.api_references` allows them.
     """
@@ -128,6 +128,10 @@ class UpstreamEntity(Rowed):
         if "[redacted]" in text:
             what = "must not have [redacted] in it, which stands where a credential was removed"
             raise ValueError(f"{what}; send the credential itself, or {HIDDEN!r} to keep what is stored")
+        if rest and scheme in BROUGHT - self._schemes:
+            raise unknown(scheme)
+        if rest and scheme == "literal":
+            scheme, text = "", rest
         if text and not (scheme in self._schemes and rest):
             return f"sealed:{upstream}:{self.kernel.seal.seal(credential_purpose(upstream), text.encode())}"
         if scheme in self._refused:
