@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ async def test_a_change_is_recorded_with_who_made_it_from_where_and_what_it_was_
     assert updated["before"]["description"] == ""
     assert updated["after"]["description"] == "pays"
     assert deleted["after"] is None
+
+
+@pytest.mark.skipif(
+    not all(find_spec(f"toolway_{each}") for each in ("masking", "tokens")), reason="needs toolway-masking and -tokens"
+)
+async def test_the_id_of_a_token_is_recorded_with_masking_too(gateway: StartGateway) -> None:
+    gate = await started(gateway, enable=["masking", "audit", "tokens"])
+    made = (await gate.api("POST", "/tokens", {})).content
+
+    assert (await gate.api("POST", "/upstreams", UPSTREAM, token=made["token"])).status == 201
+
+    (record,) = await found(gate, "&object=upstreams/billing")
+    assert record["credential"] == f"token:{made['name']}"
 
 
 async def test_a_change_whose_record_cannot_be_written_does_not_happen(gate: RunningGateway) -> None:

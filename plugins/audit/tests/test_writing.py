@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, strategies as st
@@ -22,6 +23,17 @@ def test_every_text_is_redacted_also_names_of_members() -> None:
 
     assert json.loads(entry.after) == {"[redacted]": ["a [redacted] b", 1, None, True]}
     assert SCRIBE.entry(Event(0.0, "tools/call", "a/hush", "ok", "user:hush")).object == "a/[redacted]"
+
+
+@pytest.mark.parametrize("value", [None, {"a": 1}])
+def test_the_kind_of_a_credential_is_not_taken_for_a_field_with_a_secret_value(value: object) -> None:
+    scribe = Scribe("node", lambda text, key=None: re.sub(r"token:\w+|hush", "[redacted]", text), lambda: ())
+
+    kept, redacted = (
+        scribe.entry(told(credential=each, after=value)) for each in ("token:e5885723cab10bff", "token:hush")
+    )
+
+    assert (kept.credential, redacted.credential) == ("token:e5885723cab10bff", "token:[redacted]")
 
 
 @pytest.mark.parametrize(
