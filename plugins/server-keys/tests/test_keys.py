@@ -336,7 +336,7 @@ async def test_every_change_is_told_to_the_trail_without_secrets(node: Node, cap
     told = [json.loads(record.getMessage()) for record in caplog.records if record.name == "toolway.audit"]
 
     assert [each["action"].removeprefix("server-keys.") for each in told] == ["create", "rotate", "revoke"]
-    assert {(each["actor"], each["object"]) for each in told} == {("admin", key.id)}
+    assert {(each["actor"], each["object"]) for each in told} == {("admin", f"server-keys/{key.id}")}
     assert told[0]["before"] is None and told[0]["after"]["servers"] == ["billing"]
     assert [told[1][when]["generation"] for when in ("before", "after")] == [1, 2]
     assert told[2]["before"]["revoked_at"] is None and told[2]["after"]["revoked_at"] == node.clock.time

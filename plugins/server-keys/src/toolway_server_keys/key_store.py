@@ -65,7 +65,7 @@ class KeyStore:
 
     async def add(self, key: Key, actor: str) -> None:
         """A new one."""
-        async with self._database.change(PART, actor, "server-keys.create", key.id) as tx:
+        async with self._database.change(PART, actor, "server-keys.create", f"{PART}/{key.id}") as tx:
             await self._database.alone(tx, SERVERS)
             tx.after = key.trail
             tx.session.add(row_of(key))
@@ -77,7 +77,7 @@ class KeyStore:
         Raises:
             NotFound: it was removed meanwhile. Conflict: it is revoked or has expired.
         """
-        async with self._database.change(PART, actor, "server-keys.rotate", key_id) as tx:
+        async with self._database.change(PART, actor, "server-keys.rotate", f"{PART}/{key_id}") as tx:
             await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key_id)
             if row is None:
@@ -95,7 +95,7 @@ class KeyStore:
 
     async def revoke(self, key: Key, actor: str) -> None:
         """End a key with all its secrets; each node forgets them within a second. Raises NotFound."""
-        async with self._database.change(PART, actor, "server-keys.revoke", key.id) as tx:
+        async with self._database.change(PART, actor, "server-keys.revoke", f"{PART}/{key.id}") as tx:
             await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key.id)
             if row is None:
@@ -119,7 +119,7 @@ class KeyStore:
 
     async def end(self, key_id: str, credentials: frozenset[str]) -> None:
         """End what a key has from credentials that are over; raises Conflict when nothing is left to do."""
-        async with self._database.change(PART, GATEWAY, "server-keys.revoke", key_id) as tx:
+        async with self._database.change(PART, GATEWAY, "server-keys.revoke", f"{PART}/{key_id}") as tx:
             await self._database.alone(tx, SERVERS)
             row = await tx.session.get(KeyRow, key_id)
             old = None if row is None else key_of(row)
