@@ -118,6 +118,22 @@ async def test_what_is_reverted_or_pinned_stays_until_it_is_unpinned_also_after_
     assert not any(each["pinned"] for each in shown["values"])
 
 
+async def test_what_nothing_is_declared_of_is_within_its_bounds_and_pinned_as_it_is(
+    gateway: StartGateway, slow_upstream: str
+) -> None:
+    gate = await started(gateway, slow_upstream, hedge=True, min_samples=1_000_000)
+    await call(gate)
+    for name, tool in (("backoff", ""), ("hedge_after", "echo")):
+        shown = await value(gate, name, tool)
+        assert shown["low"] == shown["in_force"] == shown["tuned"] == shown["declared"] == 0 < shown["high"]
+
+    await act(gate, "pin")
+
+    for name, tool in (("backoff", ""), ("hedge_after", "echo")):
+        shown = await value(gate, name, tool)
+        assert (shown["pinned"], shown["in_force"]) == (True, 0)
+
+
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 async def test_what_one_node_chooses_holds_on_the_other(
     gateway: StartGateway, slow_upstream: str, database: str, request: pytest.FixtureRequest

@@ -37,9 +37,10 @@ class Bounding:
             return Bounds(0, min(policy.retries, self._settings.max_retries))
         if key == BACKOFF:  # the wait before the last repetition is 2**(retries - 1) times as long
             high = self._settings.max_backoff / 2 ** max(0, min(policy.retries, self._settings.max_retries) - 1)
-            return Bounds(min(self._settings.base_backoff, high), high)
+            return Bounds(min(self._settings.base_backoff, policy.backoff, high), high)
         if key.startswith(HEDGE):
-            return Bounds(min(self._settings.min_hedge, policy.first_byte), policy.first_byte)
+            own = self.declared(key, policy)
+            return Bounds(min(self._settings.min_hedge, own, policy.first_byte), policy.first_byte)
         if key == IN_FLIGHT:
             low = min(self._min_in_flight, policy.in_flight)
             return Bounds(low, max(low, min(self._max_in_flight, policy.in_flight)))

@@ -55,7 +55,7 @@ def wishes(upstream: TunedUpstream) -> Iterator[Wish]:
             if settings.hedge:
                 seconds = histogram.percentile(HEDGE_PERCENTILE)
                 reason = f"only one of twenty calls takes longer than {seconds:.3g} s, of about {histogram.total:.0f}"
-                yield HEDGE, tool, _rounded(seconds), reason
+                yield HEDGE, tool, _rounded(max(settings.min_hedge, seconds)), reason
     if everything.total >= settings.min_samples:
         seconds = everything.percentile(0.5)
         yield BACKOFF, "", _rounded(max(settings.base_backoff, seconds)), f"half of the calls take {seconds:.3g} s"
