@@ -46,6 +46,28 @@ async def test_a_directory_is_an_upstream_whose_files_are_followed(gateway: Star
     assert await got(gate, "team__review") == ["Version two."]
 
 
+async def test_a_mistake_in_a_file_is_told_of_its_upstream_and_among_the_problems_of_the_gateway(
+    gateway: StartGateway, tmp_path: Path
+) -> None:
+    directory = written(tmp_path / "prompts")
+    (directory / "other.toml").write_text("messages = [")
+    upstream = {"name": "team", "kind": "prompts", "directory": str(directory)}
+
+    gate = await gateway(enable=["prompts"], upstreams=[upstream])
+    await eventually(lambda: _entry(gate, "team__review"))
+
+    told = (await gate.api("GET", "/upstreams/team")).content["meta"]
+    assert told["status"] == "up"
+    assert [each.partition(" ")[0] for each in told["problems"]] == ["other.toml"]
+    assert "upstream 'team': other.toml" in str((await gate.api("GET", "/health")).content["problems"])
+    (directory / "other.toml").unlink()
+    await eventually(lambda: _is_told_well(gate, "team"))
+
+
+async def _is_told_well(gate: Any, name: str) -> bool:
+    return not (await gate.api("GET", f"/upstreams/{name}")).content["meta"]["problems"]
+
+
 async def _entry(gate: Any, name: str) -> Any:
     return (await listed(gate)).get(name)
 

@@ -144,7 +144,7 @@ def build_snapshot(
     """Make the snapshot; what did not change is taken over from `previous`."""
     views = {view.upstream.name: view for view in upstreams}
     parsed = {name: _parsed(view, previous) for name, view in views.items() if view.upstream.settings.enabled}
-    problems = tuple(problem for offer in parsed.values() if offer for problem in offer.problems)
+    problems = tuple(f"upstream {name!r}: {each}" for name, offer in parsed.items() if offer for each in offer.problems)
     owners = {name: (its.owner, its.visibility) for name, view in views.items() for its in [view.upstream.settings]}
     shown = {settings.name: _server_view(settings, parsed, owners, previous) for settings in servers}
     return Snapshot(number, views, shown, problems, parsed, parts)

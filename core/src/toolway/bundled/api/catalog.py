@@ -53,6 +53,7 @@ class Discovered(BaseModel):
     status: Status = Field(description="Whether the last discovery succeeded.")
     note: str = Field(description="What that means for an upstream that is not up; empty otherwise.")
     error: str = Field(description="Why it is down; empty otherwise.")
+    problems: list[str] = Field(description="What of it is left out, and why; told to who may see all that it offers.")
     since: float = Field(description="Since when it has this status, in seconds since 1970.")
     items: int = Field(description="How many tools, prompts, resources and templates it offers to who asks.")
     eras: dict[str, str | None] = Field(description="The protocol version it speaks in each era.")
@@ -138,7 +139,7 @@ def described(kernel: Kernel, kind: str, name: str, seen: Seen | None) -> dict[s
     """What `meta` tells of an upstream or server, counts only of what is `seen`; nothing of other kinds."""
     snapshot = kernel.catalog.snapshot
     if kind == "upstreams" and (upstream := snapshot.upstreams.get(name)):
-        return _discovered(kernel, upstream, seen or bool).model_dump(exclude=None if seen else {"items"})
+        return _discovered(kernel, upstream, seen or bool).model_dump(exclude=None if seen else {"items", "problems"})
     if kind == "servers" and (server := snapshot.servers.get(name)):
         return {"path": f"/servers/{name}/mcp", **(_counts(server, seen) if seen else {})}
     return {}
@@ -157,12 +158,15 @@ def _collisions(server: ShownServer, seen: Seen) -> list[Collision]:
 
 def _discovered(kernel: Kernel, view: UpstreamView, seen: Seen) -> Discovered:
     discovery = view.discovery
+    count = sum(seen(item.canonical) for item in discovery.items) if discovery else 0
+    problems = discovery.problems if discovery and count == len(discovery.items) else ()
     return Discovered(
         status=view.status,
         note=NOTES[view.status] if view.upstream.settings.enabled else "registered, but disabled; it is not contacted",
         error=kernel.redact(view.error),
+        problems=[kernel.redact(each) for each in problems],
         since=view.since,
-        items=sum(seen(item.canonical) for item in discovery.items) if discovery else 0,
+        items=count,
         eras={"modern": discovery.eras.modern, "legacy": discovery.eras.legacy} if discovery else {},
     )
 
