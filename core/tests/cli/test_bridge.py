@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from toolway.cli.bridge import Bridge
+from toolway.cli.bridge import Bridge, standard_input, write_line
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CALL = b'{"jsonrpc":"2.0","id":"mine","method":"tools/call","params":{"name":"slow"}}'
+LISTEN = b'{"jsonrpc":"2.0","id":"mine","method":"subscriptions/listen","params":{}}'
 INITIALIZE = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
 PROGRESS = b'id: 1\ndata: {"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n\n'
 REPLY = b'id: 2\ndata: {"jsonrpc":"2.0","id":"mine","result":{}}\n\n'
@@ -26,18 +30,20 @@ def stream(*events: bytes, session: bool = False) -> web.Response:
     return web.Response(body=b"".join(events), headers=headers)
 
 
-async def bridged(lines: list[bytes], answers: int, post: Handler, get: Handler | None = None) -> list[Any]:
-    """The first answers of a bridge to a gateway that behaves like these handlers."""
+async def bridged(
+    lines: list[bytes], answers: int, post: Handler, get: Handler | None = None, until: asyncio.Event | None = None
+) -> list[Any]:
+    """The first answers of a bridge to a gateway that behaves like these handlers; the input ends then, or earlier."""
     app = web.Application()
     app.router.add_post("/mcp", post)
     app.router.add_get("/mcp", get or post)
     app.router.add_delete("/mcp", post)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     written: asyncio.Queue[Any] = asyncio.Queue()
-    done = asyncio.Event()
+    done = until or asyncio.Event()
 
     async def typed() -> AsyncIterator[bytes]:
         for line in lines:
@@ -99,3 +105,94 @@ async def test_what_is_no_message_is_not_handed_on() -> None:
     (answer,) = await bridged([CALL], 1, gateway)
 
     assert (answer["id"], answer["error"]["code"]) == ("mine", -32603)
+
+
+async def test_what_was_asked_is_answered_although_the_input_has_ended() -> None:
+    asked = asyncio.Event()
+
+    async def gateway(_: web.Request) -> web.Response:
+        asked.set()
+        return stream(REPLY)
+
+    (answer,) = await bridged([CALL], 1, gateway, until=asked)
+
+    assert answer == {"jsonrpc": "2.0", "id": "mine", "result": {}}
+
+
+async def test_a_stream_without_end_is_not_waited_for_when_the_input_has_ended() -> None:
+    asked = asyncio.Event()
+
+    async def gateway(_: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with asyncio.timeout(5):
+        assert await bridged([LISTEN], 0, gateway, until=asked) == []
+
+
+async def test_an_answer_that_does_not_come_is_an_error_when_the_input_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("toolway.cli.bridge.LAST_SECONDS", 0.01)
+    asked = asyncio.Event()
+
+    async def gateway(_: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    (answer,) = await bridged([CALL], 1, gateway, until=asked)
+
+    assert (answer["id"], answer["error"]["message"]) == ("mine", "the input ended before the answer came")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}', (-32600, "no")),
+        (b'{"status":403,"detail":"this origin may not call"}', (-32603, "this origin may not call")),
+        (b"<html>", (-32603, "the gateway answered 403")),
+    ],
+)
+async def test_a_refusal_is_answered_with_its_reason(
+    body: bytes, expected: tuple[int, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = asyncio.Event()
+
+    async def gateway(_: web.Request) -> web.Response:
+        asked.set()
+        return web.Response(status=403, body=body)
+
+    (answer,) = await bridged([CALL], 1, gateway, until=asked)
+
+    assert (answer["id"], answer["error"]["code"], answer["error"]["message"]) == ("mine", *expected)
+    assert expected[1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("file", [b"a\n", b"b"]), ("null", []), ("pipe", [b"a\n", b"b"])])
+async def test_standard_input_may_be_a_file(
+    kind: str, expected: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lines").write_bytes(b"a\nb")
+    if kind == "pipe":
+        source, end = os.pipe()
+        os.write(end, b"a\nb")
+        os.close(end)
+    else:
+        source = os.open(tmp_path / "lines" if kind == "file" else os.devnull, os.O_RDONLY)
+
+    with os.fdopen(source) as given:
+        monkeypatch.setattr(sys, "stdin", given)
+        async with asyncio.timeout(5):
+            assert [line async for line in standard_input()] == expected
+
+
+def test_a_client_that_reads_no_more_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, end = os.pipe()
+    os.close(source)
+
+    with os.fdopen(end, "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        write_line(b"{}")
+        write_line(b"{}")

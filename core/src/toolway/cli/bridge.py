@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 
@@ -10,10 +12,10 @@ import aiohttp
 import msgspec
 from msgspec import UNSET, Raw
 
-from toolway.bundled.upstreams.channel import raw
+from toolway.bundled.upstreams.channel import LISTEN, raw
 from toolway.bundled.upstreams.repeat import Tasks, repeat
 from toolway.bundled.upstreams.wire import COMMON
-from toolway.cli.client import learn
+from toolway.cli.client import failure, learn
 from toolway.errors import ToolwayError, UpstreamProtocol
 from toolway.hookspecs.routing import RpcFault
 from toolway.mcp.errors import INTERNAL_ERROR, INVALID_PARAMS, RpcError
@@ -23,6 +25,9 @@ from toolway.mcp.sse import SseParser
 from toolway.mcp.versions import PROTOCOL_VERSION_KEY
 
 MAX_LINE = 64 * 1024 * 1024
+LAST_SECONDS = 10.0
+"""How long answers are waited for when the client has closed its end."""
+
 Write = Callable[[bytes], None]
 
 
@@ -42,16 +47,25 @@ class Bridge:
         self._learning = asyncio.Lock()
 
     async def run(self, lines: AsyncIterator[bytes]) -> None:
-        """Until the client closes its end; then the session is deleted."""
+        """Until the client closes its end and has its answers; then the session is deleted."""
         try:
             async for line in lines:
                 if line.strip():
                     await self._take(line.strip())
+            await self._end()
         finally:
             await self._tasks.close()
             if self._session:
                 async with self._http.delete(self._url, headers={**self._headers, **self._session}):
                     pass
+
+    async def _end(self) -> None:
+        """Wait for what was asked, except for streams that have no end."""
+        asked = {request_id: task for request_id, task in self._running.items() if task.get_name() != LISTEN}
+        if asked:
+            await asyncio.wait(asked.values(), timeout=LAST_SECONDS)
+        for request_id in self._unanswered & asked.keys():
+            self._write(encode_error(request_id, RpcFault(INTERNAL_ERROR, "the input ended before the answer came")))
 
     async def _take(self, line: bytes) -> None:
         try:
@@ -67,6 +81,7 @@ class Bridge:
         request_id = envelope.id if isinstance(envelope.id, int | str) and envelope.method is not UNSET else None
         task = self._tasks.start(self._request(line, envelope, request_id, modern))
         if request_id is not None:
+            task.set_name(str(envelope.method))
             self._unanswered.add(request_id)
             self._running[request_id] = task
             task.add_done_callback(lambda _: self._running.pop(request_id, None))
@@ -93,8 +108,8 @@ class Bridge:
                 if "mcp-session-id" in response.headers:
                     self._session = {"mcp-session-id": response.headers["mcp-session-id"]}
                 if response.status >= 400:
-                    print(f"toolway stdio: the gateway answered {response.status}", file=sys.stderr)
                     fault = _fault_in(await response.read(), response.status)
+                    print(f"toolway stdio: the gateway answered {response.status}: {fault.message}", file=sys.stderr)
                 else:
                     fault = RpcFault(INTERNAL_ERROR, "the gateway ended the stream without an answer")
                     await self._await_reply(request_id, await self._copy(response))
@@ -104,6 +119,7 @@ class Bridge:
             print(f"toolway stdio: {error}", file=sys.stderr)
             fault = RpcFault(INTERNAL_ERROR, "the gateway cannot be reached")
         if request_id in self._unanswered:
+            self._unanswered.remove(request_id)
             self._write(encode_error(request_id, fault))
 
     async def _await_reply(self, request_id: int | str | None, event_id: str | None) -> None:
@@ -182,26 +198,37 @@ def _text(value: Raw) -> str:
 
 
 def _fault_in(body: bytes, status: int) -> RpcFault:
-    """Why the gateway refused: its JSON-RPC error, whose id it may not have known, or the HTTP status."""
+    """Why the gateway refused: its JSON-RPC error, whose id it may not have known, or what else it says."""
     try:
         error = decode(body).error
     except RpcError:
         error = None
-    return error if isinstance(error, RpcFault) else RpcFault(INTERNAL_ERROR, f"the gateway answered {status}")
+    return error if isinstance(error, RpcFault) else RpcFault(INTERNAL_ERROR, str(failure(status, body)))
 
 
 async def standard_input() -> AsyncIterator[bytes]:
-    """Lines of this process's standard input."""
+    """Lines of this process's standard input, which may be a file: an event loop cannot wait for those."""
+    if not (os.isatty(sys.stdin.fileno()) or _is_pipe(os.fstat(sys.stdin.fileno()).st_mode)):
+        while line := await asyncio.to_thread(sys.stdin.buffer.readline):
+            yield line
+        return
     reader = asyncio.StreamReader(limit=MAX_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():
         yield line
 
 
+def _is_pipe(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
 def write_line(message: bytes) -> None:
     """One message to standard output; line breaks inside JSON text are white space."""
-    sys.stdout.buffer.write(message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # nobody reads any more, and Python would complain of the rest at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def run_bridge(url: str, token: str | None) -> None:

@@ -141,7 +141,7 @@ def mcp_path(server: str) -> str:
 def _decoded(response: Any) -> Any:
     content = response.read()
     if response.status >= 300:
-        raise _failure(response.status, content)
+        raise failure(response.status, content)
     try:
         return json.loads(content) if content else None
     except ValueError:
@@ -150,7 +150,7 @@ def _decoded(response: Any) -> Any:
 
 def _copied(response: Any, write: Callable[[bytes], object]) -> None:
     if response.status >= 300:
-        raise _failure(response.status, response.read())
+        raise failure(response.status, response.read())
     for line in response:
         write(line)
 
@@ -163,7 +163,7 @@ def _result(response: Any, notified: Notified) -> Any:
         if "result" in message:
             return message["result"]
         if "method" not in message:
-            raise _failure(response.status, data)
+            raise failure(response.status, data)
         notified(message)
     raise Failure("the gateway closed the stream before the result")
 
@@ -177,7 +177,7 @@ def _object(content: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _failure(status: int, content: bytes) -> Failure:
+def failure(status: int, content: bytes) -> Failure:
     """What a problem document or a JSON-RPC error says."""
     problem = _object(content)
     message, code = problem.get("detail") or f"the gateway answered {status}", problem.get("code")
