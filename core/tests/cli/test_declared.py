@@ -162,7 +162,31 @@ async def test_profiles_are_saved_chosen_and_forgotten(typed: Typed, gate: Runni
     assert (await typed("profiles", "remove", "first", **nothing))[0] == 0
     assert (await typed("profiles", "use", "first", **nothing))[0] == 5
     assert (await typed("whoami", "--profile", "second", **nothing))[0] == 0
-    assert (await typed("whoami", TOOLWAY_URL=gate.url, TOOLWAY_TOKEN="", TOOLWAY_PROFILE="first"))[0] == 4
+    assert (await typed("whoami", TOOLWAY_URL=gate.url, TOOLWAY_TOKEN=""))[0] == 4
+
+
+async def test_a_profile_that_is_not_saved_is_no_other_one(typed: Typed) -> None:
+    complaint = "toolway: there is no profile 'nope'; save one with: toolway login --profile nope\n"
+
+    assert await typed("--profile", "nope", "status") == (5, "", complaint)
+    assert await typed("whoami", TOOLWAY_PROFILE="nope") == (5, "", complaint)
+    assert (await typed("stdio", "--profile", "nope"))[::2] == (5, complaint)
+    assert (await typed("logout", "--profile", "nope"))[::2] == (5, complaint)
+
+
+async def test_logging_out_of_another_profile_leaves_the_one_in_use(typed: Typed, gate: RunningGateway) -> None:
+    nothing = {"TOOLWAY_URL": "", "TOOLWAY_TOKEN": ""}
+    for name in ("other", "default"):
+        await typed("login", "--url", gate.url, "--token", gate.token, "--profile", name, **nothing)
+
+    assert (await typed("logout", "--profile", "other", **nothing))[0] == 0
+
+    saved = json.loads((await typed("profiles", "list", "--json", **nothing))[1])
+    assert [(each["name"], each["in_use"], each["token"]) for each in saved] == [
+        ("default", "yes", "saved"),
+        ("other", "", ""),
+    ]
+    assert (await typed("whoami", **nothing))[0] == 0
 
 
 async def test_the_status_is_told(typed: Typed) -> None:

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.cli.client import client
+from toolway.cli.client import Client, client
 from toolway.cli.objects import NewName, Replace, collection, named, save
 from toolway.cli.show import note, show
 from toolway.hookspecs.commands import names
@@ -116,10 +116,10 @@ def remove_member(team: TeamName, account: AccountId) -> None:
     note(f"{account} is not in {team} any more")
 
 
-def sign_in(username: str) -> str:
+def sign_in(api: Client, username: str) -> str:
     """The token of a new session, for a password that is asked for."""
     body = {"username": username, "password": typer.prompt("Password", hide_input=True), "bearer": True}
-    return str(client().api("POST", "/session", body)["token"])
+    return str(api.api("POST", "/session", body)["token"])
 
 
 def _member(team: str, account: str) -> str:

@@ -13,9 +13,9 @@ import typer
 
 from toolway import __version__
 from toolway.cli import accounts, calls, declared, objects, own
-from toolway.cli.client import FAILED, INTERRUPTED, REFUSED, WRONG_USE, Failure, mcp_path
+from toolway.cli.client import FAILED, INTERRUPTED, REFUSED, WRONG_USE, Failure, client, mcp_path
 from toolway.cli.extensions import Commands, Terminal
-from toolway.cli.profile import load_profile, options
+from toolway.cli.profile import options
 from toolway.cli.show import as_json, note, sentence, show
 
 VALUED = ("--url", "--token", "--profile")
@@ -122,7 +122,7 @@ def stdio(server: calls.ServerOption = "all") -> None:
 
     from toolway.cli.bridge import run_bridge
 
-    profile = load_profile()
+    profile = client().profile
     asyncio.run(run_bridge(profile.url + mcp_path(server), profile.token))
 
 

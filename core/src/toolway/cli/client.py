@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import HTTPErrorProcessor, ProxyHandler, Request, build_opener
 
-from toolway.cli.profile import Profile, load_profile, options
+from toolway.cli.profile import Profile, Profiles, load_profile, named, options
 
 VERSION = "2026-07-28"
 ANSWER_SECONDS = 90.0
@@ -121,8 +121,18 @@ class Client:
 
 
 def client() -> Client:
-    """The client for the chosen gateway."""
+    """The client for the chosen gateway; raises Failure when a profile is named that is not saved."""
+    if name := named():
+        known_profiles(name)
     return Client(load_profile())
+
+
+def known_profiles(name: str) -> Profiles:
+    """All that are saved, with this one among them."""
+    known = Profiles.load()
+    if name not in known.saved:
+        raise Failure(f"there is no profile {name!r}; save one with: toolway login --profile {name}", NOT_FOUND)
+    return known
 
 
 def learn(mirrored: dict[str, Any], page: dict[str, Any]) -> dict[str, str] | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from toolway.cli.accounts import SESSION, sign_in
-from toolway.cli.client import FAILED, NOT_FOUND, Failure, client
-from toolway.cli.profile import Profiles, chosen, load_profile, options, save_profile
+from toolway.cli.client import FAILED, Client, client, known_profiles
+from toolway.cli.profile import Profile, Profiles, chosen, load_profile, options, save_profile
 from toolway.cli.show import as_json, note, show
 
 
@@ -34,20 +33,23 @@ def login(
     Give a token with --token, or type it when asked; it is kept together with the URL, as the profile that --profile
     names, which is in use from then on.
     """
-    options.token = sign_in(user) if user else options.token or typer.prompt("Token", hide_input=True)
-    client().api("GET", "/session")
+    api = Client(load_profile())
+    options.token = sign_in(api, user) if user else options.token or typer.prompt("Token", hide_input=True)
     profile = load_profile()
+    Client(profile).api("GET", "/session")
     path = save_profile(profile)
     note(f"logged in to {profile.url}; saved in {path}")
 
 
 def logout() -> None:
     """End the session of the saved profile, and forget its token."""
-    profile = load_profile()
-    if (profile.token or "").startswith(SESSION):
-        client().api("DELETE", "/session")
-    save_profile(replace(profile, token=None))
-    note(f"logged out of {profile.url}")
+    api = client()
+    if (api.profile.token or "").startswith(SESSION):
+        api.api("DELETE", "/session")
+    known = Profiles.load()
+    known.saved[chosen()] = Profile(api.profile.url)
+    known.save()
+    note(f"logged out of {api.profile.url}")
 
 
 @profiles.command("list")
@@ -69,7 +71,7 @@ def list_profiles() -> None:
 @profiles.command("use")
 def use_profile(name: ProfileName) -> None:
     """Use one from now on, when neither --profile nor TOOLWAY_PROFILE names another."""
-    known = _known(name)
+    known = known_profiles(name)
     known.current = name
     known.save()
     note(f"commands talk to {known.saved[name].url} from now on")
@@ -78,17 +80,10 @@ def use_profile(name: ProfileName) -> None:
 @profiles.command("remove")
 def remove_profile(name: ProfileName) -> None:
     """Forget one, with its token; a session goes on until it ends by itself (end it with `toolway logout`)."""
-    known = _known(name)
+    known = known_profiles(name)
     del known.saved[name]
     known.save()
     note(f"profile {name} removed")
-
-
-def _known(name: str) -> Profiles:
-    known = Profiles.load()
-    if name not in known.saved:
-        raise Failure(f"there is no profile {name!r}; save one with: toolway login --profile {name}", NOT_FOUND)
-    return known
 
 
 def whoami() -> None:

@@ -60,9 +60,14 @@ class Profiles:
         return path
 
 
+def named() -> str | None:
+    """The profile that somebody asks for: --profile, then TOOLWAY_PROFILE."""
+    return options.profile or os.environ.get("TOOLWAY_PROFILE")
+
+
 def chosen() -> str:
-    """The name of the profile: --profile, then TOOLWAY_PROFILE, then the one in use."""
-    return options.profile or os.environ.get("TOOLWAY_PROFILE") or Profiles.load().current
+    """The name of the profile: the one that is asked for, or else the one in use."""
+    return named() or Profiles.load().current
 
 
 def load_profile() -> Profile:
