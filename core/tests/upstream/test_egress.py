@@ -13,7 +13,8 @@ import pytest_asyncio
 from aiohttp import web
 from hypothesis import given, strategies as st
 
-from toolway.edge.egress import EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, check_url
+from toolway.edge.egress import MOST_TOLD, EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, Told, check_url
+from toolway.edge.outgoing import OutgoingHttp
 from toolway.errors import UpstreamUnreachable
 
 LOOPBACK = ip_network("127.0.0.0/8")
@@ -225,3 +226,41 @@ def test_a_refusal_says_that_nothing_was_sent_and_tells_the_address_to_the_log_o
     assert (refused.value.sent, refused.value.code) == (False, "egress_refused")
     assert "10.0.0.1" not in refused.value.message
     assert "10.0.0.1" in caplog.text
+
+
+def test_the_log_is_told_once_in_ten_minutes_of_an_address_that_is_tried_all_the_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    times = iter((0.0, 1.0, 599.0, 600.0, 1_199.0, 1_199.0))
+    guard = EgressGuard(told=Told(lambda: next(times)))
+
+    for _ in range(5):
+        assert refuses(guard, "10.0.0.1")
+    assert refuses(guard, "10.0.0.2")
+
+    assert [record.args for record in caplog.records] == [
+        (ip_address("10.0.0.1"),),
+        (ip_address("10.0.0.1"),),
+        (ip_address("10.0.0.2"),),
+    ]
+
+
+def test_the_guards_of_a_gateway_tell_the_log_together(caplog: pytest.LogCaptureFixture) -> None:
+    outgoing = OutgoingHttp()
+
+    assert refuses(outgoing.guard(), "10.0.0.1")
+    assert refuses(outgoing.guard(), "10.0.0.1")
+
+    assert len(caplog.records) == 1
+
+
+def test_of_many_addresses_the_last_ones_are_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    guard, first = EgressGuard(), ip_address("10.0.0.0")
+    for number in range(MOST_TOLD + 1):
+        assert refuses(guard, str(first + number))
+    caplog.clear()
+
+    assert refuses(guard, str(first + MOST_TOLD))
+    assert refuses(guard, str(first))
+
+    assert [record.args for record in caplog.records] == [(first,)]

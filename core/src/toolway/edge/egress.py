@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientConnectorError, TCPConnector
@@ -48,6 +49,10 @@ _NOT_PUBLIC = _networks(
 _NAT64 = IPv6Network("64:ff9b::/96")
 _COMPATIBLE = _networks("::/96", "::ffff:0:0:0/96")
 
+TOLD_SECONDS = 600.0
+MOST_TOLD = 1_000
+"""How long, and for how many addresses, the log is not told of the same refusal again."""
+
 _FORBIDDEN = re.compile(r"[^\x21-\x7e]|[\\#]")
 _SHAPE = re.compile(r"(?P<scheme>[A-Za-z]+)://(?P<authority>[^/?]+)(?:[/?].*)?")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
@@ -60,13 +65,38 @@ class EgressRefused(UpstreamUnreachable):
     status = 400
 
 
+class Told:
+    """Of which refused addresses the log has been told lately: one that is tried all the time must not fill it."""
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._since: dict[IPAddress, float] = {}
+
+    def tell(self, address: IPAddress) -> None:
+        """Tell the log, unless it was told within `TOLD_SECONDS` and of less than `MOST_TOLD` others since."""
+        now = self._now()
+        if now < self._since.get(address, -TOLD_SECONDS) + TOLD_SECONDS:
+            return
+        self._since.pop(address, None)
+        self._since[address] = now
+        if len(self._since) > MOST_TOLD:
+            del self._since[next(iter(self._since))]
+        log.warning("egress guard: %s is neither public nor allowed, it is not dialled", address)
+
+
 class EgressGuard:
     """Decides by address, when dialling: whatever a name resolves to then is what is checked."""
 
-    def __init__(self, allow: Sequence[IPNetwork] = (), *, allow_private: bool = False) -> None:
-        """`allow` names networks besides the public ones; `allow_private` adds `PRIVATE` without `METADATA`."""
+    def __init__(
+        self, allow: Sequence[IPNetwork] = (), *, allow_private: bool = False, told: Told | None = None
+    ) -> None:
+        """`allow` names networks besides the public ones; `allow_private` adds `PRIVATE` without `METADATA`.
+
+        Guards that share what was `told` tell the log together.
+        """
         self._allow = tuple(allow)
         self._allow_private = allow_private
+        self._told = told or Told()
 
     def check_address(self, address: IPAddress) -> None:
         """Refuse an address that is neither public nor allowed; IPv6 forms of IPv4 are judged by what is inside.
@@ -82,7 +112,7 @@ class EgressGuard:
         else:  # a public address inside is not enough: a network has to open it, or the form itself
             is_allowed = self._opens(inner) or (_within(address, self._allow) and _is_public(inner))
         if not is_allowed:
-            log.warning("egress guard: %s is neither public nor allowed, it is not dialled", address)
+            self._told.tell(address)
             raise EgressRefused(
                 "the address is not public (the log has it); to dial it on purpose, add its network to "
                 "egress.allow_private or set allow_private of the upstream"
