@@ -64,7 +64,7 @@ def test_plugins_are_listed_with_their_state(toolway: Toolway, capsys: pytest.Ca
     assert states["torn"][:4] == ["broken", "toolway-torn", "1.2", "-"]
     assert "no_such_module" in states["torn"][4]
     assert states["gone"][0] == "broken"
-    assert 'run "pip install toolway-gone"' in states["gone"][-1]
+    assert "install its package" in states["gone"][-1]
 
 
 def test_plugins_are_listed_for_scripts(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:

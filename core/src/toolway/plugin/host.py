@@ -185,9 +185,8 @@ class Plugins:
         if claims:
             both = " and ".join(f"{each.distribution} {each.version}" for each in claims)
             return f"plugin {name!r} is offered more than once, by {both}; uninstall all but one"
-        fix = f'run "pip install toolway-{name}" or remove it from plugins.enable'
-        guess = did_you_mean(name, self._installed)
-        return f"plugin {name!r} is enabled in {self._source} but not installed; {guess or fix}"
+        fix = did_you_mean(name, self._installed) or "install its package, or remove it from plugins.enable"
+        return f"plugin {name!r} is enabled in {self._source} but not installed; {fix}"
 
     def _register(self, origin: Origin, plugin: Plugin[Any]) -> None:
         self._manager.register(plugin, origin.name)
