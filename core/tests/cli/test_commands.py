@@ -118,6 +118,16 @@ async def test_what_exists_already_is_replaced_only_on_request(run: Run) -> None
     assert (await run(*add, "--replace")).code == 0
 
 
+async def test_a_name_that_was_given_once_is_not_said_to_be_there(run: Run) -> None:
+    assert (await run("users", "add", "gone")).code == 0
+    assert (await run("users", "remove", "gone")).code == 0
+
+    again = await run("users", "add", "gone")
+
+    complaint = "toolway: 'user:gone' was removed, and names are never given twice; choose another name\n"
+    assert (again.code, again.err) == (6, complaint)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -131,6 +141,7 @@ async def test_what_exists_already_is_replaced_only_on_request(run: Run) -> None
         (["upstreams", "list", "--token", "wrong"], 4, "toolway: the credential is not valid here"),
         (["call", "demo__add", "--server", "missing"], 5, "toolway: there is no server 'missing'"),
         (["upstreams", "remove", "demo"], 6, "toolway: 'demo' is declared in the configuration file; change it there"),
+        (["api", "gt", "/servers"], 2, "toolway: 'gt' is no HTTP method; use GET, POST, PUT or DELETE"),
         (["plugins", "-c", "missing.toml"], 1, "toolway: missing.toml cannot be read"),
     ],
 )

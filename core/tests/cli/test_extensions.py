@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from toolway_testing.gateway import StartGateway
 
 SOURCE = """
 import typer
@@ -24,6 +27,10 @@ def list_tokens(context: typer.Context) -> None:
 @app.command()
 def upstreams(context: typer.Context) -> None:
     context.obj.print(list(context.obj.pages("/upstreams")))
+
+@app.command()
+def get(context: typer.Context) -> None:
+    context.obj.print(context.obj.api("GET", "/vouchers"))
 
 @app.command()
 def fail() -> None:
@@ -81,6 +88,17 @@ def test_what_fails_is_said_in_one_sentence(
     assert toolway(*arguments) == code
 
     assert capsys.readouterr().err.startswith(f"toolway: {sentence}")
+
+
+async def test_a_gateway_without_the_plugin_of_a_command_is_told(
+    toolway: Toolway, gateway: StartGateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = await gateway()
+
+    code = await asyncio.to_thread(toolway, "vouchers", "get", "--url", gate.url, "--token", gate.token)
+
+    complaint = "the gateway has no plugin of toolway-vouchers enabled (there is no /api/v1/vouchers)"
+    assert (code, capsys.readouterr().err) == (5, f"toolway: {complaint}\n")
 
 
 def test_a_command_of_the_gateway_cannot_be_replaced(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:

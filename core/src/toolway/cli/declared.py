@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import json
 import sys
 import tomllib
@@ -213,6 +214,8 @@ def request(
 
     The API describes itself: `toolway api get /openapi.json`.
     """
+    if method.upper() not in http.HTTPMethod.__members__:
+        raise Failure(f"{method!r} is no HTTP method; use GET, POST, PUT or DELETE", WRONG_USE)
     body = None
     if data is not None:
         is_file = data.startswith("@")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ PANEL = "Commands of plugins"
 
 
 class Terminal:
-    """See `hookspecs.commands.Terminal`."""
+    """See `hookspecs.commands.Terminal`; `package` is that of the command."""
+
+    def __init__(self, package: str = "toolway") -> None:
+        self._package = package
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """One request to the admin API."""
-        return client().api(method, path, body)
+        with self._needs_plugin():
+            return client().api(method, path, body)
 
     def pages(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         """All objects of a collection."""
-        return client().pages(path, **filters)
+        with self._needs_plugin():
+            yield from client().pages(path, **filters)
 
     def names(self, path: str, begin: str, member: str, **filters: str) -> list[str]:
         """What begins so."""
@@ -37,13 +42,25 @@ class Terminal:
 
     def download(self, path: str, write: Callable[[bytes], object]) -> None:
         """What one path of the admin API answers, however long."""
-        client().download(path, write)
+        with self._needs_plugin():
+            client().download(path, write)
 
     def inspect(self, config: Path | None, look: Callable[[Any], Awaitable[None]]) -> list[tuple[str, str]]:
         """What is found in a configuration."""
         from toolway.cli.checking import check_configuration
 
         return [*check_configuration(config, look)]
+
+    @contextmanager
+    def _needs_plugin(self) -> Iterator[None]:
+        """A path that is not there at all means that the gateway does not have the plugin."""
+        try:
+            yield
+        except Failure as failure:
+            if not str(failure).startswith("there is no /"):
+                raise
+            reason = f"the gateway has no plugin of {self._package} enabled"
+            raise Failure(f"{reason} ({str(failure).partition(';')[0]})", failure.exit_code) from None
 
     show = staticmethod(show)
     print = staticmethod(as_json)
@@ -55,10 +72,10 @@ class PluginCommand(TyperCommand):
     """Stands for the commands of a plugin until one of them is typed."""
 
     def __init__(self, entry_point: EntryPoint) -> None:
-        package = entry_point.dist.name if entry_point.dist else entry_point.module
+        self._package = entry_point.dist.name if entry_point.dist else entry_point.module
         super().__init__(entry_point.name, rich_help_panel=PANEL)
         self._entry_point = entry_point
-        self._complaint = f"the command {entry_point.name!r} of {package}"
+        self._complaint = f"the command {entry_point.name!r} of {self._package}"
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """What the package says of itself."""
@@ -81,7 +98,9 @@ class PluginCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Of the group that the entry point names; from there on it acts."""
-        return self.own.make_context(*arguments, **options)
+        context = self.own.make_context(*arguments, **options)
+        context.obj = Terminal(self._package)
+        return context
 
 
 class Commands(TyperGroup):

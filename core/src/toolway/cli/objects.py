@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import typer
 
-from toolway.cli.client import CONFLICT, WRONG_USE, Client, Failure, client, mcp_path
+from toolway.cli.client import WRONG_USE, Client, Failure, client, mcp_path
 from toolway.cli.profile import options
 from toolway.cli.show import Progress, as_json, note, show
 from toolway.hookspecs.commands import names
@@ -180,6 +180,5 @@ def save(api: Client, collection: str, body: dict[str, Any], replace: bool) -> N
     try:
         api.api(method, f"/{collection}{path}", body)
     except Failure as failure:
-        if failure.exit_code == CONFLICT and not replace:
-            raise Failure(f"{collection} has {body['name']!r} already; replace it with --replace", CONFLICT) from None
-        raise
+        reason = str(failure).replace("use PUT to replace it", "replace it with --replace")
+        raise Failure(reason, failure.exit_code) from None
