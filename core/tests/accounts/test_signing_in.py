@@ -168,7 +168,7 @@ async def test_an_administrator_sets_a_password_and_the_sessions_end(house: Any)
 async def test_a_password_has_12_to_128_characters(house: Any, length: int) -> None:
     await house.add("alice")
     answer = await house.admin("PUT", "/users/alice/password", {"password": "\u00e9" * length})
-    assert (answer.status, "\u00e9\u00e9" in answer.content["detail"]) == (400, False)
+    assert (answer.status, answer.content["detail"]) == (400, "password should have 12 to 128 characters")
 
 
 async def test_users_see_and_end_their_own_sessions_only(house: Any) -> None:

@@ -140,7 +140,16 @@ async def test_a_name_that_was_given_once_is_not_said_to_be_there(run: Run) -> N
         ),
         (["upstreams", "list", "--token", "wrong"], 4, "toolway: the credential is not valid here"),
         (["call", "demo__add", "--server", "missing"], 5, "toolway: there is no server 'missing'"),
-        (["upstreams", "remove", "demo"], 6, "toolway: 'demo' is declared in the configuration file; change it there"),
+        (
+            ["upstreams", "remove", "demo"],
+            6,
+            "toolway: 'demo' comes with --demo or is declared in the configuration file;",
+        ),
+        (
+            ["servers", "remove", "all"],
+            6,
+            "toolway: 'all' is built in, unless the configuration file declares it; change",
+        ),
         (["api", "gt", "/servers"], 2, "toolway: 'gt' is no HTTP method; use GET, POST, PUT or DELETE"),
         (["plugins", "-c", "missing.toml"], 1, "toolway: missing.toml cannot be read"),
     ],

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from starlette.responses import Response
 
 from toolway.bundled.accounts.definitions import LOCAL
@@ -27,7 +27,15 @@ from toolway.plugin import Forbidden, InvalidInput, Kernel, NotFound, Unauthenti
 COOKIE_NAME = "__Host-toolway-session"
 COOKIE_FLAGS = "Path=/; Secure; HttpOnly; SameSite=Lax"
 
-NewPassword = Annotated[SecretStr, Field(min_length=SHORTEST, max_length=LONGEST)]
+
+def _long_enough(password: SecretStr) -> SecretStr:
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise ValueError(f"should have {SHORTEST} to {LONGEST} characters")
+    return password
+
+
+_LENGTHS = Field(json_schema_extra={"minLength": SHORTEST, "maxLength": LONGEST})
+NewPassword = Annotated[SecretStr, AfterValidator(_long_enough), _LENGTHS]
 
 audit = logging.getLogger("toolway.audit")
 

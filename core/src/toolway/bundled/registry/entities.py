@@ -19,6 +19,11 @@ from toolway.plugin import Conflict, InvalidInput, Kernel, NotFound
 OWN_SCHEMES = frozenset({"sealed", "literal"})
 """With every other secret scheme, whoever may change upstreams could send what the gateway can read anywhere."""
 
+_OWN = {
+    ("servers", "all"): "is built in, unless the configuration file declares it",
+    ("upstreams", "demo"): "comes with --demo or is declared in the configuration file",
+}
+
 
 class Rowed:
     """What both collections do alike; what is declared elsewhere is shown here, and not changed."""
@@ -80,7 +85,9 @@ class Rowed:
 
     def _refuse_filed(self, name: str) -> None:
         if name in self.filed:
-            raise Conflict(f"{name!r} is declared in the configuration file; change it there")
+            raise Conflict(
+                f"{name!r} {_OWN.get((self.kind, name), 'is declared in the configuration file')}; change it there"
+            )
 
     def _stored(self, row: Any) -> Stored:
         raw = msgspec.json.decode(row.settings)
