@@ -15,7 +15,7 @@ from toolway.catalog.store import Store
 from toolway.clock import SystemClock
 from toolway.config import Config
 from toolway.edge.metrics import Instruments
-from toolway.errors import ConfigError
+from toolway.errors import ConfigError, SecretUnavailable
 from toolway.gateway.access import Access
 from toolway.hookspecs import caching, secrets as secret_hooks, system, telemetry
 from toolway.hookspecs.accounts import NO_ACCOUNTS, Accounts
@@ -101,9 +101,9 @@ class GatewayKernel:
         prepare_directory(gateway.data_dir)
         kernel.database = await kernel.connect(plugins)
         await migrate(kernel.database, [kernel_history(), *plugins.collect(system.toolway_migrations, kernel)])
-        root = await kernel.secrets.get(gateway.root_key) if gateway.root_key else root_key_file(gateway.data_dir)
+        root = await kernel._secret("root_key", key) if (key := gateway.root_key) else root_key_file(gateway.data_dir)
         kernel.seal = await open_ring(kernel.database, root, kernel.clock)
-        kernel.secrets.use(kernel._schemes(plugins))
+        kernel.secrets.use(plugins.collect(secret_hooks.toolway_secret_schemes, kernel))
         shared = "database" if kernel._is_shared else None
         kernel.http = await kernel.keep("http", str(config.egress), lambda: _given(kernel.http), OutgoingHttp.close)
         keyvalue = plugins.acting(caching.toolway_keyvalue_stores, kernel, gateway.keyvalue, shared)
@@ -116,15 +116,20 @@ class GatewayKernel:
     async def connect(self, plugins: Plugins) -> Store:
         """The database; nothing is opened or made yet. Raises ConfigError and SecretUnavailable."""
         self.redact.redactors = plugins.collect(telemetry.toolway_redactors, self)
-        self.secrets.use(self._schemes(plugins))
+        self.secrets.use(plugins.collect(secret_hooks.toolway_secret_schemes, self))
         url = await self.address()
-        place = CREDENTIALS.sub("", url, count=1)
-        return await self.keep("store", place, lambda: _given(Store.connect(url)), Store.close)
+        return await self.keep("store", CREDENTIALS.sub("", url, 1), lambda: _given(Store.connect(url)), Store.close)
 
     async def address(self) -> str:
         """The URL of the database, with the user and password of now. Raises SecretUnavailable."""
         database, file = self.config.gateway.database, (self.config.gateway.data_dir / "toolway.db").absolute()
-        return await self.secrets.get(database) if database else f"sqlite+aiosqlite:///{file}"
+        return await self._secret("database", database) if database else f"sqlite+aiosqlite:///{file}"
+
+    async def _secret(self, setting: str, reference: str) -> str:
+        try:
+            return await self.secrets.get(reference)
+        except SecretUnavailable as error:
+            raise SecretUnavailable(f"gateway.{setting} cannot be resolved: {error.message}") from error
 
     @property
     def parts(self) -> Mapping[str, Any]:
@@ -178,9 +183,6 @@ class GatewayKernel:
                 raise ConfigError(
                     f'gateway.{setting} is "memory", which no other worker or node of this database sees; remove it'
                 )
-
-    def _schemes(self, plugins: Plugins) -> tuple[secret_hooks.SecretScheme, ...]:
-        return plugins.collect(secret_hooks.toolway_secret_schemes, self)
 
 
 async def _given(value: T) -> T:

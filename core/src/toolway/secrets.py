@@ -58,10 +58,9 @@ class SecretResolver:
 
     async def _resolve(self, reference: str) -> Secret:
         name, _, rest = reference.partition(":")
-        scheme = self._schemes.get(name)
-        if scheme is None:
-            known = ", ".join(sorted(self._schemes))
-            raise SecretUnavailable(f"secret scheme {name!r} is not known; known: {known} (plugins add more)")
+        if (scheme := self._schemes.get(name)) is None:
+            known = f"{', '.join(sorted(self._schemes))} (plugins add more); write env:NAME, or literal: and the value"
+            raise SecretUnavailable(f"secret scheme {name!r} is not known; known: {known}")
         secret: Secret | None = None
         try:
             secret = self._current[reference] = await scheme.resolve(rest)

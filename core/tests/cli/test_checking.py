@@ -124,3 +124,31 @@ def test_an_empty_postgresql_database_stays_empty(file: Path, postgres_url: str)
     with psycopg.connect(postgres_url.replace("+psycopg", "")) as database:
         assert database.execute("select 1 from pg_tables where schemaname = 'public'").fetchall() == []
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        (
+            'database = "postgresql+psycopg://db/toolway"',
+            "secret scheme 'postgresql+psycopg' is not known; known: env, ",
+        ),
+        ('database = "env:NOT_SET"', "environment variable NOT_SET is not set"),
+        ('root_key = "env:NOT_SET"', "environment variable NOT_SET is not set"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_told_with_its_setting(file: Path, setting: str, complaint: str) -> None:
+    file.write_text(f"{file.read_text()}{setting}\n")
+
+    (finding,) = check_configuration(file)
+
+    assert finding.message.startswith(f"gateway.{setting.partition(' ')[0]} cannot be resolved: {complaint}")
+
+
+def test_a_file_of_tls_that_is_missing_is_named(file: Path) -> None:
+    missing = file.parent / "missing.pem"
+    file.write_text(f'{file.read_text()}[gateway.tls]\ncert = "{missing}"\nkey = "{missing}"\n')
+
+    complaint = check_configuration(file)[0].message
+
+    assert complaint.startswith(f"gateway.tls cannot be used ([Errno 2] No such file or directory: '{missing}')")

@@ -188,6 +188,8 @@ def tls_options(settings: EdgeSettings, protocols: Sequence[str]) -> dict[str, A
     if tls is None:
         return {}
     try:
+        for path in filter(None, (tls.cert, tls.key, tls.client_ca)):
+            path.read_bytes()  # whose errors name the file, unlike those of ssl
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tls.client_ca)
         context.load_cert_chain(tls.cert, tls.key)
     except OSError as error:
