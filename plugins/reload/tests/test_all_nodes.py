@@ -136,7 +136,7 @@ def test_sighup_of_one_process_and_the_command(nodes: TwoProcesses, tmp_path: Pa
     rewrite(tmp_path, "\nnothing of the kind\n")
     refused = toolway(nodes, "reload")
     assert refused.returncode == 1
-    assert re.search(r"refused, nothing changed: .*is not TOML", refused.stderr)
+    assert re.match(r"refused, nothing changed: .*is not TOML", refused.stderr)
     last = toolway(nodes, "reload", "--last", "--json")
     assert json.loads(last.stdout)[0]["outcome"] == "refused"
 

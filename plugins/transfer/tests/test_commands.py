@@ -65,7 +65,7 @@ async def test_objects_travel_with_their_credentials_from_one_gateway_to_another
     assert await typed(second, monkeypatch, "import", files["again.json"], "--passphrase-file", files["new"]) == 0
     told = capsys.readouterr()
 
-    assert "created" in told.out and "toolway export: done" in told.err
+    assert "created" in told.out and "done (the file: toolway export)" in told.err
     shown = (await second.api("GET", "/upstreams/billing")).content
     assert shown["auth"]["token"] == "sealed:hidden"
     assert await typed(second, monkeypatch, "export", "upstream/billing") == 0

@@ -99,6 +99,8 @@ async def test_owners_rights_and_open_access_are_not_taken_from_a_file(gateway: 
     actions = {row["kind"]: row["action"] for row in report["objects"]}
     assert actions.pop("upstreams") == actions.pop("servers") == "created"
     assert set(actions.values()) == {"skipped"} and len(actions) == 6
+    reasons = {row["reason"].rpartition(", ")[2] for row in report["objects"] if row["action"] == "skipped"}
+    assert reasons == {"import it with --trusted"}
     assert {row["kind"]: row["ignored"] for row in report["objects"] if row["ignored"]} == {
         "servers": ["access", "owner"],
         "upstreams": ["allow_private", "owner"],

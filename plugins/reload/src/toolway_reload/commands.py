@@ -24,7 +24,8 @@ def reload(context: typer.Context, dry_run: DryRun = False, last: Last = False) 
         terminal.show("reloads", rows, ("at", "by", "dry_run", "outcome", "problem"))
         return
     report = terminal.api("POST", "/reload", {"dry_run": dry_run})
-    terminal.show("differences", report["differences"], ("what", "path", "needs_restart"))
+    if report["differences"] or report["outcome"] != "refused":
+        terminal.show("differences", report["differences"], ("what", "path", "needs_restart"))
     terminal.note(_sentence(report))
     if report["outcome"] in ("refused", "in part"):
         raise typer.Exit(1)

@@ -66,7 +66,8 @@ def import_file(
     }
     report = terminal.api("POST", "/import", {name: value for name, value in order.items() if value is not None})
     terminal.show("objects", report["objects"], COLUMNS)
-    for line in (*report["notes"], *_remarks(report["objects"]), f"{report['source']}: {OUTCOMES[report['outcome']]}"):
+    outcome = f"{OUTCOMES[report['outcome']]} (the file: {report['source']})"
+    for line in (*report["notes"], *_remarks(report["objects"]), outcome):
         terminal.note(line)
     if report["outcome"] == "refused":
         raise typer.Exit(1)

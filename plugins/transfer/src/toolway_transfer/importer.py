@@ -198,7 +198,7 @@ async def _removed(
 
 
 def _left_out(one: Wanted) -> ImportedObject:
-    reason = "it is about who may do what; if the file is your own, import it as trusted"
+    reason = "it is about who may do what; if the file is your own, import it with --trusted"
     return ImportedObject(kind=one.kind, name=one.name, action="skipped", reason=reason)
 
 
