@@ -131,7 +131,8 @@ async def test_a_name_that_was_given_once_is_not_said_to_be_there(run: Run) -> N
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["call", "demo__add", "a=1"], 1, "the arguments do not fit the tool's schema: 'b'"),
+        (["call", "demo__add", "a=1"], 1, "the arguments do not fit the tool's schema: 'b' is missing\n"),
+        (["call", "demo__add", "a=x", "b=2"], 1, "the arguments do not fit the tool's schema: 'a' must be a number\n"),
         (["call", "demo__add", "a"], 2, "toolway: the argument 'a' must be key=value"),
         (
             ["items", "list", "--url", "http://127.0.0.1:1"],

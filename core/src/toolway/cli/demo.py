@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,12 +46,21 @@ RESOURCE = {"uri": "demo://about", "name": "about", "mimeType": "text/plain", "d
 
 def call_tool(params: Result) -> Result:
     """Run one; wrong arguments are a tool error that the model can read."""
-    action = _known(ACTIONS, params.get("name"))
-    try:
-        text, failed = action(params.get("arguments") or {}), False
-    except (KeyError, TypeError) as error:
-        text, failed = f"the arguments do not fit the tool's schema: {error}", True
-    return {"content": [{"type": "text", "text": text}], "isError": failed}
+    action, given = _known(ACTIONS, params.get("name")), params.get("arguments")
+    arguments = given if isinstance(given, dict) else {}
+    wrong = [
+        complaint for tool in TOOLS if tool["name"] == params["name"] for complaint in _complaints(tool, arguments)
+    ]
+    text = f"the arguments do not fit the tool's schema: {', '.join(wrong)}" if wrong else action(arguments)
+    return {"content": [{"type": "text", "text": text}], "isError": bool(wrong)}
+
+
+def _complaints(tool: Result, arguments: Result) -> Iterator[str]:
+    for name, schema in tool["inputSchema"]["properties"].items():
+        if name not in arguments:
+            yield f"{name!r} is missing"
+        elif schema["type"] == "number" and not isinstance(arguments[name], int | float):
+            yield f"{name!r} must be a number"
 
 
 def get_prompt(params: Result) -> Result:
