@@ -53,11 +53,14 @@ def toolway(
     return typed
 
 
-def test_they_are_listed_by_name_without_being_imported(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_are_listed_by_what_they_say_without_being_imported(
+    toolway: Toolway, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert toolway("--help") == 0
 
     _, _, ours = capsys.readouterr().out.partition("Commands of plugins:\n")
-    assert re.search(r"^  vouchers +Vouchers that open doors\.$", ours, re.MULTILINE)
+    assert re.search(r"^  vouchers +Tokens\.$", ours, re.MULTILINE)
+    assert re.search(r"^  broken +Vouchers that open doors\.$", ours, re.MULTILINE)
     assert "vouchers_commands" not in sys.modules
 
 

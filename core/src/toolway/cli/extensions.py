@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +80,9 @@ class PluginCommand(TyperCommand):
         self._complaint = f"the command {entry_point.name!r} of {self._package}"
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """What the package says of itself."""
+        """What the command says of itself, or else its package."""
         dist = self._entry_point.dist
-        self.help = dist.metadata["Summary"] if dist else None
+        self.help = _help_of(self._entry_point) or (dist.metadata["Summary"] if dist else None)
         return super().get_short_help_str(limit)
 
     @property
@@ -101,6 +103,20 @@ class PluginCommand(TyperCommand):
         context = self.own.make_context(*arguments, **options)
         context.obj = Terminal(self._package)
         return context
+
+
+def _help_of(entry_point: EntryPoint) -> str | None:
+    """The `help` of what it names, from the source: to import every plugin takes too long."""
+    package, *inner = entry_point.module.split(".")
+    with suppress(ImportError, OSError, SyntaxError, ValueError):
+        spec = find_spec(package)
+        origin = Path(spec.origin or "") if spec else Path()
+        source = origin.parent.joinpath(*inner).with_suffix(".py") if inner else origin
+        for node in ast.parse(source.read_text(encoding="utf-8")).body:
+            match node:
+                case ast.Assign([ast.Name(name)], ast.Call(_, _, options)) if name == entry_point.attr:
+                    return next((ast.literal_eval(each.value) for each in options if each.arg == "help"), None)
+    return None
 
 
 class Commands(TyperGroup):
