@@ -25,6 +25,11 @@ def list_tokens(context: typer.Context) -> None:
     context.obj.show("vouchers", [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}], ("name", "uses"))
 
 @app.command()
+def ends(context: typer.Context) -> None:
+    rows = [{"name": name, "expires_at": at} for name, at in (("a", 1796027016.2039924), ("b", None), ("c", 1e18))]
+    context.obj.show("vouchers", rows, ("name", "expires_at"))
+
+@app.command()
 def upstreams(context: typer.Context) -> None:
     context.obj.print(list(context.obj.pages("/upstreams")))
 
@@ -68,6 +73,16 @@ def test_they_run_with_the_options_of_all_commands(toolway: Toolway, capsys: pyt
     assert toolway("vouchers", "list", "--json") == 0
 
     assert json.loads(capsys.readouterr().out) == [{"name": "a", "uses": 3}, {"name": "b", "uses": 0}]
+
+
+def test_times_are_written_for_people_in_tables_and_as_they_are_for_scripts(
+    toolway: Toolway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert toolway("vouchers", "ends") == 0
+    assert re.search(r"^a +2026-11-30T08:23:36Z\s*$", capsys.readouterr().out, re.MULTILINE)
+
+    assert toolway("vouchers", "ends", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["expires_at"] == 1796027016.2039924
 
 
 def test_their_help_is_that_of_the_plugin(toolway: Toolway, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from traceback import format_tb
 from typing import Any
 
@@ -12,6 +13,8 @@ from toolway.cli.profile import options
 from toolway.errors import ToolwayError
 
 STYLES = {"up": "green", "enabled": "green", "pending": "yellow", "down": "red", "broken": "red", "quarantined": "red"}
+NO_MORE_YEARS = 253402300800.0
+"""What comes after the year 9999, in seconds since 1970."""
 UNFOLDED = 10_000
 """Columns of a table that nobody watches: each row stays one line for `grep`."""
 
@@ -51,9 +54,11 @@ def _print_table(columns: dict[str, list[str]]) -> None:
 
 
 def _cell(one: Any, column: str) -> str:
-    """The member as one line."""
+    """The member as one line; a time as in RFC 3339."""
     for key in column.split("."):
         one = one.get(key) if isinstance(one, dict) else None
+    if isinstance(one, float) and column.endswith("_at") and one < NO_MORE_YEARS:
+        return datetime.fromtimestamp(one, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     text = ", ".join(map(str, one)) if isinstance(one, list | tuple | dict) else str("" if one is None else one)
     return text.strip().partition("\n")[0]
 
