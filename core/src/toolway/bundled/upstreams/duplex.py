@@ -69,14 +69,17 @@ class Duplex:
         raise NotImplementedError
 
     async def begin(self) -> None:
-        """Open the stream, anew if it is open."""
+        """Open the stream, anew if it is open; raises UpstreamError when it was closed, even meanwhile."""
         self.ended(UpstreamError(f"the conversation with upstream {self.upstream!r} was begun anew"))
         await self.disconnect()
         self.lost.clear()
         try:
+            self._tasks.check_open(self.upstream)
             await self.connect()
+            self._tasks.check_open(self.upstream)
         except BaseException:
             self.lost.set()
+            await self.disconnect()
             raise
 
     def agreed(self, version: str) -> None:

@@ -16,7 +16,7 @@ from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Reply, UpstreamRequest, Wants
 from toolway.mcp.clients import can_be_asked
 from toolway.mcp.versions import LEGACY, MODERN
-from toolway.plugin import UpstreamError, UpstreamProtocol
+from toolway.plugin import UpstreamProtocol
 
 log = logging.getLogger(__name__)
 
@@ -64,8 +64,6 @@ class LegacyConnection(Conversation):
                 follow = repeat(self._follow, f"upstream {self._upstream!r} has lost the session and gives no new one")
                 self._follower = self._tasks.start(follow)
             await self._channel.listening()
-            if self._follower.done():
-                raise UpstreamError(f"the connection to upstream {self._upstream!r} was closed meanwhile", sent=False)
             await self._open()  # the session may have been lost meanwhile
         await self._subscribe()
 
@@ -79,9 +77,13 @@ class LegacyConnection(Conversation):
             if self._hello is None or not self._is_open():
                 self._hello = None
                 try:
+                    self._tasks.check_open(self._upstream)
                     self._hello = await self._begin()
+                    self._tasks.check_open(self._upstream)
                 except BaseException:
                     self._channel.lost.set()
+                    if self._tasks.is_closed:
+                        await self.close()  # what was begun meanwhile
                     raise
             return self._hello
 

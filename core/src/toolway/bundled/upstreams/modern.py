@@ -56,6 +56,7 @@ class ModernConnection(Conversation):
 
     async def watch(self, wants: Wants) -> None:
         """See `Connection.watch`; the old stream ends when the new one is in force or failed at first."""
+        self._tasks.check_open(self._upstream)
         if wants == self._wants:
             return
         old, self._stream, self._wants = self._stream, None, wants

@@ -10,7 +10,7 @@ from typing import Any
 
 from toolway.bundled.upstreams.channel import raw
 from toolway.hookspecs.routing import Peer, Wants
-from toolway.plugin import ToolwayError
+from toolway.plugin import ToolwayError, UpstreamError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()
+        self.is_closed = False
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do it in the background."""
@@ -36,11 +37,17 @@ class Tasks:
         return task
 
     async def close(self) -> None:
-        """End all of it."""
+        """End all of it, for good."""
+        self.is_closed = True
         tasks = self._running - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def check_open(self, upstream: str) -> None:
+        """Raise UpstreamError after `close`."""
+        if self.is_closed:
+            raise UpstreamError(f"the connection to upstream {upstream!r} was closed meanwhile", sent=False)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -118,6 +118,7 @@ class StreamableHttp:
 
     async def close(self) -> None:
         """End the session at the upstream."""
+        self.lost.set()
         await self._tasks.close()
         if "mcp-session-id" in self._session:
             with suppress(ToolwayError):
