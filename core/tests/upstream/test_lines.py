@@ -11,7 +11,7 @@ from aiohttp import web
 from upstream_parts import Dial, Ear, call, fixture_command, leg, request, serving, until
 
 from toolway.errors import SessionLost, UpstreamError, UpstreamProtocol, UpstreamTimeout
-from toolway.hookspecs.routing import Wants
+from toolway.hookspecs.routing import UpstreamRequest, Wants
 
 ASKED: dict[str, Any] = {"elicitation": {}, "sampling": {}, "roots": {}}
 ACCEPTED = {"action": "accept", "content": {"username": "ada", "email": "a@b.example"}}
@@ -41,6 +41,12 @@ for line in sys.stdin:
     elif name == "foreign":
         for each in (999, str(number), None): say(id=each, result={"whose": "nobody"})
         say(id=number, result={"whose": "ours"})
+    elif name == "many digits":
+        tag = '{"io.modelcontextprotocol/subscriptionId":' + "9" * 5000 + "}"
+        print('{"jsonrpc":"2.0","method":"notifications/message","params":{"_meta":' + tag + "}}", flush=True)
+        say(id=number, result={})
+    elif name == "progress":
+        say(method="notifications/progress", params={"progressToken": "t", "progress": 1})
     elif name == "exit":
         sys.exit(1)
     elif name == "sleep":
@@ -52,6 +58,13 @@ for line in sys.stdin:
 
 def script() -> tuple[str, ...]:
     return (sys.executable, "-c", SCRIPT)
+
+
+def meeting_a_bug(tool: str) -> UpstreamRequest:
+    """A call whose `_meta` is of a wrong type: who compares its token with that of a progress message fails."""
+    asked = call(tool)
+    asked.params["_meta"] = {"progressToken": "t"}  # type: ignore[assignment]
+    return asked
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
@@ -104,6 +117,24 @@ async def test_what_a_program_prints_besides_is_skipped(tool: str, start: Dial) 
     reply = await start(leg("legacy"), *script()).request(call(tool))
     assert reply.result is not None
     assert b"nobody" not in bytes(reply.result)
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_subscription_id_that_is_too_long_for_a_number_is_nobodys(era: Any, start: Dial) -> None:
+    connection = start(leg(era), *script())
+    assert (await asyncio.wait_for(connection.request(call("many digits")), 5)).result is not None
+
+
+async def test_a_message_that_meets_a_bug_ends_the_conversation_and_is_logged(
+    start: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = start(leg("legacy"), *script())
+
+    with pytest.raises(UpstreamError, match="could not be read"):
+        await asyncio.wait_for(connection.request(meeting_a_bug("progress")), 5)
+
+    assert (await connection.request(call("where"))).result is not None
+    assert "met a bug" in caplog.text
 
 
 async def test_half_a_message_fails_the_call_that_waits_for_it(start: Dial) -> None:
@@ -162,6 +193,18 @@ async def test_the_old_transport_carries_calls_and_questions(everything_sse: str
     assert b"ada" in bytes(reply.result)
     found = await connection.discover()
     assert len(found.items) > 10
+
+
+async def test_an_event_that_meets_a_bug_ends_the_conversation_and_is_logged(
+    everything_sse: str, dial: Dial, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = dial(everything_sse, leg("legacy"))
+
+    with pytest.raises(UpstreamError, match="ended"):
+        await asyncio.wait_for(connection.request(meeting_a_bug("test_tool_with_progress")), 5)
+
+    assert (await connection.request(call("test_simple_text"))).result is not None
+    assert "met a bug" in caplog.text
 
 
 async def test_an_endpoint_event_of_another_origin_is_refused(dial: Dial) -> None:

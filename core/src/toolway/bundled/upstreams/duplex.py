@@ -176,7 +176,8 @@ class Duplex:
         """Whose this is: by subscription or progress token, else of the only call; of the latest one if it asks."""
         subscription = raw_members(message.members.get("_meta")).get(SUBSCRIPTION_ID_KEY)
         if subscription is not None:
-            return self._running.get(int(bytes(subscription))) if bytes(subscription).isdigit() else None
+            number = bytes(subscription)[:19]  # a longer one is of no request
+            return self._running.get(int(number)) if number.isdigit() else None
         if message.method == "notifications/progress":
             token = message.members.get("progressToken")
             return next((running for running in self._running.values() if running.has_token(token)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import closing, suppress
 from urllib.parse import urljoin
 
@@ -12,6 +13,8 @@ from toolway.bundled.upstreams.wire import Events, Wire, is_stream
 from toolway.hookspecs.routing import Leg
 from toolway.plugin import ToolwayError, UpstreamError, UpstreamProtocol
 from toolway.plugin.http import EgressRefused, check_url
+
+log = logging.getLogger(__name__)
 
 
 class SseDuplex(Duplex):
@@ -51,6 +54,8 @@ class SseDuplex(Duplex):
             await self._receive(endpoint)
         except ToolwayError as broken:
             error = broken
+        except Exception:
+            log.exception("a message of upstream %s met a bug", self.upstream)
         if not endpoint.done():
             endpoint.set_exception(error)
         else:

@@ -101,6 +101,9 @@ class ProcessDuplex(Duplex):
                 self.received(line)
         except UpstreamError as broken:
             error = broken
+        except Exception:
+            log.exception("a message of upstream %s met a bug", self.upstream)
+            error = UpstreamError(f"a message of upstream {self.upstream!r} could not be read; the log has more")
         self.ended(error)
 
 
