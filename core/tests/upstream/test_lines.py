@@ -6,6 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from upstream_parts import Dial, Ear, call, fixture_command, leg, request, serving, until
@@ -19,11 +20,12 @@ ACCEPTED = {"action": "accept", "content": {"username": "ada", "email": "a@b.exa
 SCRIPT = """
 import json, sys
 def say(**message): print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
-waiting = []
+waiting, answers = [], 0
 for line in sys.stdin:
     message = json.loads(line)
     method, number, params = message.get("method"), message.get("id"), message.get("params", {})
     name = params.get("name")
+    answers += "result" in message
     if method == "initialize":
         server = {"name": "s", "version": "1"}
         say(id=number, result={"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": server})
@@ -47,6 +49,14 @@ for line in sys.stdin:
         say(id=number, result={})
     elif name == "progress":
         say(method="notifications/progress", params={"progressToken": "t", "progress": 1})
+    elif name == "ask":
+        for each in range(2000): say(id=f"{each}".zfill(2000), method="ping")
+        say(id=number, result={})
+    elif name == "answers":
+        say(id=number, result={"answers": answers})
+    elif name == "deaf":
+        say(id=number, result={})
+        __import__("time").sleep(60)
     elif name == "exit":
         sys.exit(1)
     elif name == "sleep":
@@ -158,6 +168,28 @@ async def test_a_silent_program_is_a_timeout_and_hears_of_it(start: Dial) -> Non
     with pytest.raises(UpstreamTimeout):
         await start(leg("legacy", ear), *script()).request(asked)
     await until(lambda: ("notifications/message", {"level": "info", "data": "cancelled"}) in ear.heard)
+
+
+async def test_a_program_that_does_not_read_its_answers_gets_no_more_of_them(start: Dial) -> None:
+    connection = start(leg("legacy"), *script())
+    await connection.request(call("ask"))
+    reply = await connection.request(call("answers"))
+    assert 0 < msgspec.json.decode(reply.result or b"")["answers"] < 500
+
+
+async def test_calls_that_a_program_never_reads_leave_nothing_that_waits(
+    start: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolway.bundled.upstreams.duplex.PATIENCE", 0.1)
+    connection = start(leg("modern"), *script())
+    await connection.request(call("deaf"))
+    before = len(asyncio.all_tasks())
+    for _ in range(20):
+        asked = call("where", text="x" * 100_000)
+        asked.first_byte = 0.01
+        with pytest.raises(UpstreamTimeout):
+            await connection.request(asked)
+    await until(lambda: len(asyncio.all_tasks()) <= before)
 
 
 async def test_an_environment_is_made_of_secrets(start: Dial) -> None:

@@ -133,6 +133,23 @@ async def test_sending_to_a_process_that_does_not_read_waits(start: Start) -> No
         await asyncio.wait_for(process.send(b"x" * 5_000_000), 0.3)
 
 
+async def test_what_is_given_up_before_its_turn_is_never_sent(start: Start, tmp_path: Path) -> None:
+    go_on = tmp_path / "go on"
+    program = f"""
+import os, sys, time
+while not os.path.exists({str(go_on)!r}): time.sleep(0.01)
+for n, line in enumerate(sys.stdin.buffer):
+    if line == b"last\\n": print(n, flush=True)
+"""
+    process = await start(program)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(process.send(b"x" * 1_000_000), 0.05)
+    go_on.touch()
+    await process.send(b"last")
+    assert await first_line(process) == b"1"
+
+
 async def test_a_sender_that_waits_learns_that_the_process_is_gone(start: Start) -> None:
     process = await start(DEAF)
     await first_line(process)

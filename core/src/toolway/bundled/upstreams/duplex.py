@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw
 
 from toolway.bundled.upstreams.channel import LISTEN, Again, cancellation, in_time, raw_members, read_message, reply_of
 from toolway.bundled.upstreams.questions import Questions
-from toolway.bundled.upstreams.repeat import Tasks
+from toolway.bundled.upstreams.repeat import PATIENCE, Tasks
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import Envelope, encode_notification, encode_request
 from toolway.mcp.versions import SUBSCRIPTION_ID_KEY
@@ -104,7 +104,7 @@ class Duplex:
                 reply = await running.reply
         except (asyncio.CancelledError, UpstreamTimeout):
             if not self.lost.is_set() and request.method != "initialize":
-                self._tasks.start(self.write(cancellation(request_id)))
+                self._tasks.start(self._cancel(request_id))
             raise
         finally:
             self._running.pop(request_id, None)
@@ -155,6 +155,10 @@ class Duplex:
         async with self._opening:
             if self.lost.is_set():
                 await self.begin()
+
+    async def _cancel(self, request_id: int) -> None:
+        async with in_time(asyncio.get_running_loop().time() + PATIENCE, f"upstream {self.upstream!r}"):
+            await self.write(cancellation(request_id))
 
     def _response(self, message: Envelope) -> None:
         running = self._running.get(message.id) if type(message.id) is int else None

@@ -121,7 +121,7 @@ class Process:
     async def send(self, line: bytes) -> None:
         """Send one message; waits while the process reads slower than we write.
 
-        Line breaks, which JSON has only between tokens, become spaces.
+        What is given up before its turn is not sent. Line breaks, which JSON has only between tokens, become spaces.
 
         Raises:
             ProcessExited: it is gone (`sent` is False when it was so before), or closed its input.
@@ -130,6 +130,7 @@ class Process:
             raise self._gone(sent=False)
         async with self._sending:
             try:
+                await self._stdin.drain()
                 self._stdin.write(line.replace(b"\n", b" ").replace(b"\r", b" ") + b"\n")
                 await self._stdin.drain()
             except (OSError, RuntimeError):

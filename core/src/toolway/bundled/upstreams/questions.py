@@ -20,7 +20,7 @@ from toolway.plugin import ClientCannot, ToolwayError
 log = logging.getLogger(__name__)
 
 MAX_QUESTIONS = 64
-"""Questions of one upstream conversation that may wait at the same time."""
+"""Questions of one upstream conversation that may wait at the same time; so may answers that it does not read."""
 
 
 class Questions:
@@ -30,6 +30,7 @@ class Questions:
         self._leg = leg
         self._send = send
         self._tasks = tasks
+        self._unread = asyncio.Semaphore(MAX_QUESTIONS)
         self.waiting: dict[int | str, tuple[asyncio.Task[None], Peer]] = {}
 
     def take(self, message: Envelope, peer: Peer) -> None:
@@ -68,7 +69,9 @@ class Questions:
         encoded = (
             encode_error(request_id, answer) if isinstance(answer, RpcFault) else encode_result(request_id, answer)
         )
-        await self._send(encoded)
+        if not self._unread.locked():
+            async with self._unread:
+                await self._send(encoded)
 
     async def _ask(self, method: str, message: Envelope, peer: Peer) -> Raw | RpcFault:
         if method == "ping":

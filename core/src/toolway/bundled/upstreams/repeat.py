@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 BASE_SECONDS = 0.1
 CAP_SECONDS = 60.0
 PATIENCE = 5.0
-"""Seconds. What lasted so long counts as a success; a stream that is not open by then is not waited for any longer."""
+"""Seconds. What lasted so long counts as a success; a stream that is not open by then, or a cancellation that is not
+read, is not waited for any longer."""
 
 NOTHING = Wants()
 
