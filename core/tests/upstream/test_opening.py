@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from upstream_parts import Dial, Ear, call, leg, serving, until
+from upstream_parts import Dial, Ear, call, leg, request, serving, until
 
 from toolway.hookspecs.routing import Wants
 from toolway.plugin import SessionLost, UpstreamError
@@ -127,10 +127,30 @@ async def test_after_a_lost_session_everything_wanted_is_reported_once_the_new_s
         with pytest.raises(SessionLost):
             await connection.request(call("x"))
         assert (await asyncio.wait_for(connection.request(call("x")), 5)).result is not None
-        assert upstream.seen.count("resources/subscribe") == 2
+        await until(lambda: upstream.seen.count("resources/subscribe") == 2)
         assert not ear.heard
         upstream.opens.set()
         await until(lambda: ear.methods() == [UPDATED])
+
+
+async def test_calls_do_not_fail_with_the_subscriptions_of_a_new_session_which_are_made_later(dial: Dial) -> None:
+    ear, upstream = Ear(), Upstream()
+    async with serving(upstream.handle) as url:
+        connection = dial(url, leg("legacy", ear))
+        await connection.request(request("logging/setLevel", level="info"))
+        await connection.watch(WANTED)
+        await until(lambda: bool(ear.heard))
+        upstream.session += 1
+        upstream.is_well = False
+        with contextlib.suppress(SessionLost):  # unless the stream found out first
+            await connection.request(call("x"))
+
+        for _ in range(3):
+            assert (await connection.request(call("x"))).result is not None
+        ear.heard.clear()
+        upstream.is_well = True
+
+        await until(lambda: UPDATED in ear.methods())
 
 
 async def test_a_session_that_was_lost_before_is_made_anew_for_a_subscription(dial: Dial) -> None:
@@ -147,7 +167,8 @@ async def test_a_session_that_was_lost_before_is_made_anew_for_a_subscription(di
 class Upstream:
     """Opens its GET stream late, after refusing it so many times; what subscribes hears of an update at once.
 
-    `answers` has to be set for it to answer that, `seen` is what of this it was asked and did, in this order.
+    `answers` has to be set for it to answer that, and it fails, as log levels do, while it is not well; `seen` is what
+    of this it was asked and did, in this order.
     """
 
     def __init__(self, *refusals: int, seconds: float | None = 0.0) -> None:
@@ -155,7 +176,7 @@ class Upstream:
         self.seen: list[str] = []
         self.opens, self.answers = asyncio.Event(), asyncio.Event()
         self.answers.set()
-        self.session = 1
+        self.session, self.is_well = 1, True
         self._refusals = list(refusals)
         self._seconds = seconds
         self._streams: list[web.StreamResponse] = []
@@ -169,6 +190,8 @@ class Upstream:
     async def _answer(self, message: dict[str, Any]) -> web.Response:
         if "id" not in message:
             return web.Response(status=202)
+        if message["method"].startswith(("resources/", "logging/")) and not self.is_well:
+            return web.Response(status=500)
         if message["method"].startswith("resources/"):
             self.seen.append(message["method"])
             await self.answers.wait()
@@ -189,5 +212,8 @@ class Upstream:
         stream = web.StreamResponse(headers={"content-type": "text/event-stream"})
         await stream.prepare(asked)
         self._streams.append(stream)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._streams.remove(stream)
         return stream

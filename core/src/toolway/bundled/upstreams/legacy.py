@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 
 import msgspec
 from msgspec import Raw
@@ -16,7 +18,7 @@ from toolway.bundled.upstreams.repeat import NOTHING, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Reply, UpstreamRequest, Wants
 from toolway.mcp.clients import can_be_asked
 from toolway.mcp.versions import LEGACY, MODERN
-from toolway.plugin import UpstreamProtocol
+from toolway.plugin import UpstreamError, UpstreamProtocol
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,7 @@ class LegacyConnection(Conversation):
 
     def __init__(self, leg: Leg, channel: Channel, upstream: str) -> None:
         super().__init__(leg, channel, upstream)
-        self._opening = asyncio.Lock()
+        self._opening, self._subscribing = asyncio.Lock(), asyncio.Lock()
         self._hello: Hello | None = None
         self._follower: asyncio.Task[None] | None = None
         self._subscribed: dict[str, bool] = {}
@@ -103,29 +105,34 @@ class LegacyConnection(Conversation):
         if self._wants != NOTHING or self._level or can_be_asked(client):
             channel.listen(self._missed)
         if self._level:
-            await channel.call(self._own("logging/setLevel", self._level))
+            with suppress(UpstreamError):  # which is no reason to fail calls
+                await channel.call(self._own("logging/setLevel", self._level))
         if self._wants != NOTHING:
-            await self._subscribe()
-            self._tasks.start(self._make_up())
+            what = f"upstream {self._upstream!r} does not take up subscriptions in a new session"
+            self._tasks.start(repeat(partial(self._make_up, self._subscribed), what))
         return hello
 
     async def _subscribe(self) -> None:
         """To what is wanted; what was given up before it was answered is asked for again, or called off."""
-        wanted, known = self._wants.uris, self._subscribed  # True once it was answered
-        for uri in sorted({*(known.keys() - wanted), *(each for each in wanted if not known.get(each))}):
-            method, known[uri] = "resources/subscribe" if uri in wanted else "resources/unsubscribe", False
-            reply = await self._channel.call(self._own(method, {"uri": raw(uri)}))
-            if uri in wanted:
-                known[uri] = True
-            else:
-                del known[uri]
-            if reply.fault is not None:
-                log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
+        async with self._subscribing:
+            wanted, known = self._wants.uris, self._subscribed  # True once it was answered
+            for uri in sorted({*(known.keys() - wanted), *(each for each in wanted if not known.get(each))}):
+                method, known[uri] = "resources/subscribe" if uri in wanted else "resources/unsubscribe", False
+                reply = await self._channel.call(self._own(method, {"uri": raw(uri)}))
+                if uri in wanted:
+                    known[uri] = True
+                else:
+                    del known[uri]
+                if reply.fault is not None:
+                    log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
 
-    async def _make_up(self) -> None:
+    async def _make_up(self, subscribed: dict[str, bool]) -> bool:
         """What changed between two sessions is told once it would be heard of in the new one."""
-        await self._channel.listening()
-        self._missed()
+        if subscribed is self._subscribed:  # else there is a newer one
+            await self._subscribe()
+            await self._channel.listening()
+            self._missed()
+        return False
 
     def _missed(self) -> None:
         resynchronize(self._leg.peer, self._wants)
