@@ -57,6 +57,10 @@ for line in sys.stdin:
     elif name == "deaf":
         say(id=number, result={})
         __import__("time").sleep(60)
+    elif name == "close input":
+        __import__("os").close(0)
+        say(id=number, result={})
+        __import__("time").sleep(60)
     elif name == "exit":
         sys.exit(1)
     elif name == "sleep":
@@ -158,6 +162,18 @@ async def test_a_program_that_ends_fails_its_calls_and_is_started_again(start: D
         await connection.request(call("exit"))
     assert caught.value.sent
     assert not isinstance(caught.value, SessionLost)
+    assert (await connection.request(call("where"))).result is not None
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+async def test_a_program_that_closed_its_input_is_replaced_after_a_call_found_out(
+    era: Any, start: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolway.bundled.upstreams.process.STOP_SECONDS", 0.1)
+    connection = start(leg(era), *script())
+    await connection.request(call("close input"))
+    with pytest.raises(UpstreamError, match="closed its input"):
+        await connection.request(call("where"))
     assert (await connection.request(call("where"))).result is not None
 
 

@@ -64,10 +64,15 @@ class ProcessDuplex(Duplex):
         self._follower = asyncio.create_task(self._follow(environment)) if environment else None
 
     async def write(self, message: bytes) -> None:
-        """Write one line."""
-        if self._process is None:
+        """Write one line; a process that takes none any more is replaced for the next call."""
+        if (process := self._process) is None:
             raise UpstreamUnreachable(f"the process of upstream {self.upstream!r} is not running")
-        await self._process.send(message)
+        try:
+            await process.send(message)
+        except UpstreamError:
+            if process is self._process:
+                self.lost.set()
+            raise
 
     async def disconnect(self) -> None:
         """Stop the process."""
