@@ -93,6 +93,26 @@ async def test_an_upstream_without_subscriptions_is_asked_only_once(dial: Dial) 
     assert len(asked) == 2
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, -32603), (200, -32603), (200, -32000)])
+async def test_an_upstream_that_could_not_listen_at_the_moment_is_asked_again(
+    status: int, code: int, dial: Dial
+) -> None:
+    asked = []
+
+    async def fail_once(message: web.Request) -> Any:
+        asked.append(1)
+        if len(asked) > 1:
+            return await _listening(breaks=0)(message)
+        error = {"code": code, "message": "shutting down"}
+        answer = {"jsonrpc": "2.0", "id": (await message.json())["id"], "error": error}
+        return web.json_response(answer, status=status)
+
+    ear = Ear()
+    async with serving(fail_once) as url:
+        await dial(url, leg("modern", ear)).watch(Wants(tools=True))
+        await until(lambda: ear.methods() == [CHANGED])
+
+
 async def test_a_lost_session_is_made_anew_while_it_is_watched(scripted: Scripted, dial: Dial) -> None:
     ear = Ear()
     connection = dial(scripted.url, leg("legacy", ear))

@@ -15,7 +15,7 @@ from toolway.bundled.upstreams.conversation import Conversation, identity
 from toolway.bundled.upstreams.discover import LISTINGS, Hello, read_hello
 from toolway.bundled.upstreams.repeat import NOTHING, first_try, repeat, resynchronize
 from toolway.hookspecs.routing import Eras, Leg, Peer, Reply, RpcFault, UpstreamRequest, Wants
-from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, UNSUPPORTED_VERSION
+from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, RPC_STATUS, UNSUPPORTED_VERSION
 from toolway.mcp.headers import encode_header_value
 from toolway.mcp.versions import CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN, PROTOCOL_VERSION_KEY, SERVER_INFO_KEY
 from toolway.plugin import UpstreamProtocol
@@ -99,7 +99,10 @@ class ModernConnection(Conversation):
         await repeat(lambda: self._listen(wants, peer), what, tried.set)
 
     async def _listen(self, wants: Wants, peer: Peer) -> bool:
-        """One `subscriptions/listen` until it ends (MCP 2026-07-28, subscriptions); False when it is refused."""
+        """One `subscriptions/listen` until it ends (MCP 2026-07-28, subscriptions); False when it is refused.
+
+        Errors of the request itself refuse it, and would again; all others are of the moment.
+        """
         wanted = {
             "toolsListChanged": wants.tools,
             "promptsListChanged": wants.prompts,
@@ -108,7 +111,7 @@ class ModernConnection(Conversation):
         }
         asked = {"notifications": raw({key: value for key, value in wanted.items() if value})}
         reply = await self.request(UpstreamRequest(LISTEN, asked, {}, peer, FOREVER, first_byte=OPENING_SECONDS))
-        return reply.fault is None
+        return reply.fault is None or reply.fault.code not in RPC_STATUS
 
 
 class _Subscriber:
