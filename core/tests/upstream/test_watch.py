@@ -166,6 +166,24 @@ async def test_a_get_stream_is_resumed_after_its_last_event(dial: Dial) -> None:
     assert ear.methods() == [CHANGED]
 
 
+async def test_a_get_stream_that_lets_itself_be_polled_is_polled_as_often_as_it_says(dial: Dial) -> None:
+    polls: list[str] = []
+
+    async def handle(asked: web.Request) -> web.StreamResponse:
+        if asked.method == "POST":
+            return await _hello(asked)
+        polls.append(asked.headers.get("last-event-id", ""))
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(asked)
+        await response.write(b"retry: 1\nid: %d\ndata:\n\n" % len(polls))
+        return response
+
+    async with serving(handle) as url:
+        await dial(url, leg("legacy")).watch(Wants(tools=True))
+        await until(lambda: len(polls) >= 15)
+    assert polls[:3] == ["", "1", "2"]
+
+
 @pytest.mark.parametrize("status", [404, 405])
 async def test_an_upstream_without_a_get_stream_is_left_alone(status: int, dial: Dial) -> None:
     asked: list[str] = []

@@ -23,7 +23,7 @@ from toolway.bundled.upstreams.channel import (
     refusal,
 )
 from toolway.bundled.upstreams.questions import Questions
-from toolway.bundled.upstreams.repeat import Tasks, first_try, repeat
+from toolway.bundled.upstreams.repeat import BASE_SECONDS, Tasks, first_try, repeat
 from toolway.bundled.upstreams.wire import MAX_STREAM, Answer, Events, Wire, is_stream
 from toolway.hookspecs.routing import Leg, Reply, UpstreamRequest
 from toolway.mcp.messages import encode_notification, encode_request
@@ -96,7 +96,7 @@ class StreamableHttp:
         """Hold the GET stream; `missed` is called when it is back after a gap."""
         if self._listener is None:
             place, tried, what = Place(), first_try(), f"the event stream of {self._who} broke"
-            stream = repeat(lambda: self._hold(place, tried, missed), what, tried.set)
+            stream = repeat(lambda: self._poll(place, tried, missed), what, tried.set)
             self._listener, self._tried = self._tasks.start(stream), tried
 
     async def listening(self) -> None:
@@ -253,13 +253,19 @@ class StreamableHttp:
             self.lost.set()
         return SessionLost(f"{self._who} does not know the session any more", sent=False)
 
+    async def _poll(self, place: Place, tried: asyncio.Event, missed: Callable[[], None]) -> bool:
+        """GET streams as long as each brings something to resume after; whether to go on trying, with patience."""
+        while (again := await self._hold(place, tried, missed)) and place.last_id and not place.fruitless:
+            pass
+        return again
+
     async def _hold(self, place: Place, tried: asyncio.Event, missed: Callable[[], None]) -> bool:
         """One GET stream until it ends; whether to open it again: an upstream without one answers 405 or 404."""
         if self.lost.is_set():
             return False
-        headers = {}
+        headers, place.fruitless = {}, 1
         if place.last_id:
-            await asyncio.sleep(place.retry)
+            await asyncio.sleep(max(place.retry, BASE_SECONDS))
             headers["last-event-id"] = place.last_id
         with closing(await self._wire.send("GET", {**self._session, **headers}, held=True)) as answer:
             if answer.status == 404:  # no such stream, or no such session: a ping tells
