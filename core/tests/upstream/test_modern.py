@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -219,9 +221,38 @@ async def test_tools_with_invalid_header_annotations_are_left_out_and_reported(d
     assert [problem.partition(": x-mcp")[0] for problem in found.problems] == ["upstream 'up': tool 'bad' is left out"]
 
 
+async def test_discovery_holds_only_so_many_bytes_of_a_list(dial: Dial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolway.bundled.upstreams.discover.MAX_LIST", 25_000)
+    async with serving(_endless(lambda n: [{"name": f"t{n}", "description": "x" * 8_000}])) as url:
+        found = await dial(url, leg("modern")).discover()
+    assert [item.name for item in found.items] == ["t1", "t2", "t3", "t4"]
+    assert "or 25000 bytes; the rest is left out" in found.problems[0]
+
+
+async def test_discovery_names_only_so_many_entries_that_are_left_out(dial: Dial) -> None:
+    async with serving(_endless(lambda n: [0] * 600)) as url:
+        found = await dial(url, leg("modern")).discover()
+    assert len(found.problems) == 1001
+    assert "more than 1000 entries" in found.problems[-1]
+
+
 async def test_a_notification_outside_of_a_watch_does_not_disturb(scripted: Scripted, dial: Dial) -> None:
     ear = Ear()
     await scripted.order("progress")
     await dial(scripted.url, leg("modern")).request(call("echo_raw", ear, token="p"))
     await until(lambda: len(ear.heard) == 5)
     assert [params["progress"] for _, params in ear.heard] == [1, 2, 2, 1, 3]
+
+
+def _endless(page: Callable[[int], list[Any]]) -> Callable[[web.Request], Any]:
+    """A server whose list of tools never ends."""
+    numbers = itertools.count(1)
+
+    async def answer(asked: web.Request) -> web.Response:
+        message = await asked.json()
+        result: dict[str, Any] = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+        if message["method"] == "tools/list":
+            result = {"tools": page(next(numbers)), "nextCursor": "more"}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], "result": result})
+
+    return answer

@@ -38,6 +38,9 @@ LISTINGS = (
     Listing("resources", "resources/templates/list", "resourceTemplates", "template", "uriTemplate", 1000),
 )
 MAX_PAGES = 200
+MAX_LIST = 64 * 1024 * 1024
+"""Most bytes of the pages of one list, which are held together; the one that exceeds them is the last."""
+
 LIMITS = {"inputSchema": 64 * 1024, "outputSchema": 64 * 1024, "description": 8 * 1024}
 """Largest members of a list entry, in bytes of JSON."""
 
@@ -94,28 +97,31 @@ async def discover(upstream: str, eras: Eras, hello: Hello, ask: Ask) -> Discove
 async def _all_pages(listing: Listing, ask: Ask, problems: list[str]) -> list[Raw]:
     entries: list[Raw] = []
     params: dict[str, Raw] = {}
+    left = MAX_LIST
     for _ in range(MAX_PAGES):
         reply = await ask(listing.method, dict(params))
         if reply.fault is not None and reply.fault.code == METHOD_NOT_FOUND:
             return entries
-        page = raw_members(_result(reply))
+        page = raw_members(result := _result(reply))
         entries += _entries(page.get(listing.field), listing.method)
         cursor = page.get("nextCursor")
-        if cursor is None or bytes(cursor) == b"null":
+        if cursor is None or bytes(cursor) == b"null" or len(entries) > 2 * listing.most:
             return entries
         params["cursor"] = cursor
-    problems.append(f"{listing.method} has more than {MAX_PAGES} pages; the rest is left out")
+        if (left := left - len(result)) < 0:
+            break
+    problems.append(f"{listing.method} has more than {MAX_PAGES} pages or {MAX_LIST} bytes; the rest is left out")
     return entries
 
 
 def _taken(upstream: str, listing: Listing, entries: list[Raw], problems: list[str], *, modern: bool) -> Iterable[Item]:
-    """The items of one list, each name once; why others are left out goes to `problems`."""
+    """The items of one list, each name once; why others are left out goes to `problems`, at most `most` of each."""
     items: dict[str, Item] = {}
-    for entry in entries:
+    for position, entry in enumerate(entries):
         name, flaw = _named(listing, entry, modern=modern)
         if not flaw and name in items:
             flaw = "it is listed twice; the first one counts"
-        if not flaw and len(items) >= listing.most:
+        if (position - len(items) if flaw else len(items)) >= listing.most:
             problems.append(f"there are more than {listing.most} entries in {listing.method}; the rest is left out")
             break
         if flaw:
