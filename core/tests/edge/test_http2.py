@@ -11,6 +11,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
+from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame
 
 from toolway.bundled.hypercorn.connection import HypercornRunner
 from toolway_testing.edge.node import Node, OpenGate, RunnerContract
@@ -46,6 +47,16 @@ class Client:
 
     def flush(self) -> None:
         self.writer.write(self.http.data_to_send())
+
+    def send(self, *frames: Frame) -> None:
+        """Frames that the library would not send."""
+        self.writer.write(b"".join(frame.serialize() for frame in frames))
+
+    async def ping(self) -> None:
+        """Returns when everything that was sent before has been looked at."""
+        self.http.ping(bytes(8))
+        self.flush()
+        await eventually(lambda: any(isinstance(event, h2.events.PingAckReceived) for event in self.events))
 
     def ask(self, path: str, *, method: str = "GET", ended: bool = True, **headers: str) -> int:
         number = self.http.get_next_available_stream_id()
@@ -111,6 +122,20 @@ class TestHttp2(RunnerContract):
         await eventually(lambda: client.of(refused, h2.events.StreamReset))
 
         assert (await client.answer(client.ask("/")))[0] == 200
+
+    async def test_a_body_on_its_way_when_it_is_refused_does_not_harm_the_calls_beside_it(self, gate: OpenGate) -> None:
+        client = await Client(await gate(limits={"body": 1000})).open()
+        slow = client.ask("/slow")
+        refused = client.ask("/echo", method="POST", ended=False, content_length="5000000")
+        await eventually(lambda: client.of(refused, h2.events.StreamReset))
+
+        for _ in range(3):
+            client.send(DataFrame(refused, bytes(16_384)))
+            await client.writer.drain()
+        await client.ping()
+
+        client.node.app.release.set()
+        assert await client.answer(slow) == (200, b"done")
 
     async def test_a_body_is_taken_piece_by_piece(self, gate: OpenGate) -> None:
         client = await Client(await gate()).open()
@@ -210,7 +235,14 @@ class TestHttp2(RunnerContract):
         await asyncio.wait_for(client.node.task, 5)
 
 
-@pytest.mark.parametrize("wrong", [b"x" * 50_000, b"\x00\x00\x00\x01\x05\x00\x00\x00\x00"], ids=["endless", "data"])
+WRONG = {
+    "endless": b"x" * 50_000,
+    "endless headers": HeadersFrame(1).serialize() + ContinuationFrame(1, bytes(16_384)).serialize() * 3,
+    "data": b"\x00\x00\x00\x01\x05\x00\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 class TestNoHttp2(RunnerContract):
     async def test_garbage_after_the_preface_ends_the_connection(self, gate: OpenGate, wrong: bytes) -> None:
         node = await gate()

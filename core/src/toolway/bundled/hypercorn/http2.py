@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import h2.errors
 import h2.events
 import h2.exceptions
+from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.events import Closed, Event, RawData
@@ -26,14 +27,37 @@ from toolway.bundled.hypercorn.inbox import Inbox
 from toolway.hookspecs.serving import Silence
 
 if TYPE_CHECKING:
+    from hyperframe.frame import Frame
+
     from toolway.bundled.hypercorn.connection import Connection
 
 _STREAMS = 100
 _RESETS, _RESET_PERIOD = 200, 30.0
 _PIECE = 64 * 1024
 _HELD = 32 * 1024
-_FRAMES = 40 * 1024  # two of the largest and a preface: h2 keeps what is not a whole frame, of up to 16 MiB
+_FRAMES = 40 * 1024  # two of the largest and a preface
 _OF_HTTP1 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+
+
+class Frames(FrameBuffer):
+    """What has come: h2's own keeps what is not a whole frame, of up to 16 MiB, or not all headers, of up to 1 MiB."""
+
+    _unused = 0
+
+    def add_data(self, data: Any) -> None:
+        """Of the client."""
+        self._unused += len(data)
+        super().add_data(data)
+
+    def __next__(self) -> Frame:
+        try:
+            frame = super().__next__()
+        except StopIteration:
+            if self._unused > _FRAMES:
+                raise h2.exceptions.FrameTooLargeError("too much makes no frame") from None
+            raise
+        self._unused = 0
+        return frame
 
 
 class Buffer(StreamBuffer):
@@ -68,9 +92,9 @@ class Http2(H2Protocol):
         self._link, limits = connection, connection.limits
         self._reader = asyncio.StreamReader()
         self._reader.set_transport(connection.transport)
-        self._unused = 0
         self._resets: deque[float] = deque(maxlen=_RESETS)
         values = {SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: limits.headers}
+        self.connection.incoming_buffer = Frames(server=True)
         self.connection.local_settings = Settings(client=False, initial_values=values)
         self.feed = self._reader.feed_data
         self.close = self.spawn(self._read).cancel
@@ -136,16 +160,12 @@ class Http2(H2Protocol):
 
     async def handle(self, event: Event) -> None:
         """Bytes or the end of the connection."""
-        self._unused += len(event.data) if isinstance(event, RawData) else 0
         await super().handle(event)
         if isinstance(event, Closed):
             for buffer in self.stream_buffers.values():
                 await buffer.close()
-        elif self._unused > _FRAMES:
-            await self.send(Closed())
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        self._unused = 0 if events else self._unused
         for event in events:
             if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
                 self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
