@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame
+from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PriorityFrame
 
 from toolway.bundled.hypercorn.connection import HypercornRunner
 from toolway_testing.edge.node import Node, OpenGate, RunnerContract
@@ -205,6 +206,24 @@ class TestHttp2(RunnerContract):
 
         await eventually(lambda: client.is_over or client.of(number, h2.events.StreamReset))
         assert client.node.app.requests == []
+
+    @pytest.mark.parametrize("odd", ["method", "priorities"])
+    async def test_odd_frames_do_not_harm_the_calls_beside_them(
+        self, gate: OpenGate, odd: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = await Client(await gate()).open()
+        slow = client.ask("/slow")
+
+        if odd == "method":
+            client.ask("/", method="G\u00c9T")
+        else:
+            client.send(*(PriorityFrame(number, stream_weight=10) for number in range(1001, 3005, 2)))
+        await client.ping()
+
+        client.node.app.release.set()
+        assert await client.answer(slow) == (200, b"done")
+        assert client.node.app.requests == ["/slow"]
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
     async def test_an_idle_connection_is_closed(self, gate: OpenGate) -> None:
         client = await Client(await gate(limits={"keep_alive": 0.3})).open()

@@ -177,6 +177,9 @@ class Http2(H2Protocol):
                 await super()._handle_events([event])
         await self._flush()
 
+    async def _priority_updated(self, event: h2.events.PriorityUpdated) -> None:
+        """No stream comes before another: RFC 9113 section 5.3.2 deprecates that."""
+
     def _resets_too_often(self) -> bool:
         """Whether the client makes and resets streams only to make work (CVE-2023-44487)."""
         now = monotonic()
@@ -186,7 +189,8 @@ class Http2(H2Protocol):
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         fields = dict(request.headers)
-        if fields[b":method"] == b"CONNECT" or not fields.get(b":path", b"").isascii():
+        is_ascii = fields[b":method"].isascii() and fields.get(b":path", b"").isascii()
+        if fields[b":method"] == b"CONNECT" or not is_ascii:
             return self._reset(request.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
         await super()._create_stream(request)
         self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)
