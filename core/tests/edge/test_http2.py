@@ -12,9 +12,18 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PriorityFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PriorityFrame,
+    WindowUpdateFrame,
+)
 
 from toolway.bundled.hypercorn.connection import HypercornRunner
+from toolway.bundled.hypercorn.http2 import States
 from toolway_testing.edge.node import Node, OpenGate, RunnerContract
 from toolway_testing.edge.tls import Authority
 from toolway_testing.polling import eventually
@@ -26,6 +35,7 @@ class Client:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
+        self.http.state_machine = States()
         self.events: list[h2.events.Event] = []
         self.is_over = False
 
@@ -230,6 +240,54 @@ class TestHttp2(RunnerContract):
         await client.answer(client.ask("/"))
 
         await eventually(lambda: client.is_over)
+        assert isinstance(client.events[-1], h2.events.ConnectionTerminated)
+
+    async def test_a_client_that_takes_its_leave_gets_its_answers(self, gate: OpenGate) -> None:
+        client = await Client(await gate()).open()
+        slow = client.ask("/slow")
+
+        client.send(GoAwayFrame(0), WindowUpdateFrame(0, window_increment=1))
+        await client.ping()
+        client.node.app.release.set()
+
+        assert await client.answer(slow) == (200, b"done")
+        await eventually(lambda: client.is_over)
+
+    async def test_a_client_that_takes_its_leave_without_a_call_is_let_go(self, gate: OpenGate) -> None:
+        client = await Client(await gate()).open()
+        await client.answer(client.ask("/"))
+
+        client.send(GoAwayFrame(0))
+
+        await eventually(lambda: client.is_over)
+
+    async def test_a_call_that_comes_too_late_for_a_node_that_stops_may_be_repeated(self, gate: OpenGate) -> None:
+        client = await Client(await gate(drain_delay=0)).open()
+        slow = client.ask("/slow")
+        await eventually(lambda: client.node.app.requests)
+
+        client.node.stop.set()
+        await eventually(lambda: client.node.drains)
+        late = client.ask("/")
+        await eventually(lambda: client.of(late, h2.events.StreamReset))
+        client.node.app.release.set()
+
+        assert await client.answer(slow) == (200, b"done")
+        assert client.of(late, h2.events.StreamReset)[0].error_code == h2.errors.ErrorCodes.REFUSED_STREAM
+        goodbye = next(each for each in client.events if isinstance(each, h2.events.ConnectionTerminated))
+        assert goodbye.last_stream_id == slow
+
+    async def test_a_node_that_stops_does_not_wait_for_who_gave_up(self, gate: OpenGate) -> None:
+        client = await Client(await gate(drain_delay=0)).open()
+        number = client.ask("/echo", method="POST", ended=False)
+        await eventually(lambda: client.node.app.requests)
+
+        client.node.stop.set()
+        await eventually(lambda: client.node.drains)
+        client.http.reset_stream(number, h2.errors.ErrorCodes.CANCEL)
+        client.flush()
+
+        await asyncio.wait_for(client.node.task, 5)
 
     async def test_an_open_stream_ends_cleanly_when_the_node_stops(self, gate: OpenGate) -> None:
         client = await Client(await gate(drain_delay=0)).open()

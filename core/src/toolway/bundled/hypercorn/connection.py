@@ -162,10 +162,10 @@ class Connection(ClientConnection):
 
     def finish(self) -> None:
         """See `ClientConnection`."""
-        if (self.waits_for() or [None])[0] in ("first_byte", "keep_alive"):
-            self.hang_up()
-        elif self._turn is not None:
+        if self._turn is not None:
             self._turn.finish()
+        elif (self.waits_for() or [None])[0] in ("first_byte", "keep_alive"):
+            self.hang_up()
 
     def refuse(self, refusal: Refusal) -> None:
         """See `ClientConnection`."""

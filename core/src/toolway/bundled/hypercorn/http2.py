@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import h2.errors
 import h2.events
 import h2.exceptions
+from h2.connection import ConnectionInputs, H2ConnectionStateMachine
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes, Settings
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -60,6 +61,16 @@ class Frames(FrameBuffer):
         return frame
 
 
+class States(H2ConnectionStateMachine):
+    """As h2's, but open streams go on after a GOAWAY of either side (RFC 9113 section 6.8)."""
+
+    def process_input(self, input_: ConnectionInputs) -> list[Any]:
+        """Something is sent or received."""
+        if input_ in (ConnectionInputs.SEND_GOAWAY, ConnectionInputs.RECV_GOAWAY):
+            return []
+        return super().process_input(input_)
+
+
 class Buffer(StreamBuffer):
     """What a stream has to send: hypercorn's own lets the application go on while the client opens no window."""
 
@@ -84,6 +95,8 @@ class Buffer(StreamBuffer):
 class Http2(H2Protocol):
     """An `H2Protocol` that survives data for streams that it has closed, and cuts streams that are not read."""
 
+    _is_ending = False
+
     def __init__(self, connection: Connection) -> None:
         scope = connection.scope
         ends = (scope["scheme"] == "https", scope["client"], scope["server"])
@@ -94,6 +107,7 @@ class Http2(H2Protocol):
         self._reader.set_transport(connection.transport)
         self._resets: deque[float] = deque(maxlen=_RESETS)
         values = {SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS, SettingCodes.MAX_HEADER_LIST_SIZE: limits.headers}
+        self.connection.state_machine = States()
         self.connection.incoming_buffer = Frames(server=True)
         self.connection.local_settings = Settings(client=False, initial_values=values)
         self.feed = self._reader.feed_data
@@ -147,7 +161,7 @@ class Http2(H2Protocol):
             if not self._link.is_over:
                 self._link.put(event.data)
             await self._link.drained()
-        elif isinstance(event, Closed) or (event.idle and self.context.terminated.is_set()):
+        elif isinstance(event, Closed) or (event.idle and self._is_ending):
             self._link.hang_up()
 
     def waits_for(self) -> tuple[Silence, int] | None:
@@ -155,8 +169,12 @@ class Http2(H2Protocol):
         return None if self.streams else ("keep_alive", self.keep_alive_requests)
 
     def finish(self) -> None:
-        """No other request is taken; the connection ends after the answers in flight."""
-        self.spawn(self.context.terminated.set)
+        """No other request is taken, and the client hears which ones are; the connection ends after their answers."""
+        self._is_ending = True
+        self.connection.close_connection()
+        self._link.put(self.connection.data_to_send())
+        if not self.streams:
+            self._link.hang_up()
 
     async def handle(self, event: Event) -> None:
         """Bytes or the end of the connection."""
@@ -173,9 +191,15 @@ class Http2(H2Protocol):
                 self.connection.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
                 await self._flush()
                 return await self.send(Closed())
+            elif isinstance(event, h2.events.ConnectionTerminated) and not event.error_code:
+                self._is_ending = True
+            elif isinstance(event, h2.events.RequestReceived) and self._is_ending:
+                self._reset(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
             else:
                 await super()._handle_events([event])
         await self._flush()
+        if self._is_ending and not self.streams:
+            self._link.hang_up()
 
     async def _priority_updated(self, event: h2.events.PriorityUpdated) -> None:
         """No stream comes before another: RFC 9113 section 5.3.2 deprecates that."""
