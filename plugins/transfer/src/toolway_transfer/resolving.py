@@ -25,6 +25,7 @@ def resolved(terminal: Terminal, config: Path | None, reference: str) -> str:
         scheme, reason = reference.partition(":")[0], problems[0] if problems else "it has no value"
         raise InvalidInput(
             f"gateway.database is a reference of the scheme {scheme!r}, which the gateway cannot resolve now: "
-            f"{reason}; mend that (toolway check), or set {VARIABLE} to env:NAME or file:/path that has the URL"
+            f"{reason.removeprefix('gateway.database cannot be resolved: ')}; "
+            f"mend that (toolway check), or set {VARIABLE} to env:NAME or file:/path that has the URL"
         )
     return values[0]
