@@ -247,6 +247,25 @@ async def test_the_end_is_noticed_though_a_grandchild_holds_the_pipes(start: Sta
     os.kill(grandchild, signal.SIGKILL)
 
 
+async def test_a_descendant_that_holds_the_input_and_does_not_read_it_keeps_nothing_open(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolway.bundled.upstreams.process.STOP_SECONDS", 0.1)
+    await (await start("")).stop()  # what the loop opens once, it keeps
+    before = opened()
+    process = await start(parent("time.sleep(60)", escapes=True))
+    grandchild = int(await first_line(process))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(process.send(b"x" * 1_000_000), 0.1)
+
+    await process.stop()
+
+    try:
+        await eventually(lambda: opened() <= before)
+    finally:
+        os.kill(grandchild, signal.SIGKILL)
+
+
 async def test_stopping_twice_and_while_being_cancelled_is_fine(start: Start) -> None:
     process = await start(ECHO)
     impatient = asyncio.create_task(process.stop())

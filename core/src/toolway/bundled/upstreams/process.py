@@ -167,6 +167,8 @@ class Process:
             if self.returncode is None:
                 self._signal(number)
         await self._ending
+        if self._stdin.transport.get_write_buffer_size():  # a descendant holds the other end and reads nothing
+            self._stdin.transport.abort()
         for transport in self._transports:
             transport.close()
 
