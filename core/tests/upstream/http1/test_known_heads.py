@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hostile_parts import CHUNKED, SIZED, Connect, Hostile
 from hypothesis import HealthCheck, given, settings, strategies as st
-from upstream_parts import until
+from upstream_parts import PATIENCE, until
 
 from toolway.bundled.upstreams.pool import Pool
 from toolway.errors import UpstreamError
@@ -46,7 +46,7 @@ def answers(draw: st.DrawFn) -> list[Sequence[bytes]]:
 
 async def seen(lean: Pool) -> tuple[Any, ...]:
     """What is to be seen of the answer to a request."""
-    answer = await lean.request("POST", {}, b"{}", 0.2)
+    answer = await lean.request("POST", {}, b"{}", PATIENCE)
     head = answer.status, answer.content_type, answer.encoding, answer.fields
     try:
         return *head, await answer.read(1 << 20)
