@@ -8,7 +8,7 @@ import mmap
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from toolway.app import Gateway, build_gateway
 from toolway.background import Background
@@ -119,7 +119,8 @@ class Life:
         """Let it take over; if it cannot, everything is as before."""
         before, serving, self._prepared = self.gateway, AsyncExitStack(), None
         try:
-            await serving.enter_async_context(gateway.running(before))
+            with self._metrics.taken_over():
+                await serving.enter_async_context(gateway.running(before))
         except BaseException:
             before.enter(gateway)
             before.plane.catalog.resume()
@@ -174,14 +175,12 @@ async def _retire(gateway: Gateway, serving: AsyncExitStack) -> None:
 
 def differences(old: Config, new: Config) -> Iterator[Difference]:
     """What a configuration adds, changes and removes, by path; never a value, which may be secret."""
-    before, after = _leaves(old.model_dump(mode="json")), _leaves(new.model_dump(mode="json"))
-    for path in sorted(before.keys() | after.keys()):
-        if before.get(path) != after.get(path):
-            what: Literal["added", "changed", "removed"] = "changed"
-            if path not in before or path not in after:
-                what = "removed" if path in before else "added"
+    was, now = _leaves(old.model_dump(mode="json")), _leaves(new.model_dump(mode="json"))
+    for path in sorted(was.keys() | now.keys()):
+        if was.get(path) != now.get(path):
             section, _, rest = path.partition(".")
-            yield Difference(path, what, section == "gateway" and rest.partition(".")[0] in LASTING)
+            lasts = section == "gateway" and rest.partition(".")[0] in LASTING
+            yield Difference(path, "added" if path not in was else "changed" if path in now else "removed", lasts)
 
 
 def _leaves(tables: Mapping[str, Any], path: str = "") -> dict[str, Any]:

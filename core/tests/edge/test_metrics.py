@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, strategies as st
@@ -102,6 +103,21 @@ def test_what_is_sampled_by_labels_is_gone_when_it_is_not_there_any_more() -> No
     metrics.sample()
 
     assert totals(metrics, "toolway_up") == {("two",): [0.0]}
+
+
+def test_what_fails_to_take_over_is_not_read_any_more() -> None:
+    metrics = Instruments()
+    metrics.sampled("toolway_open", "Open.", lambda: 2.0)
+
+    with suppress(RuntimeError), metrics.taken_over():
+        metrics.sampled("toolway_open", "Open.", lambda: 3.0)
+        metrics.sampled("toolway_new", "New.", lambda: 4.0)
+        metrics.sample()
+        raise RuntimeError("no")
+    metrics.sample()
+
+    assert totals(metrics, "toolway_open") == {(): [2.0]}
+    assert totals(metrics, "toolway_new") == {}
 
 
 def test_what_fails_to_be_read_keeps_nobody_else_from_being_read(caplog: pytest.LogCaptureFixture) -> None:

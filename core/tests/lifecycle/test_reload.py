@@ -183,6 +183,34 @@ async def test_a_gateway_whose_service_does_not_start_does_not_take_over(
     assert await pid(gate, "kept") == before
 
 
+async def test_gauges_are_not_read_of_a_gateway_that_does_not_take_over(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gate.reload(plugins=PluginTables(enable=["telling"]))
+    prepared = await gate.life.prepare()
+
+    class Broken:
+        @contextlib.asynccontextmanager
+        async def run(self) -> AsyncIterator[None]:
+            prepared.gateway.kernel.metrics.sampled("toolway_workers", "Those that run.", lambda: 7.0)
+            await asyncio.sleep(0)
+            raise RuntimeError("no")
+            yield  # type: ignore[unreachable]
+
+    monkeypatch.setattr(prepared.gateway, "services", [*prepared.gateway.services, Broken()])
+    with pytest.raises(RuntimeError):
+        await prepared.commit()
+
+    assert read(gate, "toolway_workers") == 1.0
+
+
+def read(gate: RunningGateway, name: str) -> float:
+    """The value of a gauge now."""
+    metrics = gate.gateway.kernel.metrics
+    metrics.sample()
+    return {each.name: each for each in metrics.collect()}[name].series[()][0]
+
+
 async def test_a_configuration_that_is_too_long_for_the_workers_to_share_changes_nothing(
     gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,19 @@ async def test_the_id_of_a_token_is_recorded_with_masking_too(gateway: StartGate
     assert record["credential"] == f"token:{made['name']}"
 
 
+async def test_what_waits_is_not_that_of_a_gateway_that_is_only_built(gate: RunningGateway) -> None:
+    metrics = gate.gateway.kernel.metrics
+    await (await gate.life.prepare()).cancel()
+    await sql(gate, "alter table audit_record rename to away")
+    await gate.api("GET", "/audit", token="wrong")
+
+    def waiting() -> float:
+        metrics.sample()
+        return {each.name: each for each in metrics.collect()}["toolway_audit_waiting"].series[()][0]
+
+    await eventually(lambda: waiting() > 0)
+
+
 async def test_a_change_whose_record_cannot_be_written_does_not_happen(gate: RunningGateway) -> None:
     await sql(gate, "alter table audit_record rename to away")
 

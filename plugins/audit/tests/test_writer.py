@@ -11,6 +11,7 @@ import pytest
 from audit_node import MakeNode, Node
 
 from toolway.catalog.store import Store
+from toolway.edge.metrics import Instruments
 from toolway.hookspecs.system import Change
 from toolway.plugin import StoreUnavailable
 from toolway_audit.writer import Writer
@@ -96,6 +97,7 @@ async def test_a_batch_whose_commit_was_not_answered_is_not_written_twice(make_n
         node.parts.buffer,
         node.clock,
         0.5,
+        Instruments(),
     )
     node.happen()
 

@@ -12,6 +12,7 @@ import mmap
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf, isnan, nan
 from operator import add
 from time import monotonic
@@ -166,6 +167,18 @@ class Instruments:
         """See `telemetry.Metrics`."""
         gauge = self.gauge(name, about, labels or {})
         gauge.read, gauge.is_largest = read, largest
+
+    @contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Whoever takes over samples from now on; if that fails, everything is read as before."""
+        before = {each: each.read for each in self._known.values() if each.read is not None}
+        try:
+            yield
+        except BaseException:
+            for each in self._known.values():
+                if each.read is not None:
+                    each.read = before.get(each, dict)  # what is new has no value any more
+            raise
 
     def late(self, count: Callable[[], None]) -> None:
         """See `telemetry.Metrics`."""

@@ -48,7 +48,7 @@ class Parts(msgspec.Struct, frozen=True):
             chain,
             buffer,
             AuditRecorder(chain, scribe, kernel.clock),
-            Writer(kernel.database, chain, scribe, buffer, kernel.clock, settings.interval),
+            Writer(kernel.database, chain, scribe, buffer, kernel.clock, settings.interval, kernel.metrics),
             Retention(kernel, chain, marks, scribe, settings.retention_days * DAY),
             verifier,
             search,

@@ -103,7 +103,6 @@ class AuditPlugin(Plugin[AuditSettings]):
     def toolway_services(self, kernel: Kernel) -> Iterable[Service]:
         """Writes what waits, and removes what is old."""
         parts = self._made(kernel)
-        parts.writer.measure(kernel.metrics)
         return [parts.writer, parts.retention] if self.settings.retention_days else [parts.writer]
 
     def _made(self, kernel: Kernel) -> Parts:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from toolway.hookspecs.telemetry import Counter, Metrics
+from toolway.hookspecs.telemetry import Metrics
 from toolway.plugin import Clock, Database, ToolwayError, beside
 from toolway_audit.buffer import GAP, Buffer
 from toolway_audit.chain import Chain
@@ -34,7 +34,14 @@ class Writer:
     critical = False
 
     def __init__(
-        self, database: Database, chain: Chain, scribe: Scribe, buffer: Buffer, clock: Clock, interval: float
+        self,
+        database: Database,
+        chain: Chain,
+        scribe: Scribe,
+        buffer: Buffer,
+        clock: Clock,
+        interval: float,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._chain = chain
@@ -45,14 +52,9 @@ class Writer:
         self._batch: list[Entry] = []
         self._tried: Mark | None = None
         self._problem = ""
-        self._missing: Counter | None = None
-        self._told = {"lost": 0, "refused": 0}
-
-    def measure(self, metrics: Metrics) -> None:
-        """Count what waits, and what is missing."""
-        buffer, why = self._buffer, {"why": ("lost", "refused")}
-        metrics.sampled("toolway_audit_waiting", "Audit records that are not written yet.", lambda: float(len(buffer)))
+        self._metrics, why = metrics, {"why": ("lost", "refused")}
         self._missing = metrics.counter("toolway_audit_missing_total", "Records not kept, and calls refused.", why)
+        self._told = {"lost": 0, "refused": 0}
 
     async def check(self) -> str:
         """See `HealthCheck`."""
@@ -61,7 +63,9 @@ class Writer:
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         """See `Service`. Both ends are recorded: a node without a second one may have lost its last records."""
-        self._buffer.add(Event(self._clock.now(), STARTED, "audit", "ok"))
+        buffer, about = self._buffer, "Audit records that are not written yet."
+        self._metrics.sampled("toolway_audit_waiting", about, lambda: float(len(buffer)))
+        buffer.add(Event(self._clock.now(), STARTED, "audit", "ok"))
         try:
             async with beside(self.name, self._repeat()):
                 yield
@@ -103,7 +107,7 @@ class Writer:
 
     def _count(self) -> None:
         for why, total in (("lost", self._buffer.lost), ("refused", self._buffer.refused)):
-            if self._missing is not None and total > self._told[why]:
+            if total > self._told[why]:
                 self._missing.add(total - self._told[why], why)
                 self._told[why] = total
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from toolway.bundled import bundled_plugins
 from toolway.bundled.stores.keyvalue_database import DatabaseKeyValue
 from toolway.catalog.store import Store
+from toolway.edge.metrics import Instruments
 from toolway.hookspecs.system import MigrationSource, toolway_migrations
 from toolway.keyring import KeyRing
 from toolway.migrations.run import kernel_history
@@ -36,6 +37,7 @@ class Node:
         self.secrets = SecretResolver(clock)
         self.redact = Redaction(self.secrets.known)
         self.keyvalue = DatabaseKeyValue(store, clock)
+        self.metrics = Instruments()
         self.parts = Parts.of(self, AuditSettings(**settings))  # type: ignore[arg-type]
         store.recorders = [self.parts.recorder]
 
