@@ -117,7 +117,7 @@ class Life:
 
     async def commit(self, gateway: Gateway, text: bytes) -> None:
         """Let it take over; if it cannot, everything is as before."""
-        before, serving, self._prepared = self.gateway, AsyncExitStack(), None
+        before, serving = self.gateway, AsyncExitStack()
         try:
             with self._metrics.taken_over():
                 await serving.enter_async_context(gateway.running(before))
@@ -125,6 +125,8 @@ class Life:
             before.enter(gateway)
             before.plane.catalog.resume()
             raise
+        finally:
+            self._prepared = None
         self.gateway = gateway
         self._in_force.put(text)
         self.swapped(gateway)

@@ -246,6 +246,30 @@ async def test_one_reload_at_a_time_and_what_is_cancelled_changes_nothing(gate: 
     assert gate.gateway is not serving
 
 
+async def test_a_reload_is_under_way_until_the_other_gateway_serves(
+    gate: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared, may_start = await gate.life.prepare(), asyncio.Event()
+    run = prepared.gateway.plane.catalog.run
+
+    @contextlib.asynccontextmanager
+    async def slow() -> AsyncIterator[None]:
+        await may_start.wait()
+        async with run():
+            yield
+
+    monkeypatch.setattr(prepared.gateway.plane.catalog, "run", slow)
+    commit = asyncio.create_task(prepared.commit())
+    await asyncio.sleep(0)
+    with pytest.raises(Conflict):
+        await gate.life.prepare()
+    may_start.set()
+    await commit
+
+    assert gate.gateway is prepared.gateway
+    await gate.reload()
+
+
 async def test_a_gateway_that_must_not_serve_is_refused(gate: RunningGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(gateway: object) -> None:
         raise ConfigError("not this one")
