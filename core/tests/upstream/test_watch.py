@@ -13,7 +13,7 @@ from aiohttp import web
 from upstream_parts import Dial, Ear, Scripted, call, leg, serving, until
 
 from toolway.hookspecs.routing import Wants
-from toolway.plugin import SessionLost
+from toolway.plugin import SessionLost, UpstreamError
 
 LISTS = Wants(tools=True, prompts=True, resources=True)
 CHANGED = "notifications/tools/list_changed"
@@ -88,9 +88,62 @@ async def test_an_upstream_without_subscriptions_is_asked_only_once(dial: Dial) 
 
     async with serving(refuse) as url:
         connection = dial(url, leg("modern"))
-        await asyncio.wait_for(connection.watch(Wants(tools=True)), 5)
-        await asyncio.wait_for(connection.watch(Wants(prompts=True)), 5)
+        for wants in (Wants(tools=True), Wants(prompts=True)):
+            with pytest.raises(UpstreamError, match="refused to report changes"):
+                await asyncio.wait_for(connection.watch(wants), 5)
     assert len(asked) == 2
+
+
+async def test_what_a_modern_upstream_refuses_leaves_in_force_what_was_before(dial: Dial) -> None:
+    refused = asyncio.Event()
+
+    async def handle(asked: web.Request) -> web.StreamResponse:
+        message = await asked.json()
+        if "resourceSubscriptions" in message["params"]["notifications"]:
+            error = {"code": -32602, "message": "no such resource"}
+            return web.json_response({"jsonrpc": "2.0", "id": message["id"], "error": error}, status=400)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(asked)
+        acknowledged = _encoded("notifications/subscriptions/acknowledged", notifications={})
+        await response.write(b"data: " + acknowledged + b"\n\n")
+        await refused.wait()
+        await response.write(b"data: " + _encoded(CHANGED) + b"\n\n")
+        await asyncio.Event().wait()
+        return response
+
+    ear = Ear()
+    async with serving(handle) as url:
+        connection = dial(url, leg("modern", ear))
+        await connection.watch(Wants(tools=True))
+        with pytest.raises(UpstreamError, match="refused to report changes"):
+            await connection.watch(Wants(tools=True, uris=frozenset({"a://1"})))
+        await connection.watch(Wants(tools=True))
+        refused.set()
+        await until(lambda: ear.methods() == [CHANGED])
+
+
+async def test_a_refused_subscription_is_said_once_to_whoever_asked_for_it_and_disturbs_no_other(dial: Dial) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        message = await request.json() if request.method == "POST" else {}
+        if not message.get("method", "").startswith("resources/"):
+            return await _hello(request) if message else web.Response(status=405)
+        asked.append((message["method"], message["params"]["uri"]))
+        error = {"code": -32002, "message": "no such resource"}
+        outcome = {"error": error} if message["params"]["uri"] == "a://bad" else {"result": {}}
+        return web.json_response({"jsonrpc": "2.0", "id": message["id"], **outcome})
+
+    good, bad, other = "a://good", "a://bad", "a://other"
+    async with serving(handle) as url:
+        connection = dial(url, leg("legacy"))
+        await connection.watch(Wants(uris=frozenset({good})))
+        for _ in range(2):
+            with pytest.raises(UpstreamError, match="refused a subscription"):
+                await connection.watch(Wants(uris=frozenset({good, bad})))
+            await connection.watch(Wants(uris=frozenset({good, bad, other})))
+            await connection.watch(Wants(uris=frozenset({good})))
+    assert [uri for method, uri in asked if method == "resources/subscribe"] == [good, bad, other, bad, other]
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, -32603), (200, -32603), (200, -32000)])

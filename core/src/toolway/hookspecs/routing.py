@@ -196,6 +196,9 @@ class Connection(Protocol):
         """Set what is to be reported to `leg.peer`, replacing what was asked before; returns once it is in force.
 
         After a lost stream is back, changed lists and updates are reported for everything wanted.
+
+        Raises:
+            UpstreamError: what is new in it was refused, or it cannot be asked for.
         """
 
     async def close(self) -> None:

@@ -67,7 +67,8 @@ class LegacyConnection(Conversation):
                 self._follower = self._tasks.start(follow)
             await self._channel.listening()
             await self._open()  # the session may have been lost meanwhile
-        await self._subscribe()
+        if await self._subscribe():
+            raise UpstreamError(f"upstream {self._upstream!r} refused a subscription that was not asked for before")
 
     def _is_open(self) -> bool:
         return self._hello is not None and not self._channel.lost.is_set()
@@ -112,8 +113,12 @@ class LegacyConnection(Conversation):
             self._tasks.start(repeat(partial(self._make_up, self._subscribed), what))
         return hello
 
-    async def _subscribe(self) -> None:
-        """To what is wanted; what was given up before it was answered is asked for again, or called off."""
+    async def _subscribe(self) -> bool:
+        """To what is wanted; what was given up before it was answered is asked for again, or called off.
+
+        Whether something that is wanted was refused: this is said once, and asked for again after it was called off.
+        """
+        is_refused = False
         async with self._subscribing:
             wanted, known = self._wants.uris, self._subscribed  # True once it was answered
             for uri in sorted({*(known.keys() - wanted), *(each for each in wanted if not known.get(each))}):
@@ -125,6 +130,8 @@ class LegacyConnection(Conversation):
                     del known[uri]
                 if reply.fault is not None:
                     log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
+                    is_refused = is_refused or uri in wanted
+        return is_refused
 
     async def _make_up(self, subscribed: dict[str, bool]) -> bool:
         """What changed between two sessions is told once it would be heard of in the new one."""

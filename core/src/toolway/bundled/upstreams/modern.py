@@ -18,7 +18,7 @@ from toolway.hookspecs.routing import Eras, Leg, Peer, Reply, RpcFault, Upstream
 from toolway.mcp.errors import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_CAPABILITY, RPC_STATUS, UNSUPPORTED_VERSION
 from toolway.mcp.headers import encode_header_value
 from toolway.mcp.versions import CLIENT_CAPABILITIES_KEY, CLIENT_INFO_KEY, MODERN, PROTOCOL_VERSION_KEY, SERVER_INFO_KEY
-from toolway.plugin import UpstreamProtocol
+from toolway.plugin import UpstreamError, UpstreamProtocol
 
 FOREVER = 1e9
 """Monotonic seconds that never come."""
@@ -55,16 +55,19 @@ class ModernConnection(Conversation):
         return self._channel.call(self._complete(request), self._again)
 
     async def watch(self, wants: Wants) -> None:
-        """See `Connection.watch`; the old stream ends when the new one is in force or failed at first."""
+        """See `Connection.watch`; the old stream ends when the new one is in force or failed, but was not refused."""
         self._tasks.check_open(self._upstream)
         if wants == self._wants:
             return
-        old, self._stream, self._wants = self._stream, None, wants
+        old, before, self._stream, self._wants = self._stream, self._wants, None, wants
         try:
             if wants != NOTHING:
                 tried = first_try()
-                self._stream = self._tasks.start(self._report(wants, tried))
+                self._stream = stream = self._tasks.start(self._report(wants, tried))
                 await tried.wait()
+                if stream.done():
+                    self._stream, self._wants, old = old, before, None
+                    raise UpstreamError(f"upstream {self._upstream!r} refused to report changes")
         finally:
             if old is not None:
                 old.cancel()
