@@ -105,6 +105,18 @@ def test_what_is_sampled_by_labels_is_gone_when_it_is_not_there_any_more() -> No
     assert totals(metrics, "toolway_up") == {("two",): [0.0]}
 
 
+def test_what_is_sampled_of_names_that_are_too_many_is_together() -> None:
+    metrics = Instruments()
+    many: dict[tuple[str, ...], float] = {(f"name-{number}",): float(number) for number in range(LABELS + 3)}
+    metrics.sampled("toolway_things", "Things.", lambda: many, {"name": None})
+    metrics.sampled("toolway_since_seconds", "Since.", lambda: many, {"name": None}, largest=True)
+    metrics.sample()
+    metrics.sample()
+
+    assert totals(metrics, "toolway_things")[OTHER,] == [3.0 * LABELS + 3]
+    assert totals(metrics, "toolway_since_seconds")[OTHER,] == [LABELS + 2.0]
+
+
 def test_what_fails_to_take_over_is_not_read_any_more() -> None:
     metrics = Instruments()
     metrics.sampled("toolway_open", "Open.", lambda: 2.0)

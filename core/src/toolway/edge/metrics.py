@@ -84,6 +84,11 @@ class Instrument:
                 self._cells[first] = nan  # of a worker that is gone
 
     @property
+    def together(self) -> Callable[[float, float], float]:
+        """What two values are in one."""
+        return max if self.is_largest else add
+
+    @property
     def width(self) -> int:
         """How many cells a series has."""
         return len(self.bounds) + 2 if self.kind == "histogram" else 1
@@ -104,10 +109,13 @@ class Instrument:
         """Read it, if it is one that is read; series that are not there any more have no value."""
         if self.read is not None:
             read = self.read()
-            values = read if isinstance(read, Mapping) else {(): read}
-            for gone in self._places.keys() - values.keys():
+            found: dict[Labels, float] = {}
+            for labels, value in read.items() if isinstance(read, Mapping) else [((), read)]:
+                fitting = self._fitting(labels)
+                found[fitting] = self.together(found[fitting], value) if fitting in found else value
+            for gone in self._places.keys() - found.keys():
                 self.set(nan, *gone)
-            for labels, value in values.items():
+            for labels, value in found.items():
                 self.set(value, *labels)
 
     def observe(self, values: Sequence[float], *labels: str) -> None:
@@ -123,10 +131,13 @@ class Instrument:
             self._cells[0] += len(values)
 
     def _place(self, labels: Labels) -> int:
-        fitting = tuple(self._fit(number, label) for number, label in enumerate(labels))
+        fitting = self._fitting(labels)
         if fitting not in self._places:
             self._places[fitting] = self._memory.allot(self.name, fitting, self.width)
         return self._places[fitting]
+
+    def _fitting(self, labels: Labels) -> Labels:
+        return tuple(self._fit(number, label) for number, label in enumerate(labels))
 
     def _fit(self, number: int, label: str) -> str:
         closed, names = self._closed[number], self._names[number]
@@ -226,7 +237,7 @@ class Instruments:
 
     def _series(self, instrument: Instrument) -> Mapping[Labels, Sequence[float]]:
         """Of a counter or gauge; what is not a number is not there."""
-        name, together = instrument.name, max if instrument.is_largest else add
+        name, together = instrument.name, instrument.together
         found: dict[Labels, float] = {}
         for memory in self._memories:
             cells = memory.cells
