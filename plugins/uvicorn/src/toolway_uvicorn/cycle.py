@@ -67,7 +67,7 @@ class Cycle(msgspec.Struct, eq=False, metaclass=Mutable):
 
     async def receive(self) -> dict[str, Any]:
         """ASGI `receive`."""
-        if not self.is_news:
+        if not (self.is_news or self.response_complete):
             if self.may_expect and dict(self.scope["headers"]).get(b"expect", b"").lower() == b"100-continue":
                 self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # RFC 9110 section 10.1.1
             self.may_expect = False

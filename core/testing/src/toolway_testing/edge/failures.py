@@ -10,7 +10,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from toolway.hookspecs.telemetry import SERVED, Served
-from toolway_testing.edge.node import OpenGate, RunnerContract
+from toolway_testing.edge.node import PATIENCE, OpenGate, RunnerContract
 
 
 class FailuresContract(RunnerContract):
@@ -44,6 +44,15 @@ class FailuresContract(RunnerContract):
 
     async def test_no_answer_names_the_server(self, gate: OpenGate) -> None:
         assert "server" not in (await (await gate()).get()).headers
+
+    async def test_who_receives_after_the_whole_answer_hears_that_it_is_over(self, gate: OpenGate) -> None:
+        node = await gate()
+        reader, writer = await node.connect()
+        writer.write(b"GET /late HTTP/1.1\r\n" + node.host + b"\r\n")
+        await asyncio.wait_for(reader.readuntil(b"early"), PATIENCE)
+
+        await asyncio.wait_for(node.app.disconnected.wait(), PATIENCE)
+        writer.close()
 
     async def test_a_client_that_leaves_is_reported_to_the_application(self, gate: OpenGate) -> None:
         node = await gate()

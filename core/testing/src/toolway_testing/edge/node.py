@@ -56,6 +56,13 @@ class Probe:
                 pass
         await self.reply(send, b"whatever")
 
+    async def on_late(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await self.reply(send, b"early")
+        if (await receive())["type"] == "http.disconnect":
+            self.disconnected.set()
+
     async def on_slow(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.release.wait()
         await self.reply(send, b"done")
