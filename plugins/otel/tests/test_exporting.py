@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-from opentelemetry.sdk.metrics.export import Sum
+from opentelemetry.sdk.metrics.export import MetricsData, NumberDataPoint, Sum
 from opentelemetry.sdk.resources import Resource
 from receiver import Receiver
 
@@ -21,6 +21,7 @@ from toolway.plugin import ConfigError
 from toolway_otel.conversion import metrics_data
 from toolway_otel.exporting import exporters
 from toolway_otel.settings import OtelSettings
+from toolway_otel.shipping import Shipper
 from toolway_testing.gateway import RunningGateway, StartGateway
 from toolway_testing.polling import eventually, eventually_now
 from toolway_testing.ports import free_port
@@ -55,6 +56,21 @@ async def test_metrics_arrive_with_their_totals(gateway: StartGateway, receiver:
     assert metric["resource"]["service.name"] == "toolway"
     [seconds] = [each for each in receiver.metrics if each["name"] == "toolway_call_seconds"][-1:]
     assert (seconds["kind"], seconds["unit"], sum(seconds["points"][0][1])) == ("histogram", "s", 3)
+
+
+async def test_totals_do_not_begin_anew_with_a_reload(gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[MetricsData] = []
+    monkeypatch.setattr(Shipper, "put_metrics", lambda self, data: sent.append(data()))
+    gate = await started(gateway, endpoint=f"http://127.0.0.1:{free_port()}")
+    await eventually(lambda: sent)
+    before = len(sent)
+
+    await gate.reload()
+    await eventually(lambda: len(sent) > before + 2)
+
+    scopes = [data.resource_metrics[0].scope_metrics[0] for data in sent]
+    points = [point for scope in scopes for metric in scope.metrics for point in metric.data.data_points]
+    assert len({point.start_time_unix_nano for point in points if isinstance(point, NumberDataPoint)}) == 1
 
 
 async def test_over_grpc(gateway: StartGateway, receiver: Receiver) -> None:

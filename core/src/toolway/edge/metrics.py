@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import inf, isnan, nan
 from operator import add
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Literal
 
 import msgspec
@@ -40,6 +40,7 @@ class Memory:
 
     def __init__(self) -> None:
         view = memoryview(mmap.mmap(-1, 16 + 8 * CELLS + NAMES))  # shared with forked processes
+        self.since = time_ns()
         self._used = view[:16].cast("Q")
         self._names, self._read = view[16 + 8 * CELLS :], 0
         self._series: defaultdict[str, dict[Labels, int]] = defaultdict(dict)
@@ -154,7 +155,7 @@ class Instruments:
     def __init__(self, memories: Sequence[Memory] = (), own: int = 0) -> None:
         self.is_read, self.lag = False, 0.0
         self._memories = memories or (Memory(),)
-        self._own = self._memories[own]
+        self._own, self.since = self._memories[own], self._memories[0].since
         self._known: dict[str, Instrument] = {}
         self._late: dict[Callable[[], None], None] = {}
         self.counter(LOST, "Updates of series that found no place.", {})

@@ -140,12 +140,12 @@ class Metrics(Protocol):
     """Makes instruments; to be used in the event loop only. Totals are of all workers and survive a worker's end.
 
     Names are those of Prometheus: `toolway_<what>_<unit>`, with `_total` for counters. Asking twice for a name gives
-    the same instrument.
+    the same instrument. `is_read` says whether anything exports them: only then is it worth to count each request.
+    Totals are those `since` that time, in nanoseconds since 1970, which is the same in all workers.
     """
 
-    @property
-    def is_read(self) -> bool:
-        """Whether anything exports them: only then is it worth to count each request."""
+    is_read: bool
+    since: int
 
     def counter(self, name: str, about: str, labels: Mapping[str, Closed]) -> Counter:
         """A counter."""

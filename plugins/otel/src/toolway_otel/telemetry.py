@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from time import time_ns
 
 from toolway.hookspecs.telemetry import Family
 from toolway.plugin import Kernel, ToolwayError, beside
@@ -36,7 +35,7 @@ class Telemetry:
         self._own = str(os.getpid()).encode()
         self._collect: Callable[[], Sequence[Family]] = tuple
         self._shipper: Shipper | None = None
-        self._lost, self._since = 0, time_ns()
+        self._lost = 0
         self._dropped = kernel.metrics.counter(
             "toolway_spans_dropped_total", "Spans that could not be exported, or found no room.", {}
         )
@@ -94,8 +93,8 @@ class Telemetry:
             log.info("metrics are not exported now: %s", error.message)
             return
         if is_ours and self._shipper is not None:
-            redact = self._kernel.redact
-            self._shipper.put_metrics(partial(metrics_data, self._collect(), self._resource, self._since, redact))
+            redact, since = self._kernel.redact, self._kernel.metrics.since
+            self._shipper.put_metrics(partial(metrics_data, self._collect(), self._resource, since, redact))
 
     async def _is_ours(self) -> bool:
         """Whether this worker has the turn, or takes over from one that is gone."""
