@@ -178,6 +178,7 @@ async def test_a_gateway_whose_service_does_not_start_does_not_take_over(
         await prepared.commit()
 
     assert gate.gateway is serving
+    assert serving.plane.attempts.catalog is serving.plane.catalog
     assert await pid(gate, "kept") == before
     await gate.reload()
     assert await pid(gate, "kept") == before

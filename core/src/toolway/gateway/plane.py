@@ -67,6 +67,7 @@ class DataPlane:
     def enter(self, before: DataPlane | None) -> None:
         """Serve from now on, in place of another one: what is open goes on, with what is known here."""
         catalog, hub = self.catalog, self.hub
+        self.attempts.catalog = (before or self).attempts.catalog = catalog  # also of calls that wait
         self.access.dropped = self.drop
         self.sessions.closers = [lambda session: self.legs.discard_all(lambda held: held.session is session)]
         self.streams.access = self.parked.access = self.access
@@ -75,7 +76,6 @@ class DataPlane:
         self._measure()
         if before is not None:
             catalog.take_over(before.catalog)
-            before.attempts.catalog = catalog  # calls that wait go on with what is known now
             self.legs.swapped(before.catalog.snapshot, catalog.snapshot)
             hub.swapped(before.catalog.snapshot, catalog.snapshot)
 
