@@ -122,6 +122,33 @@ async def test_nobody_listens_for_a_session_that_ended_while_its_stream_was_open
     await eventually(lambda: not gate.gateway.plane.hub.listeners)
 
 
+async def test_a_stream_whose_session_was_dropped_while_it_was_opened_can_be_ended(
+    gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = await gateway(demo=True)
+    client, sessions, streams = await legacy(gate), gate.gateway.plane.sessions, gate.gateway.plane.streams
+    keyvalue, goes_on = sessions._keyvalue, asyncio.Event()
+    compare_and_set = keyvalue.compare_and_set
+
+    async def slow(*arguments: Any, **options: Any) -> bool:
+        await goes_on.wait()
+        return await compare_and_set(*arguments, **options)
+
+    async def listen() -> None:
+        async with client.listen() as stream:
+            await stream.read()
+
+    monkeypatch.setattr(keyvalue, "compare_and_set", slow)
+    listening = asyncio.create_task(listen())
+    await eventually(lambda: streams.open)
+    sessions.drop(lambda principal: True)
+    goes_on.set()
+    await eventually(lambda: any(each.attached for each in sessions._by_id.values()))
+    streams.end()
+
+    await asyncio.wait_for(listening, 5)
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Iterator[str]:
     """A scripted upstream of the handshake era."""

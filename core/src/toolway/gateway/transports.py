@@ -108,7 +108,7 @@ class StreamableHttp:
 
     async def _listen(self, request: Request, session: ClientSession, heard: EventId | None) -> None:
         plane = self._plane
-        stay = plane.streams.begin(request.principal, request.visit(), session.hang_up)
+        stay = plane.streams.begin(request.principal, request.visit(), lambda: session.hang_up())  # noqa: PLW0108 - of the one below
         try:
             await plane.sessions.claim(session, heard)
             session = await self._session(request)  # it may have ended meanwhile
