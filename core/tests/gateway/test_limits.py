@@ -296,3 +296,16 @@ async def test_what_is_left_while_its_credential_is_looked_at_is_not_ended(strea
     await streams.check()
 
     assert not ended
+
+
+async def test_a_bound_that_is_raised_holds_for_who_waits_already() -> None:
+    queues, wider = Queues(), replace(ONE, in_flight=3)
+    await queues.enter(ONE, "up")
+    waiting = asyncio.create_task(queues.enter(ONE, "up"))
+    await asyncio.sleep(0)
+    assert queues.take(wider, "up") and queues.take(wider, "up")
+
+    queues.leave("up")
+    await waiting
+
+    assert queues.held["up"] == 3

@@ -20,20 +20,20 @@ STANDING_SECONDS = 0.1
 
 
 class Turn(msgspec.Struct, eq=False):
-    """Somebody who waits for a place, one of `most`, since then (monotonic seconds)."""
+    """Somebody who waits for a place since then (monotonic seconds)."""
 
     granted: asyncio.Future[None]
     since: float
-    most: int
 
 
 class Bound:
-    """Counts what is held, by key and in all; `waiting` are those who want a place."""
+    """Counts what is held, by key and in all; `waiting` are those who want a place, one of `most`."""
 
     def __init__(self) -> None:
         self.held: dict[str, int] = {}
         self.total = 0
         self.waiting: dict[str, deque[Turn]] = {}
+        self.most: dict[str, int] = {}
 
     def leave(self, key: str) -> None:
         """Give a place back; it goes to whoever waits longest, or in an overload to the one that came last.
@@ -53,7 +53,7 @@ class Bound:
 
     def _pass_on(self, key: str) -> bool:
         waiting = self.waiting.get(key)
-        while waiting and self.held[key] <= waiting[0].most:
+        while waiting and self.held[key] <= self.most[key]:
             turn = (waiting.pop() if _is_standing(waiting) else waiting.popleft()).granted
             if not turn.done():
                 turn.set_result(None)
@@ -97,7 +97,7 @@ class Queues(Bound):
 
     def take(self, policy: Policy, upstream: str) -> bool:
         """Take a place, if one is free."""
-        held = self.held.get(upstream, 0)
+        held, self.most[upstream] = self.held.get(upstream, 0), policy.in_flight
         if held >= policy.in_flight:
             return False
         self.held[upstream] = held + 1
@@ -115,7 +115,7 @@ class Queues(Bound):
                 raise Overloaded(what)
             if not (late := waiting.popleft().granted).done():  # its place is for who comes now
                 late.set_exception(Overloaded(what))
-        turn = Turn(asyncio.get_running_loop().create_future(), monotonic(), policy.in_flight)
+        turn = Turn(asyncio.get_running_loop().create_future(), monotonic())
         waiting.append(turn)
         try:
             async with asyncio.timeout(policy.queue_wait):
