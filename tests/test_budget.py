@@ -17,7 +17,7 @@ import pytest
 
 KERNEL = Path(__file__).resolve().parents[1] / "core/src/toolway"
 KERNEL_LINES = 7_000
-BESIDE = {"bundled": 5_380, "edge": 1_610, "mcp": 555, "cli": 1_605}
+BESIDE = {"bundled": 5_385, "edge": 1_615, "mcp": 555, "cli": 1_605}
 """What is in the same wheel and is no kernel, with its most lines of code."""
 FILE_LINES, MEDIAN_FILE_LINES = 500, 150
 FUNCTION_LINES, P90_FUNCTION_LINES, MEDIAN_FUNCTION_LINES = 60, 25, 8

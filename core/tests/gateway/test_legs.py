@@ -9,8 +9,10 @@ from typing import cast
 import pytest
 from msgspec import Raw
 
-from toolway.errors import Overloaded
+from toolway.errors import Overloaded, UpstreamError
+from toolway.gateway.exchange import Asker, Exchange
 from toolway.gateway.legs import HeldLeg, Legs
+from toolway.gateway.streams import EventStream
 from toolway.gateway.subscriptions import Listener
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.catalog import UpstreamView
@@ -125,22 +127,65 @@ async def test_a_conversation_that_ended_is_not_asked_to_forget_what_was_watched
     assert kind.connection.wanted == [{"a://1"}]
 
 
-async def test_who_watches_in_many_conversations_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_watches_in_many_conversations_keeps_no_call_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("toolway.gateway.legs.PER_UPSTREAM", 4)
     legs, view = Legs(MovedClock(), {"quiet": cast("UpstreamKind", QuietKind())}), view_of("up")
 
+    def leg_for(owner: Listener | Exchange) -> HeldLeg:
+        return legs.get(legs.key(view, owner), view, view.upstream.endpoints[0], owner)
+
     async def watch(listener: Listener) -> HeldLeg:
-        held = legs.get(legs.key(view, listener), view, view.upstream.endpoints[0], listener)
+        held = leg_for(listener)
         await held.want(listener, frozenset({"a://1"}))
         return held
 
+    def call_of(principal: str) -> Exchange:
+        asker = cast("Asker", None)
+        return Exchange(1, Principal(id=principal), ClientProfile("2025-11-25", {}, {}), {}, EventStream(), asker)
+
     one, *greedy = [await watch(listener_of(*who)) for who in [("one", ""), *(("many", str(n)) for n in range(3))]]
-    newcomer = await watch(listener_of("new"))
+    with pytest.raises(Overloaded, match="4 conversations in use"):
+        await watch(listener_of("late"))
+    called = leg_for(call_of("new"))
     held = [each for endpoints in legs.held.values() for each in endpoints.values()]
-    assert one in held and newcomer in held and sum(each in held for each in greedy) == 2
+    assert one in held and called in held and sum(each in held for each in greedy) == 2
 
     for each in held:
         each.users += 1
     with pytest.raises(Overloaded, match="4 conversations in use"):
-        await watch(listener_of("late"))
+        leg_for(call_of("late"))
     await legs.close()
+
+
+class Choosy(Reluctant):
+    """Refuses everything as soon as something bad is among it."""
+
+    async def watch(self, wants: Wants) -> None:
+        await asyncio.sleep(0)
+        if "bad" in wants.uris:
+            raise UpstreamError("no")
+        self.wanted.append(wants.uris)
+
+
+async def test_what_is_refused_is_refused_to_whoever_asked_for_it() -> None:
+    connection = Choosy()
+    held = held_over(connection)
+
+    asked = [held.want(listener_of(uri), frozenset({uri})) for uri in ("first", "good", "bad", "other")]
+
+    assert await asyncio.gather(*asked) == [True, True, False, True]
+    assert connection.wanted[-1] == {"first", "good", "other"}
+
+
+async def test_who_was_refused_more_keeps_what_it_had_unless_it_left_meanwhile() -> None:
+    held = held_over(Choosy())
+    stays, leaves = listener_of("a"), listener_of("b")
+    for listener in (stays, leaves):
+        await held.want(listener, frozenset({"good"}))
+
+    refusals = asyncio.gather(*(held.want(each, frozenset({"good", "bad"})) for each in (stays, leaves)))
+    await asyncio.sleep(0)
+    await held.want(leaves, frozenset())
+
+    assert await refusals == [False, False]
+    assert held.wants == {stays: {"good"}}

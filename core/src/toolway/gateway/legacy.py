@@ -157,9 +157,7 @@ class LegacyMethods:
 
     async def _unsubscribe(self, session: ClientSession, params: dict[str, Raw], principal: Principal) -> None:
         uri = text_of(params, "uri")
-        await self._plane.sessions.update(
-            session, lambda record: replace(record, uris=[each for each in record.uris if each != uri])
-        )
+        await self._plane.sessions.update(session, lambda r: replace(r, uris=[each for each in r.uris if each != uri]))
         await self._follow(session)
 
     async def _follow(self, session: ClientSession) -> frozenset[str]:

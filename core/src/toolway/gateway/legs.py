@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +14,7 @@ from msgspec import Raw
 from toolway.background import Background
 from toolway.catalog.snapshot import Snapshot
 from toolway.errors import ClientCannot, Overloaded, ToolwayError
+from toolway.gateway.exchange import Exchange
 from toolway.hookspecs import routing
 from toolway.hookspecs.auth import Principal
 from toolway.hookspecs.catalog import UpstreamView
@@ -25,7 +25,6 @@ from toolway.mcp.messages import decoded
 from toolway.plugin.kernel import Clock
 
 if TYPE_CHECKING:
-    from toolway.gateway.exchange import Exchange
     from toolway.gateway.sessions import ClientSession
     from toolway.gateway.subscriptions import Listener
 
@@ -98,11 +97,11 @@ class HeldLeg:
 
     async def want(self, listener: Listener, uris: frozenset[str]) -> bool:
         """Set what `listener` wants to hear of; returns once the upstream agreed (or did not: False)."""
-        if uris:
-            self.wants[listener] = uris
-        else:
+        if not uris:
             self.wants.pop(listener, None)
         async with self._watching:
+            before = {listener: old} if (old := self.wants.get(listener)) else {}
+            self.wants |= {listener: uris} if uris else {}
             union = frozenset[str]().union(*self.wants.values())
             try:
                 if union != self._wanted:
@@ -111,6 +110,8 @@ class HeldLeg:
                     self._wanted = union
             except ToolwayError as error:
                 log.info("upstream %s does not report its resources: %s", self.upstream.name, error.message)
+                if listener in self.wants:  # else it was called off meanwhile
+                    self.wants = {each: own for each, own in self.wants.items() if each is not listener} | before
                 return False
         return True
 
@@ -163,7 +164,7 @@ class Legs(msgspec.Struct, eq=False):
         legs = self.held.get(key)
         held = legs.get(endpoint.id) if legs else None
         if held is None:
-            self._make_room(key[0])
+            self._make_room(key[0], owner)
             held = self._open(view.upstream, endpoint, key, owner)
             self.held.setdefault(key, {})[endpoint.id] = held
             held.last_used = self.clock.monotonic()
@@ -222,15 +223,16 @@ class Legs(msgspec.Struct, eq=False):
         held.connection = self.kinds[upstream.kind].connect(upstream, endpoint, leg)
         return held
 
-    def _make_room(self, upstream: str) -> None:
-        """End one that nobody uses, or else one that only watches, of whoever has the most; raises Overloaded."""
+    def _make_room(self, upstream: str, owner: Owner) -> None:
+        """End one that nobody uses, or for a call one that only watches, of whoever has the most; raises Overloaded."""
         mine = [held for held in self._all() if held.upstream.name == upstream]
         if len(mine) < PER_UPSTREAM:
             return
-        free, legs = [held for held in mine if not held.users], Counter(held.principal for held in mine)
+        free = [held for held in mine if held.is_idle or (isinstance(owner, Exchange) and not held.users)]
         if not free:
             raise Overloaded(f"upstream {upstream!r} has {PER_UPSTREAM} conversations in use; try again later")
-        self.discard(min(free, key=lambda held: (not held.is_idle, -legs[held.principal], held.last_used)))
+        whose = [held.principal for held in mine]
+        self.discard(min(free, key=lambda held: (not held.is_idle, -whose.count(held.principal), held.last_used)))
 
 
 def authorizer(

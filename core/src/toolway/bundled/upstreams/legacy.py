@@ -116,10 +116,11 @@ class LegacyConnection(Conversation):
     async def _subscribe(self) -> bool:
         """To what is wanted; what was given up before it was answered is asked for again, or called off.
 
-        Whether something that is wanted was refused: this is said once, and asked for again after it was called off.
+        Whether all that is wanted anew was refused: this is said once, and asked for again after it was called off.
         """
-        is_refused = False
+        answers: list[bool] = []
         async with self._subscribing:
+            await self._open()
             wanted, known = self._wants.uris, self._subscribed  # True once it was answered
             for uri in sorted({*(known.keys() - wanted), *(each for each in wanted if not known.get(each))}):
                 method, known[uri] = "resources/subscribe" if uri in wanted else "resources/unsubscribe", False
@@ -130,8 +131,8 @@ class LegacyConnection(Conversation):
                     del known[uri]
                 if reply.fault is not None:
                     log.info("upstream %s refused %s: %s", self._upstream, method, reply.fault.message)
-                    is_refused = is_refused or uri in wanted
-        return is_refused
+                answers += [reply.fault is None] if uri in wanted else []
+        return bool(answers) and not any(answers)
 
     async def _make_up(self, subscribed: dict[str, bool]) -> bool:
         """What changed between two sessions is told once it would be heard of in the new one."""
