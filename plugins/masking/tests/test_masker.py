@@ -167,6 +167,22 @@ def test_a_reference_is_kept_in_a_field_with_a_secret_name(reference: str) -> No
     assert MASKER.redact(reference) == reference
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("file://alice:hunter2@nas.example.com/share", "file://[redacted]@nas.example.com/share"),
+        ("vault://svc:s3cretPW@vault.example.com/x", "vault://[redacted]@vault.example.com/x"),
+        ("file:4111111111111111", "file:[redacted]"),
+        ("env:presented-credential", "env:[redacted]"),
+    ],
+)
+def test_what_has_the_form_of_a_reference_may_have_a_secret_in_it(text: str, told: str) -> None:
+    masker = Masker()
+    masker.presented.values = lambda: ("presented-credential",)  # type: ignore[method-assign]
+
+    assert masker.redact(text) == told
+
+
 @pytest.mark.parametrize("reference", [each for each in REFERENCES if "://" not in each])
 def test_a_reference_is_kept_in_a_document(reference: str) -> None:
     document = json.dumps({"auth": {"token": reference}, "headers": {"X-Api-Key": reference}})

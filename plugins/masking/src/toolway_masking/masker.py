@@ -53,12 +53,13 @@ class Masker:
 
     def redact(self, text: str, key: str | None = None) -> str:
         """See `Redactor`."""
-        if is_reference(text) and self._whole.search(text) is None:
-            return text
-        if key is not None and text and self.is_secret(key[:LONGEST]):
+        is_place = is_reference(text) and self._whole.search(text) is None
+        if key is not None and text and not is_place and self.is_secret(key[:LONGEST]):
             return REDACTED
         for value in self.presented.values():
             text = text.replace(value, REDACTED)
+        if is_place:
+            return self._encoded.redact(self._without_cards(text) if self._with_cards else text)
         if not text.isascii():
             text = text.encode("utf-8", "backslashreplace").decode()
         return self._encoded.redact(text if self._any.search(text) is None else self._plain(text))

@@ -13,9 +13,10 @@ _WORD = re.compile(r"[^\s&\"'\\]+")
 _LINE = re.compile(r"[^\r\n\"'\\]+")
 _HARMLESS = frozenset({"null", "None", "true", "false", "True", "False"})
 _REFERENCE = re.compile(
-    r"(?:env|file|vault|aws-secrets):[\w./#@:+=~-]+[,;)]?"
+    r"(?!.*://[\w.:+=~-]+@)"  # which names a user and a password
+    r"(?:(?:env|file|vault|aws-secrets):[\w./#@:+=~-]+[,;)]?"
     r"|vault:[\w./@-]+#(?:[\w.:/+@-]|\{[\w.-]+(?::url)?\} ?)+"  # a text with fields in it
-    r"|sealed:hidden"  # what stands in place of a stored credential
+    r"|sealed:hidden)"  # what stands in place of a stored credential
 )
 _PLACEHOLDER = re.compile(r"(?:Bearer |Basic )?<[a-z ]{1,20}>(?: <[a-z ]{1,20}>)?")
 
