@@ -41,9 +41,9 @@ BRANCH = {"$ref": "#/$defs/Tree"}
 TREE = {"$defs": {"Tree": {"type": "object", "properties": {"left": BRANCH, "right": BRANCH}}}, **BRANCH}
 
 
-def chain(length: int) -> dict[str, Any]:
+def chain(length: int, word: str = "$ref") -> dict[str, Any]:
     """Each definition is made of three times the next one."""
-    names = [{"$ref": f"#/$defs/T{number}"} for number in range(length + 1)]
+    names = [{word: f"#/$defs/T{number}"} for number in range(length + 1)]
     parts = {f"T{number}": {"allOf": [names[number + 1]] * 3} for number in range(length)}
     return {"$defs": {**parts, f"T{length}": {"type": "string"}}, **names[0]}
 
@@ -90,7 +90,8 @@ def test_a_schema_with_references_can_be_used_unless_they_are_many() -> None:
 
     assert problem({**TREE, "default": {"left": {}, "right": {}}}) == ""
     assert problem({**TREE, "default": 1}).endswith("cannot be used: see the schema")
-    assert problem(chain(40)).endswith("cannot be used: it has more than 8 references")
+    for word in ("$ref", "$dynamicRef"):
+        assert problem(chain(40, word)).endswith("cannot be used: it has more than 8 references")
 
 
 def test_defaults_and_absent_arguments_are_told_apart() -> None:

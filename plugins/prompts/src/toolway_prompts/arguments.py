@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,7 @@ MOST_ARGUMENTS = 256 * 1024
 MOST_COMPLETIONS = 100
 """MCP 2026-07-28, completion."""
 
-REFERENCE, MOST_REFERENCES = b'"$ref"', 8
+REFERENCE, MOST_REFERENCES = re.compile(rb'"\$(?:ref|dynamicRef|recursiveRef)"'), 8
 """In the schema of an argument: with many of them, each to what refers on, a value would be looked at for ever."""
 
 TEXTS = {"true": True, "false": False}
@@ -77,7 +78,7 @@ def _mismatch(schema: bytes, value: Any) -> str:
     try:
         if (validator := _validator(schema)).is_valid(value):
             return ""
-        return "see the schema" if REFERENCE in schema else str(next(validator.iter_errors(value)).message)[:300]
+        return "see the schema" if REFERENCE.search(schema) else str(next(validator.iter_errors(value)).message)[:300]
     except (jsonschema_rs.ValidationError, InvalidInput) as error:
         return str(error.message)[:300]
 
@@ -99,7 +100,7 @@ def _converted(schema: Mapping[str, Any], text: str) -> Any:
 @lru_cache(maxsize=1024)
 def _validator(schema: bytes) -> Any:
     """Never fetches what a schema refers to; patterns take time in proportion to the text. Raises InvalidInput."""
-    if schema.count(REFERENCE) > MOST_REFERENCES:
+    if len(REFERENCE.findall(schema)) > MOST_REFERENCES:
         raise InvalidInput(f"it has more than {MOST_REFERENCES} references")
     options = jsonschema_rs.RegexOptions()
     return jsonschema_rs.validator_for(schema.decode(), offline=True, pattern_options=options)
