@@ -8,7 +8,9 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -39,7 +41,9 @@ def run(config_file: Path | None, *, demo: bool = False) -> int:
     gateway = config.gateway
     refuse_open_doors(config, lambda: _may_be_guarded(config))
     serve.raise_file_limit()
-    faulthandler.enable()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump has every key in it
+    if sys.stderr is not None:
+        faulthandler.enable()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     work = partial(_work, config, config_file, demo, [Memory() for _ in range(gateway.workers)], InForce())
     if gateway.workers > 1:

@@ -148,7 +148,8 @@ class Supervisor:
         """Wait for a signal, a worker that is ready, or the next thing that is due."""
         now = time.monotonic()
         due = min([self._deadline, *(slot.due for slot in self._slots if not slot.pid)])
-        readable, _, _ = select.select([self._woken, self._heard], [], [], max(0.0, min(due - now, self._pulse)))
+        wait = max(0.0, min(due - now, self._pulse, _LONGEST_WAIT))
+        readable, _, _ = select.select([self._woken, self._heard], [], [], wait)
         if self._heard in readable:
             for place in os.read(self._heard, 64):
                 if place < len(self._slots):
