@@ -224,7 +224,7 @@ async def test_a_head_that_does_not_come_in_time_is_a_timeout(start: bytes, serv
     with pytest.raises(UpstreamTimeout) as caught:
         await asyncio.wait_for(ask(connect(server.url), seconds=0.1), 5)
     assert caught.value.sent
-    await until(lambda: server.left == 1)
+    await until(lambda: server.left == server.connections)  # on a busy machine none was made in time
 
 
 async def test_a_head_that_drips_is_a_timeout(server: Hostile, connect: Connect) -> None:
