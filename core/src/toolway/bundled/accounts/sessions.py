@@ -42,6 +42,7 @@ class Sessions:
         self._clock = clock
         self._idle, self._lifetime = idle, lifetime
         self._known: dict[bytes, Session] = {}
+        self._revocations = 0
         self._seen: dict[str, float] = {}
 
     async def open(self, tx: Transaction, account: str, scheme: str, context: AuthContext) -> tuple[SessionRow, str]:
@@ -90,12 +91,10 @@ class Sessions:
 
     def forget(self, keys: frozenset[str]) -> None:
         """Sessions with these revoke keys must be read again; `*` is in all of them."""
-
-        def is_kept(known: Session) -> bool:
-            return keys.isdisjoint({"*", f"session:{known.row.name}", known.row.account})
-
-        # What is being read just now goes into the old one, and is not remembered.
-        self._known = {digest: known for digest, known in self._known.items() if is_kept(known)}
+        self._revocations += 1  # what is being read just now is not remembered
+        for digest, known in list(self._known.items()):
+            if not keys.isdisjoint({"*", f"session:{known.row.name}", known.row.account}):
+                del self._known[digest]
 
     async def save(self) -> None:
         """Write down when sessions were last used, all in one go."""
@@ -121,7 +120,7 @@ class Sessions:
             await tx.session.exec(delete(SessionRow).where(over))
 
     async def _read(self, digest: bytes) -> SessionRow | None:
-        remembered = self._known
+        before = self._revocations
         try:
             async with self._database.read() as tx:
                 found = await tx.session.exec(select(SessionRow).where(SessionRow.digest == digest))
@@ -131,10 +130,10 @@ class Sessions:
             if known is None or known.read_at + STALE_SECONDS < self._clock.monotonic():
                 raise
             return known.row
-        if row is not None:
-            remembered[digest] = Session(row, self._clock.monotonic())
-            if len(remembered) > REMEMBERED:
-                del remembered[next(iter(remembered))]
+        if row is not None and before == self._revocations:
+            self._known[digest] = Session(row, self._clock.monotonic())
+            if len(self._known) > REMEMBERED:
+                del self._known[next(iter(self._known))]
         return row
 
 
