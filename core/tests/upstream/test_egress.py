@@ -13,7 +13,15 @@ import pytest_asyncio
 from aiohttp import web
 from hypothesis import given, strategies as st
 
-from toolway.edge.egress import MOST_TOLD, EgressGuard, EgressRefused, GuardedConnector, RefusedAddress, Told, check_url
+from toolway.edge.egress import (
+    MOST_TOLD,
+    EgressGuard,
+    EgressRefused,
+    GuardedConnector,
+    RefusedAddress,
+    Warned,
+    check_url,
+)
 from toolway.edge.outgoing import OutgoingHttp
 from toolway.errors import UpstreamUnreachable
 
@@ -232,7 +240,7 @@ def test_the_log_is_told_once_in_ten_minutes_of_an_address_that_is_tried_all_the
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     times = iter((0.0, 1.0, 599.0, 600.0, 1_199.0, 1_199.0))
-    guard = EgressGuard(told=Told(lambda: next(times)))
+    guard = EgressGuard(warned=Warned(lambda: next(times)))
 
     for _ in range(5):
         assert refuses(guard, "10.0.0.1")

@@ -65,7 +65,7 @@ class EgressRefused(UpstreamUnreachable):
     status = 400
 
 
-class Told:
+class Warned:
     """Of which refused addresses the log has been told lately: one that is tried all the time must not fill it."""
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
@@ -88,15 +88,15 @@ class EgressGuard:
     """Decides by address, when dialling: whatever a name resolves to then is what is checked."""
 
     def __init__(
-        self, allow: Sequence[IPNetwork] = (), *, allow_private: bool = False, told: Told | None = None
+        self, allow: Sequence[IPNetwork] = (), *, allow_private: bool = False, warned: Warned | None = None
     ) -> None:
         """`allow` names networks besides the public ones; `allow_private` adds `PRIVATE` without `METADATA`.
 
-        Guards that share what was `told` tell the log together.
+        Guards that share what they `warned` of tell the log together.
         """
         self._allow = tuple(allow)
         self._allow_private = allow_private
-        self._told = told or Told()
+        self._warned = warned or Warned()
 
     def check_address(self, address: IPAddress) -> None:
         """Refuse an address that is neither public nor allowed; IPv6 forms of IPv4 are judged by what is inside.
@@ -112,7 +112,7 @@ class EgressGuard:
         else:  # a public address inside is not enough: a network has to open it, or the form itself
             is_allowed = self._opens(inner) or (_within(address, self._allow) and _is_public(inner))
         if not is_allowed:
-            self._told.tell(address)
+            self._warned.tell(address)
             raise EgressRefused(
                 "the address is not public (the log has it); to dial it on purpose, add its network to "
                 "egress.allow_private or set allow_private of the upstream"

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 from pydantic import Field
 
-from toolway.edge.egress import EgressGuard, GuardedConnector, IPNetwork, Told
+from toolway.edge.egress import EgressGuard, GuardedConnector, IPNetwork, Warned
 from toolway.errors import ConfigError, UpstreamError, UpstreamProtocol, UpstreamTimeout, UpstreamUnreachable
 from toolway.hookspecs.definitions import Definition
 
@@ -69,12 +69,12 @@ class OutgoingHttp:
     def __init__(self, allow: Sequence[IPNetwork] = ()) -> None:
         """`allow` names networks that every session may use besides the public ones."""
         self._allow = tuple(allow)
-        self._told = Told()
+        self._warned = Warned()
         self._clients: dict[Hashable, Client] = {}
 
     def guard(self, *, allow_private: bool = False) -> EgressGuard:
         """The guard of sessions with that setting."""
-        return EgressGuard(self._allow, allow_private=allow_private, told=self._told)
+        return EgressGuard(self._allow, allow_private=allow_private, warned=self._warned)
 
     def client(self, key: Hashable, make: Callable[[], C]) -> C:
         """The client of that key, made on first use; it lives as long as the gateway."""
